@@ -1,0 +1,202 @@
+"""The only reader of `django.conf`: `RESUMABLE_STREAMS` as frozen settings, one per alias.
+
+Everything that can be wrong with the setting is found by `problems()`, which the system checks
+report and `get_settings()` refuses to work with. Durations are seconds, sizes are bytes.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.core.signals import setting_changed
+
+from .exceptions import InvalidStoreError
+from .types import Limits
+
+__all__ = ["AliasSettings", "Problem", "get_aliases", "get_settings", "problems"]
+
+SETTING = "RESUMABLE_STREAMS"
+DEFAULT_ALIAS = "default"
+MEMORY = "resumable_streams.stores.memory.MemoryStore"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AliasSettings:
+    """Hold one alias of RESUMABLE_STREAMS; `docs/settings.md` explains each."""
+
+    alias: str
+    backend: str = MEMORY
+    location: str | None = None
+    cache_alias: str | None = None
+    key_prefix: str = "resumable"
+    ttl: float = 86_400
+    finished_ttl: float | None = None
+    lease: float = 15
+    sweep: float = 5
+    drain_timeout: float = 10
+    store_timeout: float = 10
+    limits: Limits = field(default_factory=Limits)
+    owner: str = "resumable_streams.owners.user_or_session"
+    tenant: str | None = None
+    wait_until: str | None = None
+    hook_errors: str = "raise"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    debug: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Name one thing that is wrong, by the id its system check has."""
+
+    id: str
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Say what a setting accepts: in code, and in words."""
+
+    accepts: Callable[[object], bool]
+    words: str
+
+
+def _number(value: object, low: float, high: float) -> bool:
+    return (
+        isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+    )
+
+
+def _seconds(low: float, high: float = 10 * 365 * 86_400) -> Rule:
+    return Rule(lambda v: _number(v, low, high), f"a number of seconds from {low:g} to {high:g}")
+
+
+def _optional(rule: Rule) -> Rule:
+    return Rule(lambda v: v is None or rule.accepts(v), f"None or {rule.words}")
+
+
+_DOTTED = Rule(
+    lambda v: isinstance(v, str) and re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", v) is not None,
+    "a dotted path",
+)
+_TEXT = Rule(lambda v: isinstance(v, str) and v != "", "a string that is not empty")
+_COUNT = Rule(
+    lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= 1, "a whole number from 1"
+)
+_MAPPING = Rule(lambda v: isinstance(v, Mapping), "a dictionary")
+
+RULES: dict[str, Rule] = {
+    "BACKEND": _DOTTED,
+    "LOCATION": _optional(_TEXT),
+    "CACHE_ALIAS": _optional(_TEXT),
+    "KEY_PREFIX": Rule(
+        lambda v: isinstance(v, str) and re.fullmatch(r"[A-Za-z0-9_.:-]{1,128}", v) is not None,
+        "1 to 128 characters of A-Z, a-z, 0-9, '_', '.', ':', '-'",
+    ),
+    "TTL": _seconds(1),
+    "FINISHED_TTL": _optional(_seconds(1)),
+    "LEASE": _seconds(0.2, 3_600),
+    "SWEEP": _seconds(0.1, 300),
+    "DRAIN_TIMEOUT": _seconds(0, 3_600),
+    "STORE_TIMEOUT": _seconds(0.1, 300),
+    "LIMITS": _MAPPING,
+    "OWNER": _DOTTED,
+    "TENANT": _optional(_DOTTED),
+    "WAIT_UNTIL": _optional(_DOTTED),
+    "HOOK_ERRORS": Rule(lambda v: v in ("raise", "log"), "'raise' or 'log'"),
+    "OPTIONS": _MAPPING,
+}
+LIMIT_RULES: dict[str, Rule] = {
+    "MAX_CHUNK_BYTES": _optional(_COUNT),
+    "MAX_ENTRIES_PER_STREAM": _optional(_COUNT),
+    "MAX_STREAM_BYTES": _optional(_COUNT),
+    "MAX_STREAMS": _optional(_COUNT),
+    "MAX_STREAMS_PER_OWNER": _optional(_COUNT),
+}
+
+
+def _raw() -> object:
+    return getattr(django_settings, SETTING, {DEFAULT_ALIAS: {}})
+
+
+def problems(raw: object) -> Iterator[Problem]:
+    """Yield everything that is wrong with a value of RESUMABLE_STREAMS."""
+    if not isinstance(raw, Mapping):
+        yield Problem("E001", f"{SETTING} is not a dictionary.", "Map aliases to their settings.")
+        return
+    if DEFAULT_ALIAS not in raw:
+        yield Problem(
+            "E002", f"{SETTING} has no 'default' alias.", "Name the alias you use most 'default'."
+        )
+    for alias, entry in raw.items():
+        yield from _alias_problems(alias, entry)
+
+
+def _alias_problems(alias: object, entry: object) -> Iterator[Problem]:
+    where = f"{SETTING}[{alias!r}]"
+    if not isinstance(entry, Mapping):
+        yield Problem("E003", f"{where} is not a dictionary.", "Give it at least a 'BACKEND'.")
+        return
+    yield from _rule_problems(where, entry, RULES)
+    if isinstance(entry.get("LIMITS"), Mapping):
+        yield from _rule_problems(f"{where}['LIMITS']", entry["LIMITS"], LIMIT_RULES)
+    yield from _combination_problems(where, entry)
+
+
+def _rule_problems(
+    where: str, entry: Mapping[str, object], rules: Mapping[str, Rule]
+) -> Iterator[Problem]:
+    for name, value in entry.items():
+        rule = rules.get(name)
+        if rule is None:
+            yield Problem(
+                "E004", f"{where} has an unknown key {name!r}.", f"Known: {', '.join(rules)}."
+            )
+        elif not rule.accepts(value):
+            yield Problem("E005", f"{where}[{name!r}] is not valid.", f"It is {rule.words}.")
+
+
+def _combination_problems(where: str, entry: Mapping[str, object]) -> Iterator[Problem]:
+    if entry.get("LOCATION") and entry.get("CACHE_ALIAS"):
+        yield Problem(
+            "E006", f"{where} has both LOCATION and CACHE_ALIAS.", "The connection has one source."
+        )
+    ttl, lease = entry.get("TTL", 86_400), entry.get("LEASE", 15)
+    if _number(ttl, 0, 1e12) and _number(lease, 0, 1e12) and float(ttl) <= float(lease):  # type: ignore[arg-type]
+        yield Problem(
+            "E007",
+            f"{where}: TTL is not longer than LEASE.",
+            "A stream has to outlive the detection of its dead producer.",
+        )
+
+
+def get_aliases() -> list[str]:
+    """Return the configured aliases, `default` among them."""
+    raw = _raw()
+    return [str(alias) for alias in raw] if isinstance(raw, Mapping) else [DEFAULT_ALIAS]
+
+
+@cache
+def get_settings(alias: str = DEFAULT_ALIAS) -> AliasSettings:
+    """Return the settings of `alias`; raise InvalidStoreError where the checks report an error."""
+    raw = _raw()
+    for problem in problems(raw):
+        raise InvalidStoreError(f"{problem.message} {problem.hint}")
+    if not isinstance(raw, Mapping) or alias not in raw:
+        raise InvalidStoreError(f"{SETTING} has no alias {alias!r}.")
+    entry = {name.lower(): value for name, value in raw[alias].items()}
+    limits = {name.lower(): value for name, value in entry.pop("limits", {}).items()}
+    return AliasSettings(
+        alias=alias, limits=Limits(**limits), debug=bool(django_settings.DEBUG), **entry
+    )
+
+
+def _forget(*, setting: str, **kwargs: object) -> None:
+    if setting in (SETTING, "DEBUG"):
+        get_settings.cache_clear()
+
+
+setting_changed.connect(_forget)

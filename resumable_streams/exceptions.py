@@ -1,0 +1,142 @@
+"""The errors of resumable streams.
+
+    StreamError
+    ├── StreamDoesNotExist      missing, foreign, expired, revoked or rotated: indistinguishable
+    ├── StreamFinalized         a write came after the end
+    ├── StreamClaimLost         a write came from a producer that is not (or no longer) elected
+    ├── StreamGap               an append started beyond the end of the log
+    ├── StreamLimitExceeded     a configured bound was hit
+    ├── StreamFailed            what a reader gets when the stream ended with an error
+    ├── StoreUnavailable        the store did not answer in time
+    ├── ShuttingDown            this process is draining
+    ├── InvalidStreamId         (also a ValueError)
+    ├── InvalidOwner            (also a ValueError)
+    ├── InvalidTenant           (also a ValueError)
+    └── InvalidOffset           (also a ValueError)
+    InvalidStoreError           (a django ImproperlyConfigured)
+
+No message names an owner, a payload or the credentials of a URL.
+"""
+
+from django.core.exceptions import ImproperlyConfigured
+
+__all__ = [
+    "InvalidOffset",
+    "InvalidOwner",
+    "InvalidStoreError",
+    "InvalidStreamId",
+    "InvalidTenant",
+    "ShuttingDown",
+    "StoreUnavailable",
+    "StreamClaimLost",
+    "StreamDoesNotExist",
+    "StreamError",
+    "StreamFailed",
+    "StreamFinalized",
+    "StreamGap",
+    "StreamLimitExceeded",
+]
+
+
+class StreamError(Exception):
+    """Be the base of every error a stream can raise."""
+
+
+class StreamDoesNotExist(StreamError):
+    """Say that there is nothing here for this caller, and nothing about why."""
+
+    def __init__(self) -> None:
+        super().__init__("No such stream.")
+
+
+class StreamFinalized(StreamError):
+    """Refuse a write because the stream has already ended with `status`."""
+
+    def __init__(self, status: str) -> None:
+        super().__init__(f"The stream has already ended ({status}).")
+        self.status = status
+
+
+class StreamClaimLost(StreamError):
+    """Refuse a write because another election, or the lease, took the claim away."""
+
+    def __init__(self) -> None:
+        super().__init__("The claim on this stream is not held (any more).")
+
+
+class StreamGap(StreamError):
+    """Refuse an append that starts beyond the end; `size` is where the log ends (bytes)."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"The append would leave a gap: the log ends at byte {size}.")
+        self.size = size
+
+
+class StreamLimitExceeded(StreamError):
+    """Refuse what would exceed `limit` (its name in LIMITS), set to `value`."""
+
+    def __init__(self, limit: str, value: int) -> None:
+        super().__init__(f"{limit} exceeded (the limit is {value}).")
+        self.limit = limit
+        self.value = value
+
+
+class StreamFailed(StreamError):
+    """End a reader because its stream did; `code` is one of `types.ErrorCode`.
+
+    `detail` is what the producer stored for people: empty unless DEBUG.
+    """
+
+    def __init__(self, code: str, detail: str = "") -> None:
+        super().__init__(f"The stream failed: {code}.")
+        self.code = code
+        self.detail = detail
+
+
+class StoreUnavailable(StreamError):
+    """Say that the store of `alias` could not be reached; the cause is chained."""
+
+    def __init__(self, alias: str) -> None:
+        super().__init__(f"The stream store {alias!r} is unavailable.")
+        self.alias = alias
+
+
+class ShuttingDown(StreamError):
+    """Say that this process drains: try again elsewhere, or after `retry_after` seconds."""
+
+    def __init__(self, retry_after: int = 1) -> None:
+        super().__init__("This process is shutting down.")
+        self.retry_after = retry_after
+
+
+class InvalidStreamId(StreamError, ValueError):
+    """Refuse an id that is not 1 to 256 characters of `A-Z a-z 0-9 _ . : -`."""
+
+    def __init__(self) -> None:
+        super().__init__("A stream id is 1 to 256 characters of A-Z, a-z, 0-9, '_', '.', ':', '-'.")
+
+
+class InvalidOwner(StreamError, ValueError):
+    """Refuse an owner that is neither PUBLIC nor 1 to 1,024 bytes of text."""
+
+    def __init__(self) -> None:
+        super().__init__("An owner is PUBLIC or a string of 1 to 1024 bytes of UTF-8.")
+
+
+class InvalidTenant(StreamError, ValueError):
+    """Refuse a tenant that is not 1 to 64 characters of `A-Z a-z 0-9 _ -`."""
+
+    def __init__(self) -> None:
+        super().__init__("A tenant is 1 to 64 characters of A-Z, a-z, 0-9, '_', '-'.")
+
+
+class InvalidOffset(StreamError, ValueError):
+    """Refuse a position that is not in the log; `size` is where the log ends, if known (bytes)."""
+
+    def __init__(self, size: int | None = None) -> None:
+        super().__init__("An offset is a whole number of bytes, from 0 to the size of the stream.")
+        self.size = size
+
+
+class InvalidStoreError(ImproperlyConfigured):
+    """Say that an alias, or its configuration, is not usable."""

@@ -1,0 +1,149 @@
+"""The values that travel between the rooms: frozen, slotted, keyword-only."""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+from typing import Final
+
+__all__ = [
+    "PUBLIC",
+    "Acquisition",
+    "Claim",
+    "ErrorCode",
+    "Limits",
+    "Owner",
+    "Page",
+    "Public",
+    "Role",
+    "StreamInfo",
+    "StreamKey",
+    "StreamStatus",
+    "Terms",
+]
+
+
+class Public(Enum):
+    """Hold the one value that opts out of ownership."""
+
+    PUBLIC = "public"
+
+    def __repr__(self) -> str:
+        return "PUBLIC"
+
+
+PUBLIC: Final = Public.PUBLIC
+"""The explicit owner of a stream that anybody who knows its id may read."""
+
+Owner = str | Public
+
+
+class StreamStatus(StrEnum):
+    """Name the states of a stream; a missing one has none."""
+
+    STREAMING = "streaming"
+    DONE = "done"
+    ERROR = "error"
+    CANCELLED = "cancelled"
+
+
+class ErrorCode(StrEnum):
+    """Name the reasons for which a stream, or one reader of it, ends with an error."""
+
+    PRODUCER_LOST = "producer_lost"  # the lease ran out
+    SOURCE_FAILED = "source_failed"  # the source raised
+    LIMIT_EXCEEDED = "limit_exceeded"
+    INTERRUPTED = "interrupted"  # a deploy could not wait for it
+    DATA_LOST = "data_lost"  # the store lost acknowledged bytes
+    STORE_UNAVAILABLE = "store_unavailable"  # the store was away longer than STORE_TIMEOUT
+    HOOK_FAILED = "hook_failed"  # a signal receiver raised and HOOK_ERRORS is "raise"
+    EXPIRED = "expired"  # expired or deleted under an attached reader
+
+
+class Role(StrEnum):
+    """Tell the one who was elected from everyone else."""
+
+    PRODUCER = "producer"
+    CONSUMER = "consumer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamKey:
+    """Address one stream inside an alias."""
+
+    tenant: str
+    generation: int
+    stream_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Be the secret of one election: who holds it may append."""
+
+    token: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """State what an election binds for good; durations in seconds."""
+
+    owner: Owner
+    ttl: float
+    finished_ttl: float
+    lease: float
+    attrs: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bound a stream and an alias; `None` is unbounded."""
+
+    max_chunk_bytes: int | None = 1_048_576
+    max_entries_per_stream: int | None = None
+    max_stream_bytes: int | None = 16_777_216
+    max_streams: int | None = None
+    max_streams_per_owner: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamInfo:
+    """Describe a stream at one moment; times are seconds since the epoch of the store's clock.
+
+    `epoch` names this incarnation of the id: a stream that was deleted and acquired again has
+    another one. `lease` is the seconds left before a silent producer counts as lost.
+    """
+
+    stream_id: str
+    tenant: str
+    generation: int
+    owner: Owner = field(repr=False)
+    status: StreamStatus
+    size: int
+    entries: int
+    created: float
+    expires: float
+    epoch: str
+    lease: float = 0.0
+    error_code: str = ""
+    error: str = ""
+    attrs: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_streaming(self) -> bool:
+        return self.status is StreamStatus.STREAMING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acquisition:
+    """Answer an acquire: the role the caller got, and the stream as it is now."""
+
+    role: Role
+    info: StreamInfo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Answer a read: the stream as it is now, and the bytes from the offset asked for."""
+
+    info: StreamInfo
+    data: bytes
