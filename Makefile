@@ -1,0 +1,78 @@
+# Two commands on a fresh machine: `git clone …` and `make demo`. Only Python and make are needed.
+
+PYTHON ?= python3
+PORT   ?= 8000
+DJANGO ?=
+ARGS   ?=
+
+VENV := .venv
+BIN  := $(VENV)/bin
+PIP  := $(BIN)/python -m pip --disable-pip-version-check -q
+MANAGE := $(BIN)/python manage.py
+SERVE  := manage.py runserver --noreload 127.0.0.1:$(PORT)
+
+# Interpreters that pyenv keeps are found even where its shims are not set up.
+PYENVS   := $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/*/bin/python3.1[1-9])
+DISCOVER := $(if $(PYENVS),--discover $(PYENVS))
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test lint format bench matrix clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	@echo "Creating $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install --upgrade "pip>=25.1"
+
+# One stamp a set of requirements; DJANGO=6.0 pins that series, an empty DJANGO takes the newest.
+$(VENV)/.demo: pyproject.toml | $(BIN)/python
+	@echo "Installing the demo"
+	@$(PIP) install -e . --group demo $(if $(DJANGO),"Django~=$(DJANGO).0")
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	@echo "Installing the development tools"
+	@$(PIP) install -e . --group dev $(if $(DJANGO),"Django~=$(DJANGO).0")
+	@touch $@ $(VENV)/.demo
+
+venv: $(VENV)/.dev ## Create .venv with everything that development needs
+
+demo: $(VENV)/.demo ## Serve the example on 127.0.0.1:$PORT (REDIS=1: with a private server; REDIS_URL=…: with yours)
+ifeq ($(DEMO_MODEL),openai)
+	@$(PIP) install -e ".[openai]"
+endif
+	@$(MANAGE) migrate --noinput -v 0
+	@echo "Open http://127.0.0.1:$(PORT)/ (Ctrl-C stops the server)"
+ifeq ($(REDIS),1)
+	@exec $(BIN)/python -m example_project.private_redis -- $(SERVE)
+else
+	@exec $(BIN)/python $(SERVE)
+endif
+
+test: $(VENV)/.dev ## Run the whole suite, benchmarks excepted (ARGS="-k name" narrows it)
+	@$(BIN)/python -m pytest -q $(if $(ARGS),,--cov) $(ARGS)
+
+lint: $(VENV)/.dev ## Check style, types, layers, migrations and Django's system checks
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(MANAGE) makemigrations --check --dry-run
+	@$(MANAGE) check
+
+format: $(VENV)/.dev ## Sort imports, mend what can be mended, format
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(VENV)/.dev ## Run the benchmarks
+	@$(BIN)/python -m pytest -q -s -p no:randomly -m benchmark --timeout 600 tests/benchmarks $(ARGS)
+
+matrix: $(VENV)/.dev ## Run the suite on each pair of Python and Django whose interpreter is there
+	@$(BIN)/tox run $(ARGS) $(DISCOVER)
+
+clean: ## Remove what the other targets made
+	@rm -rf $(VENV) .tox .coverage .coverage.* htmlcov build dist
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
