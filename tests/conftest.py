@@ -1,0 +1,84 @@
+"""What every test has: a real server, a key prefix of its own, and a clean end.
+
+A test fails when package code blocks a running event loop, when a task is still pending on the
+test's loop after its fixtures were torn down, and, where it uses the server, when it leaves a
+connection open.
+"""
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from blockbuster import BlockBuster, blockbuster_ctx
+from redis import Redis
+
+from example_project.private_redis import private_server
+
+GRACE = 2.0  # seconds for what was cancelled or closed to be gone
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[Redis]:
+    """Start the suite's own server; yield a client for looking at it. No server, no green run."""
+    with private_server() as url, Redis.from_url(url, client_name="suite") as client:
+        client.ping()
+        yield client
+
+
+@pytest.fixture(scope="session")
+def redis_url(redis_server: Redis) -> str:
+    """Name the suite's own server."""
+    where = redis_server.connection_pool.connection_kwargs
+    return f"redis://{where['host']}:{where['port']}/{where['db']}"
+
+
+@pytest.fixture
+def key_prefix() -> str:
+    """Make a key prefix that no other test has, so that nobody needs to flush the server."""
+    return f"test-{uuid.uuid4().hex}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def blockbuster() -> Iterator[BlockBuster]:
+    """Turn a blocking call of the package inside any running loop into an error."""
+    with blockbuster_ctx(scanned_modules=["resumable_streams"]) as guard:
+        yield guard
+
+
+@pytest.fixture(autouse=True)
+def leaves_nothing(request: pytest.FixtureRequest) -> None:
+    """Choose the guards of a test; set up before its other fixtures, they look after those."""
+    if request.node.get_closest_marker("asyncio"):
+        request.getfixturevalue("leaves_no_task")
+    if {"redis_server", "redis_url"} & set(request.fixturenames):
+        request.getfixturevalue("leaves_no_connection")
+
+
+@pytest.fixture
+async def leaves_no_task() -> AsyncIterator[None]:
+    """Fail when a task of the test outlives its fixtures."""
+    yield
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    if left:
+        _, left = await asyncio.wait(left, timeout=GRACE)
+    if left:
+        pytest.fail("tasks left pending: " + ", ".join(sorted(map(repr, left))))
+
+
+@pytest.fixture
+def leaves_no_connection(redis_server: Redis) -> Iterator[None]:
+    """Fail when the server has a client that it did not have before the test."""
+    before = _connections(redis_server).keys()
+    yield
+    deadline = time.monotonic() + GRACE
+    while left := {k: v for k, v in _connections(redis_server).items() if k not in before}:
+        if time.monotonic() > deadline:
+            pytest.fail("connections left open: " + ", ".join(map(str, left.values())))
+        time.sleep(0.01)
+
+
+def _connections(server: Redis) -> dict[str, dict[str, str]]:
+    clients: list[dict[str, str]] = server.client_list()
+    return {client["id"]: client for client in clients if client["name"] != "suite"}

@@ -1,0 +1,66 @@
+"""The project itself: the public names, the version, the server that the suite starts."""
+
+import subprocess
+import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import redis.asyncio
+from redis import Redis
+
+import resumable_streams
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_every_public_name_is_importable():
+    assert sorted(resumable_streams.__all__) == sorted(set(resumable_streams.__all__))
+    for name in resumable_streams.__all__:
+        assert getattr(resumable_streams, name) is not None
+
+
+def test_installed_version_is_the_version_of_the_project_file():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert metadata.version("django-resumable-streams") == project["version"]
+
+
+def test_server_of_the_suite_answers(redis_server: Redis, redis_url: str):
+    assert redis_server.ping()
+    assert not redis_url.endswith(":6379/0")
+
+
+async def test_server_of_the_suite_persists_nothing(redis_url: str):
+    async with redis.asyncio.from_url(redis_url, decode_responses=True) as client:
+        assert await client.config_get("save") == {"save": ""}
+        assert await client.config_get("appendonly") == {"appendonly": "no"}
+
+
+CARELESS = """
+import asyncio, time, redis, resumable_streams
+
+kept = []
+
+async def test_leaves_a_task():
+    kept.append(asyncio.create_task(asyncio.Event().wait()))
+
+def test_leaves_a_connection(redis_url):
+    kept.append(redis.Redis.from_url(redis_url))
+    kept[-1].ping()
+
+async def test_blocks_the_loop():
+    module = resumable_streams.__path__[0] + "/sample.py"
+    exec(compile("time.sleep(0)", module, "exec"), {"time": time})
+"""
+
+
+def test_careless_tests_fail(tmp_path: Path):
+    sample = tmp_path / "test_careless.py"
+    sample.write_text(CARELESS)
+    options = ["-p", "tests.conftest", "-c", str(ROOT / "pyproject.toml"), "-q", str(sample)]
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", *options], cwd=ROOT, capture_output=True, text=True
+    )
+    assert "1 failed, 2 passed, 2 errors" in run.stdout, run.stdout + run.stderr
+    for complaint in ("tasks left pending", "connections left open", "Blocking call to time.sleep"):
+        assert complaint in run.stdout
