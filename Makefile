@@ -58,7 +58,7 @@ lint: $(VENV)/.dev ## Check style, types, layers, migrations and Django's system
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 	@$(MANAGE) makemigrations --check --dry-run
 	@$(MANAGE) check
 
@@ -70,7 +70,7 @@ bench: $(VENV)/.dev ## Run the benchmarks
 	@$(BIN)/python -m pytest -q -s -p no:randomly -m benchmark --timeout 600 tests/benchmarks $(ARGS)
 
 matrix: $(VENV)/.dev ## Run the suite on each pair of Python and Django whose interpreter is there
-	@$(BIN)/tox run $(ARGS) $(DISCOVER)
+	@$(BIN)/tox run -q $(ARGS) $(DISCOVER)
 
 clean: ## Remove what the other targets made
 	@rm -rf $(VENV) .tox .coverage .coverage.* htmlcov build dist
