@@ -1,7 +1,7 @@
 """The names of everything we store: key layout, identifiers and SCAN patterns. Pure.
 
     {prefix}:{tenant}:g{generation}:{<stream id>}:meta    HASH    the state of one stream
-    {prefix}:{tenant}:g{generation}:{<stream id>}:log     STRING  its bytes; also its push channel
+    {prefix}:{tenant}:g{generation}:{<stream id>}:data    STRING  its bytes; also its push channel
     {prefix}:{tenant}:control                             HASH    generation, ttl override
     {prefix}:{tenant}:revoked:{<owner digest>}            STRING  when the owner was revoked
     {prefix}:events                                       push channel of the whole prefix
@@ -32,6 +32,9 @@ MAX_OWNER_BYTES = 1_024
 
 _STREAM_ID = re.compile(r"[A-Za-z0-9_.:-]{1,256}")
 _TENANT = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_STREAM_KEY = re.compile(
+    r"([A-Za-z0-9_-]{1,64}):g([0-9]{1,18}):\{([A-Za-z0-9_.:-]{1,256})\}:(?:meta|data)"
+)
 _GLOB = re.compile(r"([*?\[\]\\^])")
 
 
@@ -95,7 +98,7 @@ class KeySpace:
         return f"{self._stream(key)}:meta"
 
     def log(self, key: StreamKey) -> str:
-        return f"{self._stream(key)}:log"
+        return f"{self._stream(key)}:data"
 
     def control(self, tenant: str) -> str:
         return f"{self.prefix}:{tenant}:control"
@@ -113,13 +116,11 @@ class KeySpace:
         epoch = "*" if generation is None else str(generation)
         return f"{_escape(self.prefix)}:{middle}:g{epoch}:{{*}}:meta"
 
-    def parse_meta(self, name: str) -> StreamKey | None:
-        """Return the stream a meta key belongs to; None for a key that is not one of ours."""
-        match = re.fullmatch(
-            re.escape(self.prefix)
-            + r":([A-Za-z0-9_-]{1,64}):g([0-9]{1,18}):\{([A-Za-z0-9_.:-]{1,256})\}:meta",
-            name,
-        )
+    def parse(self, name: str) -> StreamKey | None:
+        """Return the stream a key belongs to; None for a key that is not one of ours."""
+        prefix, match = f"{self.prefix}:", None
+        if name.startswith(prefix):
+            match = _STREAM_KEY.fullmatch(name, len(prefix))
         if match is None:
             return None
         return StreamKey(tenant=match[1], generation=int(match[2]), stream_id=match[3])

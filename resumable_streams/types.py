@@ -78,9 +78,13 @@ class StreamKey:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Be the secret of one election: who holds it may append."""
+    """Be the secret of one election: who holds it may append.
+
+    `epoch` is public: it names the incarnation of the stream that this election started.
+    """
 
     token: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
+    epoch: str = field(default_factory=lambda: secrets.token_hex(4))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

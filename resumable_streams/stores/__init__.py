@@ -1,0 +1,1 @@
+"""Where streams rest: the contract (`base`) and the stores that keep it."""

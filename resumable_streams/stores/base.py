@@ -1,0 +1,163 @@
+"""The contract every store keeps.
+
+A store holds, for each `StreamKey`, a state and an append-only byte log, and tells whoever watches
+a stream what was appended to it. It is async only and runs on one event loop, the home loop.
+
+Every verb is atomic: it happens as a whole or not at all, whenever the caller is cancelled or the
+connection breaks. A verb whose answer was lost may be repeated with the same arguments:
+
+    acquire     the same claim is told "producer" again
+    append      bytes that are already there are skipped
+    finalize    the same claim gets the state it reached
+    cancel, delete, expire, heartbeat   idempotent
+
+Each verb that looks at a state first turns a stream whose lease ran out into `error:
+producer_lost`, in the same step. A stream nobody looks at needs no sweeper: its keys expire.
+
+`testing.StreamStoreContract` holds a store to all of this.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Protocol
+
+from ..types import (
+    Acquisition,
+    Claim,
+    Limits,
+    Page,
+    StreamInfo,
+    StreamKey,
+    StreamStatus,
+    Terms,
+)
+
+__all__ = ["MAX_APPEND_BYTES", "BaseStore", "Feed", "Listener"]
+
+MAX_APPEND_BYTES = 262_144
+"""What one append carries at most, so that a push message stays small."""
+
+
+class Listener(Protocol):
+    """Receive what a feed pushes; called on the home loop, must not block or raise."""
+
+    def appended(self, key: StreamKey, epoch: str, offset: int, data: bytes) -> None:
+        """Hear that `data` is stored from `offset` on, in the incarnation `epoch`."""
+
+    def disturbed(self, key: StreamKey) -> None:
+        """Hear that news of `key` may have been missed, or that its state changed: look.
+
+        Sent for every confirmed subscription (the first and after each reconnect), for every end,
+        and when an operator or another process acted on the stream.
+        """
+
+
+class Feed(ABC):
+    """Push what is appended to the watched streams to one listener, over constant connections."""
+
+    @abstractmethod
+    def watch(self, key: StreamKey) -> None:
+        """Start to push `key`; once that holds, the listener hears `disturbed(key)`."""
+
+    @abstractmethod
+    def unwatch(self, key: StreamKey) -> None:
+        """Stop to push `key`."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Close the feed and its connections."""
+
+
+class BaseStore(ABC):
+    """Keep the state and the bytes of streams.
+
+    The constructor's keywords beyond the first four are the schema of `OPTIONS`; a store that
+    cannot work with what it was given raises InvalidStoreError there, before any I/O.
+    Every verb raises StoreUnavailable when the store does not answer.
+    """
+
+    def __init__(self, *, alias: str, key_prefix: str, location: str | None, limits: Limits):
+        self.alias = alias
+        self.key_prefix = key_prefix
+        self.location = location
+        self.limits = limits
+
+    @abstractmethod
+    async def acquire(self, key: StreamKey, claim: Claim, terms: Terms) -> Acquisition:
+        """Elect the first caller producer and bind `terms`, in one step.
+
+        Everyone later is a consumer and gets the state as it is, also after the end. Whether a
+        consumer may read is for the caller to decide, from `info.owner`.
+        """
+
+    @abstractmethod
+    async def append(
+        self, key: StreamKey, claim: Claim, offset: int, data: bytes, *, chunks: int = 1
+    ) -> int:
+        """Store `data` from `offset` on, renew the lease and the TTL, push; return the new size.
+
+        Bytes below the end are skipped, so a retry is harmless. `chunks` is how many chunks of
+        the source these bytes complete. Raises StreamClaimLost, StreamGap (the log is shorter
+        than `offset`), StreamFinalized, StreamLimitExceeded (nothing was stored) and
+        StreamDoesNotExist.
+        """
+
+    @abstractmethod
+    async def finalize(
+        self,
+        key: StreamKey,
+        claim: Claim,
+        status: StreamStatus,
+        *,
+        error_code: str = "",
+        error: str = "",
+    ) -> StreamInfo:
+        """End the stream, or return how it had ended before.
+
+        Raises StreamClaimLost and StreamDoesNotExist.
+        """
+
+    @abstractmethod
+    async def read(self, key: StreamKey, offset: int, limit: int) -> Page | None:
+        """Return the state and up to `limit` bytes from `offset`; None when it is missing."""
+
+    @abstractmethod
+    async def status(self, keys: Sequence[StreamKey]) -> list[StreamInfo | None]:
+        """Return the states of `keys` in their order, in one batch."""
+
+    @abstractmethod
+    async def delete(self, key: StreamKey) -> bool:
+        """Remove the stream at once, its readers end; return whether it was there."""
+
+    @abstractmethod
+    async def heartbeat(self, beats: Sequence[tuple[StreamKey, Claim]]) -> list[bool]:
+        """Renew leases and TTLs in one batch; False where the claim is not held any more."""
+
+    @abstractmethod
+    async def cancel(self, key: StreamKey) -> StreamInfo | None:
+        """End a streaming stream as `cancelled`; return its state, None when it is missing."""
+
+    @abstractmethod
+    async def expire(self, key: StreamKey, ttl: float) -> bool:
+        """Give all keys of the stream `ttl` seconds from now; return whether it was there."""
+
+    @abstractmethod
+    def scan(
+        self, tenant: str | None = None, generation: int | None = None
+    ) -> AsyncIterator[StreamKey]:
+        """Iterate over the streams of a tenant (or all), a generation (or all), in no order.
+
+        A stream that exists during the whole scan is met at least once.
+        """
+
+    @abstractmethod
+    def feed(self, listener: Listener) -> Feed:
+        """Open the feed of this process."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Close every connection."""
+
+
+Clock = Callable[[], float]
+"""Return seconds since the epoch."""

@@ -1,0 +1,336 @@
+"""Streams in the memory of one process: for development, tests and single-process sites.
+
+Nothing survives the process and no other process sees it. Within the process it keeps the whole
+contract, from any number of threads and event loops: every verb is one critical section without
+an await, so a cancellation lands before or after it, never inside.
+"""
+
+import asyncio
+import heapq
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+
+from ..exceptions import (
+    StreamClaimLost,
+    StreamDoesNotExist,
+    StreamFinalized,
+    StreamGap,
+    StreamLimitExceeded,
+)
+from ..types import (
+    Acquisition,
+    Claim,
+    ErrorCode,
+    Limits,
+    Page,
+    Role,
+    StreamInfo,
+    StreamKey,
+    StreamStatus,
+    Terms,
+)
+from .base import BaseStore, Clock, Feed, Listener
+
+__all__ = ["MemoryStore"]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Stream:
+    claim: Claim
+    terms: Terms
+    created: float
+    expires: float
+    lease_ends: float
+    status: StreamStatus = StreamStatus.STREAMING
+    error_code: str = ""
+    error: str = ""
+    entries: int = 0
+    log: bytearray = field(default_factory=bytearray)
+
+
+class _Space:
+    """The streams of one location and prefix, shared by every store of the process that names it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.streams: dict[StreamKey, _Stream] = {}
+        self.feeds: set[_MemoryFeed] = set()
+        # (when to look, tie breaker, key): looked at again later if the stream was refreshed.
+        self.deadlines: list[tuple[float, int, StreamKey]] = []
+        self.sequence = 0
+
+    def schedule(self, key: StreamKey, when: float) -> None:
+        self.sequence += 1
+        heapq.heappush(self.deadlines, (when, self.sequence, key))
+
+    def evict(self, now: float) -> None:
+        """Drop what has expired; every look-up does it first, so nothing expired is ever seen."""
+        while self.deadlines and self.deadlines[0][0] <= now:
+            _, _, key = heapq.heappop(self.deadlines)
+            stream = self.streams.get(key)
+            if stream is None:
+                continue
+            if stream.expires <= now:
+                del self.streams[key]
+                self.disturb(key)
+            else:
+                self.schedule(key, stream.expires)
+
+    def disturb(self, key: StreamKey) -> None:
+        for feed in self.feeds:
+            feed.disturb(key)
+
+
+_spaces: dict[tuple[str, str], _Space] = {}
+_spaces_lock = threading.Lock()
+
+
+class MemoryStore(BaseStore):
+    """Keep streams in this process.
+
+    LOCATION is a name: aliases with the same name and prefix share their streams, as with
+    Django's local-memory cache.
+    """
+
+    def __init__(
+        self,
+        *,
+        alias: str,
+        key_prefix: str,
+        location: str | None,
+        limits: Limits,
+        clock: Clock = time.time,
+    ):
+        super().__init__(alias=alias, key_prefix=key_prefix, location=location, limits=limits)
+        with _spaces_lock:
+            self._space = _spaces.setdefault((location or alias, key_prefix), _Space())
+        self._clock = clock
+
+    @contextmanager
+    def _at(self) -> Iterator[float]:
+        """Hold the lock at one moment, without anything that has expired by then."""
+        now = self._clock()
+        with self._space.lock:
+            self._space.evict(now)
+            yield now
+
+    def _get(self, key: StreamKey, now: float) -> _Stream | None:
+        """Return the stream, having declared its producer lost if the lease ran out."""
+        stream = self._space.streams.get(key)
+        if stream and stream.status is StreamStatus.STREAMING and stream.lease_ends <= now:
+            self._end(key, stream, now, StreamStatus.ERROR, ErrorCode.PRODUCER_LOST)
+        return stream
+
+    def _held(self, key: StreamKey, claim: Claim, now: float) -> _Stream:
+        stream = self._get(key, now)
+        if stream is None:
+            raise StreamDoesNotExist
+        if stream.claim != claim:
+            raise StreamClaimLost
+        return stream
+
+    def _touch(self, stream: _Stream, now: float) -> None:
+        stream.lease_ends = now + stream.terms.lease
+        stream.expires = now + stream.terms.ttl
+
+    def _end(
+        self,
+        key: StreamKey,
+        stream: _Stream,
+        now: float,
+        status: StreamStatus,
+        code: str = "",
+        error: str = "",
+    ) -> None:
+        stream.status, stream.error_code, stream.error = status, code, error
+        stream.expires = now + stream.terms.finished_ttl
+        self._space.schedule(key, stream.expires)
+        self._space.disturb(key)
+
+    def _info(self, key: StreamKey, stream: _Stream, now: float) -> StreamInfo:
+        return StreamInfo(
+            stream_id=key.stream_id,
+            tenant=key.tenant,
+            generation=key.generation,
+            owner=stream.terms.owner,
+            status=stream.status,
+            size=len(stream.log),
+            entries=stream.entries,
+            created=stream.created,
+            expires=stream.expires,
+            epoch=stream.claim.epoch,
+            lease=max(0.0, stream.lease_ends - now),
+            error_code=stream.error_code,
+            error=stream.error,
+            attrs=stream.terms.attrs,
+        )
+
+    async def acquire(self, key: StreamKey, claim: Claim, terms: Terms) -> Acquisition:
+        with self._at() as now:
+            stream = self._get(key, now)
+            if stream is None:
+                stream = _Stream(
+                    claim=claim,
+                    terms=terms,
+                    created=now,
+                    expires=now + terms.ttl,
+                    lease_ends=now + terms.lease,
+                )
+                self._space.streams[key] = stream
+                self._space.schedule(key, stream.expires)
+            role = Role.PRODUCER if stream.claim == claim else Role.CONSUMER
+            return Acquisition(role=role, info=self._info(key, stream, now))
+
+    async def append(
+        self, key: StreamKey, claim: Claim, offset: int, data: bytes, *, chunks: int = 1
+    ) -> int:
+        with self._at() as now:
+            stream = self._held(key, claim, now)
+            if stream.status is not StreamStatus.STREAMING:
+                raise StreamFinalized(stream.status)
+            size = len(stream.log)
+            if offset > size:
+                raise StreamGap(size)
+            fresh = data[size - offset :]
+            if fresh:
+                self._check_limits(stream, len(fresh), chunks)
+                stream.log += fresh
+                stream.entries += chunks
+            self._touch(stream, now)
+            if fresh:
+                for feed in self._space.feeds:
+                    feed.append(key, stream.claim.epoch, size, fresh)
+            return len(stream.log)
+
+    def _check_limits(self, stream: _Stream, fresh: int, chunks: int) -> None:
+        most_bytes = self.limits.max_stream_bytes
+        if most_bytes is not None and len(stream.log) + fresh > most_bytes:
+            raise StreamLimitExceeded("MAX_STREAM_BYTES", most_bytes)
+        most_entries = self.limits.max_entries_per_stream
+        if most_entries is not None and stream.entries + chunks > most_entries:
+            raise StreamLimitExceeded("MAX_ENTRIES_PER_STREAM", most_entries)
+
+    async def finalize(
+        self,
+        key: StreamKey,
+        claim: Claim,
+        status: StreamStatus,
+        *,
+        error_code: str = "",
+        error: str = "",
+    ) -> StreamInfo:
+        with self._at() as now:
+            stream = self._held(key, claim, now)
+            if stream.status is StreamStatus.STREAMING:
+                self._end(key, stream, now, status, error_code, error)
+            return self._info(key, stream, now)
+
+    async def read(self, key: StreamKey, offset: int, limit: int) -> Page | None:
+        with self._at() as now:
+            stream = self._get(key, now)
+            if stream is None:
+                return None
+            return Page(
+                info=self._info(key, stream, now), data=bytes(stream.log[offset : offset + limit])
+            )
+
+    async def status(self, keys: Sequence[StreamKey]) -> list[StreamInfo | None]:
+        with self._at() as now:
+            found = [(key, self._get(key, now)) for key in keys]
+            return [stream and self._info(key, stream, now) for key, stream in found]
+
+    async def delete(self, key: StreamKey) -> bool:
+        with self._at():
+            gone = self._space.streams.pop(key, None)
+            if gone is not None:
+                self._space.disturb(key)
+            return gone is not None
+
+    async def heartbeat(self, beats: Sequence[tuple[StreamKey, Claim]]) -> list[bool]:
+        with self._at() as now:
+            return [self._beat(key, claim, now) for key, claim in beats]
+
+    def _beat(self, key: StreamKey, claim: Claim, now: float) -> bool:
+        stream = self._get(key, now)
+        if stream is None or stream.claim != claim or stream.status is not StreamStatus.STREAMING:
+            return False
+        self._touch(stream, now)
+        return True
+
+    async def cancel(self, key: StreamKey) -> StreamInfo | None:
+        with self._at() as now:
+            stream = self._get(key, now)
+            if stream and stream.status is StreamStatus.STREAMING:
+                self._end(key, stream, now, StreamStatus.CANCELLED)
+            return stream and self._info(key, stream, now)
+
+    async def expire(self, key: StreamKey, ttl: float) -> bool:
+        with self._at() as now:
+            stream = self._space.streams.get(key)
+            if stream is None:
+                return False
+            stream.terms = replace(stream.terms, ttl=ttl, finished_ttl=ttl)
+            stream.expires = now + ttl
+            self._space.schedule(key, stream.expires)
+            return True
+
+    async def scan(
+        self, tenant: str | None = None, generation: int | None = None
+    ) -> AsyncIterator[StreamKey]:
+        with self._at():
+            keys = list(self._space.streams)
+        for key in keys:
+            if tenant in (None, key.tenant) and generation in (None, key.generation):
+                yield key
+
+    def feed(self, listener: Listener) -> Feed:
+        feed = _MemoryFeed(self._space, listener)
+        with self._space.lock:
+            self._space.feeds.add(feed)
+        return feed
+
+    async def aclose(self) -> None:
+        """Keep the streams: they belong to the process, not to this object."""
+
+
+class _MemoryFeed(Feed):
+    """Hand news to the listener on the loop the feed was opened on.
+
+    Called with the space's lock held, so that news arrives in the order of the writes.
+    """
+
+    def __init__(self, space: _Space, listener: Listener):
+        self._space = space
+        self._listener = listener
+        self._loop = asyncio.get_running_loop()
+        self._watched: set[StreamKey] = set()
+
+    def append(self, key: StreamKey, epoch: str, offset: int, data: bytes) -> None:
+        if key in self._watched:
+            self._post(self._listener.appended, key, epoch, offset, data)
+
+    def disturb(self, key: StreamKey) -> None:
+        self._post(self._listener.disturbed, key)
+
+    def _post(self, callback: Callable[..., None], *args: object) -> None:
+        if asyncio._get_running_loop() is self._loop:
+            self._loop.call_soon(callback, *args)
+            return
+        with suppress(RuntimeError):  # the listener's loop was closed: nobody listens
+            self._loop.call_soon_threadsafe(callback, *args)
+
+    def watch(self, key: StreamKey) -> None:
+        with self._space.lock:
+            self._watched.add(key)
+        self._loop.call_soon(self._listener.disturbed, key)
+
+    def unwatch(self, key: StreamKey) -> None:
+        with self._space.lock:
+            self._watched.discard(key)
+
+    async def aclose(self) -> None:
+        with self._space.lock:
+            self._space.feeds.discard(self)

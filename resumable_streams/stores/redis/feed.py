@@ -1,0 +1,162 @@
+"""What Redis pushes: one subscriber connection a process, whatever the number of streams.
+
+A message carries the epoch, the offset and the bytes of one append, so most readers never ask the
+server for anything. A message may be lost (a broken connection, an output buffer that was cut),
+so every confirmed subscription says `disturbed`: after it nothing is missed, before it something
+may have been, and the listener looks once. The channel of the whole prefix carries the hints of
+operators and of other processes.
+"""
+
+import asyncio
+import logging
+import math
+import random
+
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import RedisError
+
+from ...keys import KeySpace
+from ...types import StreamKey
+from ..base import Feed, Listener
+from .connect import Connect
+
+__all__ = ["RedisFeed"]
+
+logger = logging.getLogger("resumable_streams.redis")
+
+PING_SECONDS = 5.0
+MAX_BACKOFF_SECONDS = 2.0
+EPOCH_CHARS = 8
+
+
+class RedisFeed(Feed):
+    """Keep the subscriptions that are wanted, on one connection that is made anew as needed."""
+
+    def __init__(self, connect: Connect, keys: KeySpace, listener: Listener):
+        self._connect = connect
+        self._keys = keys
+        self._listener = listener
+        self._events = keys.events.encode()
+        self._wanted: dict[bytes, StreamKey] = {}
+        self._asked: set[bytes] = set()
+        self._changed: set[bytes] = set()  # channels whose wanted and asked may differ
+        self._wake = asyncio.Event()
+        self._heard = True
+        self._task = asyncio.create_task(self._run(), name="resumable_streams.redis.feed")
+
+    def watch(self, key: StreamKey) -> None:
+        channel = self._keys.log(key).encode()
+        self._wanted[channel] = key
+        if channel in self._asked:  # unwatched a moment ago, and not yet unsubscribed
+            asyncio.get_running_loop().call_soon(self._listener.disturbed, key)
+        self._change(channel)
+
+    def unwatch(self, key: StreamKey) -> None:
+        channel = self._keys.log(key).encode()
+        if self._wanted.pop(channel, None) is not None:
+            self._change(channel)
+
+    def _change(self, channel: bytes) -> None:
+        self._changed.add(channel)
+        self._wake.set()
+
+    async def aclose(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        failures = 0
+        while True:
+            connection = self._connect()
+            try:
+                await connection.connect()
+                failures = 0
+                await self._serve(connection)
+            except* (RedisError, OSError, AttributeError) as group:
+                failures += 1
+                if failures == 1:
+                    logger.warning(
+                        "Push connection lost (%s); reconnecting.",
+                        type(group.exceptions[0]).__name__,
+                    )
+            finally:
+                await connection.disconnect(nowait=True)
+            # Full jitter: a thousand processes do not come back in step.
+            await asyncio.sleep(random.uniform(0, min(MAX_BACKOFF_SECONDS, 0.05 * 2**failures)))  # noqa: S311
+
+    async def _serve(self, connection: AbstractConnection) -> None:
+        """Subscribe to all that is wanted and serve until the connection breaks."""
+        self._asked = set()
+        self._changed = set(self._wanted)
+        self._wake.set()
+        await connection.send_command("SUBSCRIBE", self._events)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._write(connection))
+            group.create_task(self._read(connection))
+            group.create_task(self._ping(connection))
+
+    async def _write(self, connection: AbstractConnection) -> None:
+        """Make `asked` follow `wanted`, many channels a command.
+
+        Cancellation here doesn't matter: both sets are built anew on the next connection.
+        """
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            changed, self._changed = self._changed, set()
+            leave = [c for c in changed if c in self._asked and c not in self._wanted]
+            join = [c for c in changed if c in self._wanted and c not in self._asked]
+            self._asked.difference_update(leave)
+            self._asked.update(join)
+            if leave:
+                await connection.send_command("UNSUBSCRIBE", *leave)
+            if join:
+                await connection.send_command("SUBSCRIBE", *join)
+
+    async def _read(self, connection: AbstractConnection) -> None:
+        while True:
+            answer = await connection.read_response(disable_decoding=True, timeout=math.inf)
+            self._heard = True
+            if answer[0] == b"message":
+                self._message(answer[1], answer[2])
+            elif answer[0] == b"subscribe":
+                self._confirmed(answer[1])
+
+    def _confirmed(self, channel: bytes) -> None:
+        key = self._wanted.get(channel)
+        if key is not None:
+            self._listener.disturbed(key)
+
+    def _message(self, channel: bytes, payload: bytes) -> None:
+        if channel == self._events:
+            self._hint(payload)
+            return
+        key = self._wanted.get(channel)
+        if key is None:
+            return
+        if payload == b"!":
+            self._listener.disturbed(key)
+            return
+        end = payload.index(b":", EPOCH_CHARS)
+        self._listener.appended(
+            key,
+            payload[:EPOCH_CHARS].decode(),
+            int(payload[EPOCH_CHARS:end]),
+            payload[end + 1 :],
+        )
+
+    def _hint(self, payload: bytes) -> None:
+        key = self._keys.parse(payload.decode(errors="replace"))
+        if key is not None:
+            self._listener.disturbed(key)
+
+    async def _ping(self, connection: AbstractConnection) -> None:
+        """Find a connection that is half open: two quiet intervals after a PING break it."""
+        silent = 0
+        while True:
+            self._heard = False
+            await connection.send_command("PING")
+            await asyncio.sleep(PING_SECONDS)
+            silent = 0 if self._heard else silent + 1
+            if silent == 2:
+                raise ConnectionError("the push connection went silent")

@@ -1,0 +1,14 @@
+-- acquire: claim, epoch, owner, ttl, finished_ttl, lease, attrs -> {elected, state}
+-- Elects the first caller and binds owner, TTL and attributes in the same step.
+local time = now()
+if status_now(time) then
+  -- A caller whose first answer was lost holds the claim already.
+  local elected = redis.call('HGET', meta, 'claim') == ARGV[1] and 1 or 0
+  return {elected, describe(time)}
+end
+redis.call('DEL', log) -- left behind by a state that was evicted or expired alone
+redis.call('HSET', meta, 'claim', ARGV[1], 'epoch', ARGV[2], 'owner', ARGV[3], 'ttl', ARGV[4],
+  'finished_ttl', ARGV[5], 'lease_ms', ARGV[6], 'lease', time + ARGV[6], 'attrs', ARGV[7],
+  'created', time, 'status', 'streaming', 'size', 0, 'entries', 0, 'error_code', '', 'error', '')
+redis.call('PEXPIRE', meta, ARGV[4])
+return {1, describe(time)}

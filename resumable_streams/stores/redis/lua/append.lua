@@ -1,0 +1,36 @@
+-- append: claim, offset, max_bytes, max_entries, chunks, data -> {code, value}
+-- One HMGET on the way in, one HSET on the way out: this is the hot path.
+local state = redis.call('HMGET', meta, 'claim', 'status', 'size', 'entries', 'lease', 'lease_ms',
+  'ttl', 'epoch')
+if not state[1] then return {'missing'} end
+if state[1] ~= ARGV[1] then return {'claim'} end
+if state[2] ~= 'streaming' then return {'final', state[2]} end
+local time = now()
+if tonumber(state[5]) <= time then
+  finish('error', 'producer_lost', '')
+  return {'final', 'error'}
+end
+local size, offset, data = tonumber(state[3]), tonumber(ARGV[2]), ARGV[6]
+if offset > size then return {'gap', size} end
+if offset < size then data = string.sub(data, size - offset + 1) end
+if data == '' then
+  redis.call('HSET', meta, 'lease', time + state[6])
+  redis.call('PEXPIRE', meta, state[7])
+  redis.call('PEXPIRE', log, state[7])
+  return {'ok', size}
+end
+local new_size, entries = size + #data, state[4] + ARGV[5]
+local max_bytes, max_entries = tonumber(ARGV[3]), tonumber(ARGV[4])
+if max_bytes and new_size > max_bytes then return {'limit', 'MAX_STREAM_BYTES'} end
+if max_entries and entries > max_entries then return {'limit', 'MAX_ENTRIES_PER_STREAM'} end
+if redis.call('APPEND', log, data) ~= new_size then
+  -- The log was evicted under a state that stayed: bytes would land at wrong offsets.
+  redis.call('DEL', log)
+  finish('error', 'data_lost', '')
+  return {'final', 'error'}
+end
+redis.call('HSET', meta, 'size', new_size, 'entries', entries, 'lease', time + state[6])
+redis.call('PEXPIRE', meta, state[7])
+redis.call('PEXPIRE', log, state[7])
+redis.call('$PUBLISH', log, state[8] .. size .. ':' .. data)
+return {'ok', new_size}

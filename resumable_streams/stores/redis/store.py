@@ -1,0 +1,235 @@
+"""Streams in Redis or Valkey.
+
+One stream is two keys in one cluster slot: its state (a HASH) and its bytes (a STRING, so an
+offset is an address: appending is APPEND, reading from any byte is GETRANGE). Every verb is one
+script (`lua/`), every script is one round trip on a connection that all verbs share (`wire`), and
+what is appended is pushed to every process that watches the stream (`feed`): two connections a
+process, for any number of streams and readers.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from functools import cache
+from hashlib import sha1
+from importlib import resources
+from typing import Any, NoReturn
+
+from redis.exceptions import NoScriptError
+
+from ...exceptions import (
+    InvalidStoreError,
+    StreamClaimLost,
+    StreamDoesNotExist,
+    StreamFinalized,
+    StreamGap,
+    StreamLimitExceeded,
+)
+from ...keys import KeySpace, decode_owner, encode_owner
+from ...types import (
+    Acquisition,
+    Claim,
+    Limits,
+    Page,
+    Role,
+    StreamInfo,
+    StreamKey,
+    StreamStatus,
+    Terms,
+)
+from ..base import BaseStore, Feed, Listener
+from .connect import Connect, connect_from_cache, connect_from_url
+from .feed import RedisFeed
+from .wire import Wire
+
+__all__ = ["RedisStore"]
+
+SCAN_COUNT = 1_000
+MAX_STRING_BYTES = 512 * 1024 * 1024  # what a Redis string holds
+
+
+@cache
+def _script(name: str, publish: str) -> tuple[str, str]:
+    """Return the SHA1 and the source of a script, the shared prelude in front."""
+    folder = resources.files(__package__) / "lua"
+    source = (folder / "prelude.lua").read_text() + (folder / f"{name}.lua").read_text()
+    source = source.replace("$PUBLISH", publish)
+    return sha1(source.encode(), usedforsecurity=False).hexdigest(), source
+
+
+def _ms(seconds: float) -> int:
+    return max(1, round(seconds * 1000))
+
+
+class RedisStore(BaseStore):
+    """Keep streams in one Redis or Valkey primary.
+
+    LOCATION is a URL; instead of it, `cache_alias` (CACHE_ALIAS) takes the connection of a
+    django-redis cache. `connect_timeout` and `command_timeout` are seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        alias: str,
+        key_prefix: str,
+        location: str | None,
+        limits: Limits,
+        cache_alias: str | None = None,
+        connect_timeout: float = 5,
+        command_timeout: float = 5,
+    ):
+        super().__init__(alias=alias, key_prefix=key_prefix, location=location, limits=limits)
+        if (limits.max_stream_bytes or MAX_STRING_BYTES + 1) > MAX_STRING_BYTES:
+            raise InvalidStoreError(
+                f"MAX_STREAM_BYTES of the stream alias {alias!r} must be set, to at most 512 MiB: "
+                f"that is what a Redis string holds."
+            )
+        self.keys = KeySpace(key_prefix)
+        self._connect = self._connection_source(cache_alias, connect_timeout)
+        self._wire = Wire(self._connect, alias=alias, timeout=command_timeout)
+        self._publish = "PUBLISH"
+
+    def _connection_source(self, cache_alias: str | None, connect_timeout: float) -> Connect:
+        if cache_alias:
+            return connect_from_cache(
+                cache_alias, connect_timeout=connect_timeout, alias=self.alias
+            )
+        url = self.location or "redis://127.0.0.1:6379/0"
+        return connect_from_url(url, connect_timeout=connect_timeout, alias=self.alias)
+
+    async def _run(self, name: str, key: StreamKey, *arguments: str | bytes | int) -> Any:
+        """Run a script on one stream, in one round trip once the server knows it."""
+        sha, source = _script(name, self._publish)
+        rest = (2, self.keys.meta(key), self.keys.log(key), *arguments)
+        try:
+            return await self._wire.execute("EVALSHA", sha, *rest)
+        except NoScriptError:  # a new server, a restart, SCRIPT FLUSH
+            return await self._wire.execute("EVAL", source, *rest)
+
+    async def acquire(self, key: StreamKey, claim: Claim, terms: Terms) -> Acquisition:
+        elected, state = await self._run(
+            "acquire",
+            key,
+            claim.token,
+            claim.epoch,
+            encode_owner(terms.owner),
+            _ms(terms.ttl),
+            _ms(terms.finished_ttl),
+            _ms(terms.lease),
+            json.dumps(dict(terms.attrs)),
+        )
+        role = Role.PRODUCER if elected else Role.CONSUMER
+        return Acquisition(role=role, info=_info(key, state))
+
+    async def append(
+        self, key: StreamKey, claim: Claim, offset: int, data: bytes, *, chunks: int = 1
+    ) -> int:
+        answer = await self._run(
+            "append",
+            key,
+            claim.token,
+            offset,
+            self.limits.max_stream_bytes or "",
+            self.limits.max_entries_per_stream or "",
+            chunks,
+            data,
+        )
+        if answer[0] == b"ok":
+            return int(answer[1])
+        self._refuse(answer)
+
+    def _refuse(self, answer: list[Any]) -> NoReturn:
+        """Raise what a script answered instead of "ok"."""
+        match answer:
+            case [b"missing"]:
+                raise StreamDoesNotExist
+            case [b"final", status]:
+                raise StreamFinalized(status.decode())
+            case [b"gap", size]:
+                raise StreamGap(int(size))
+            case [b"limit", name]:
+                limit = name.decode()
+                raise StreamLimitExceeded(limit, getattr(self.limits, limit.lower()))
+            case _:
+                raise StreamClaimLost
+
+    async def finalize(
+        self,
+        key: StreamKey,
+        claim: Claim,
+        status: StreamStatus,
+        *,
+        error_code: str = "",
+        error: str = "",
+    ) -> StreamInfo:
+        answer = await self._run("finalize", key, claim.token, status, error_code, error)
+        if answer[0] != b"ok":
+            self._refuse(answer)
+        return _info(key, answer[1])
+
+    async def read(self, key: StreamKey, offset: int, limit: int) -> Page | None:
+        answer = await self._run("read", key, offset, offset + limit - 1)
+        return answer and Page(info=_info(key, answer[0]), data=answer[1])
+
+    async def status(self, keys: Sequence[StreamKey]) -> list[StreamInfo | None]:
+        states = await asyncio.gather(*(self._run("status", key) for key in keys))
+        return [state and _info(key, state) for key, state in zip(keys, states, strict=True)]
+
+    async def delete(self, key: StreamKey) -> bool:
+        return bool(await self._run("delete", key, self.keys.events))
+
+    async def heartbeat(self, beats: Sequence[tuple[StreamKey, Claim]]) -> list[bool]:
+        # Sent in one loop turn, so they leave in one write.
+        held = await asyncio.gather(
+            *(self._run("heartbeat", key, claim.token) for key, claim in beats)
+        )
+        return [bool(one) for one in held]
+
+    async def cancel(self, key: StreamKey) -> StreamInfo | None:
+        state = await self._run("cancel", key, self.keys.events)
+        return state and _info(key, state)
+
+    async def expire(self, key: StreamKey, ttl: float) -> bool:
+        return bool(await self._run("expire", key, _ms(ttl)))
+
+    async def scan(
+        self, tenant: str | None = None, generation: int | None = None
+    ) -> AsyncIterator[StreamKey]:
+        cursor, pattern = b"0", self.keys.meta_pattern(tenant, generation)
+        while True:
+            cursor, names = await self._wire.execute(
+                "SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT
+            )
+            for name in names:
+                if key := self.keys.parse(name.decode(errors="replace")):
+                    yield key
+            if cursor == b"0":
+                return
+
+    def feed(self, listener: Listener) -> Feed:
+        return RedisFeed(self._connect, self.keys, listener)
+
+    async def aclose(self) -> None:
+        await self._wire.aclose()
+
+
+def _info(key: StreamKey, state: Sequence[Any]) -> StreamInfo:
+    """Read what `describe` in the prelude answers."""
+    epoch, owner, status, size, entries, created, lease, code, error, attrs, ttl, now = state
+    return StreamInfo(
+        stream_id=key.stream_id,
+        tenant=key.tenant,
+        generation=key.generation,
+        owner=decode_owner(owner),
+        status=StreamStatus(status.decode()),
+        size=int(size),
+        entries=int(entries),
+        created=int(created) / 1000,
+        expires=(int(now) + int(ttl)) / 1000,
+        epoch=epoch.decode(),
+        lease=max(0, int(lease) - int(now)) / 1000,
+        error_code=code.decode(),
+        error=error.decode(),
+        attrs=json.loads(attrs),
+    )

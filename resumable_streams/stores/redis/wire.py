@@ -1,0 +1,182 @@
+"""One connection, many commands in flight.
+
+A `Wire` sends what the callers of one loop turn ask for in one write and hands the answers out in
+order: one task writes, one reads, a FIFO of futures joins them. A caller that is cancelled leaves
+its future in the FIFO; the command is carried out and its answer dropped. That is harmless because
+every verb of a store may be repeated.
+
+When the connection breaks, or the oldest command got no answer within the time limit, everything
+in flight fails with StoreUnavailable and the next command connects again. Nobody knows then
+whether such a command was carried out; whoever sent it asks again.
+"""
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import (
+    BusyLoadingError,
+    NoScriptError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
+
+from ...exceptions import StoreUnavailable
+from .connect import Connect
+
+__all__ = ["Wire"]
+
+Argument = str | bytes | int
+
+
+class _Link:
+    """One established connection with its two tasks."""
+
+    def __init__(self, connection: AbstractConnection, timeout: float):
+        self._connection = connection
+        self._timeout = timeout
+        self._loop = asyncio.get_running_loop()
+        self._unsent: list[bytes] = []
+        self._waiting: deque[tuple[asyncio.Future[Any], float]] = deque()
+        self._wake = asyncio.Event()
+        self._watchdog: asyncio.TimerHandle | None = None
+        self.broken: BaseException | None = None
+        self._tasks = [
+            self._loop.create_task(self._write(), name="resumable_streams.wire.write"),
+            self._loop.create_task(self._read(), name="resumable_streams.wire.read"),
+        ]
+
+    def send(self, arguments: Sequence[Argument]) -> asyncio.Future[Any]:
+        future = self._loop.create_future()
+        self._unsent += self._connection.pack_command(*arguments)
+        self._waiting.append((future, self._loop.time()))
+        self._wake.set()
+        if self._watchdog is None:
+            self._watchdog = self._loop.call_later(self._timeout, self._watch)
+        return future
+
+    async def _write(self) -> None:
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                unsent, self._unsent = self._unsent, []
+                await self._connection.send_packed_command(unsent, check_health=False)
+        # redis-py meets a socket that vanished under it with an AttributeError.
+        except (RedisError, OSError, AttributeError) as error:
+            self.fail(error)
+
+    async def _read(self) -> None:
+        try:
+            while True:
+                answer = await self._answer()
+                future, _ = self._waiting.popleft()
+                if future.done():  # its caller was cancelled
+                    continue
+                if isinstance(answer, ResponseError):
+                    future.set_exception(answer)
+                else:
+                    future.set_result(answer)
+                if isinstance(answer, ReadOnlyError | BusyLoadingError):
+                    raise answer  # not the primary (any more): connect anew
+        except (RedisError, OSError, AttributeError, IndexError) as error:
+            self.fail(error)
+
+    async def _answer(self) -> Any:
+        try:
+            return await self._connection.read_response(disable_decoding=True, timeout=math.inf)
+        except ResponseError as error:
+            return error
+
+    def _watch(self) -> None:
+        """Fail the link if its oldest command is overdue; one timer, however many commands."""
+        self._watchdog = None
+        if self._waiting:
+            due = self._waiting[0][1] + self._timeout
+            if due <= self._loop.time():
+                self.fail(TimeoutError("no answer in time"))
+            else:
+                self._watchdog = self._loop.call_at(due, self._watch)
+
+    def fail(self, error: BaseException) -> None:
+        if self.broken is not None:
+            return
+        self.broken = error
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+        for future, _ in self._waiting:
+            if not future.done():
+                future.set_exception(ConnectionError("the connection broke"))
+                future.exception()  # a caller that is gone must not make the loop complain
+        self._waiting.clear()
+        for task in self._tasks:
+            task.cancel()
+
+    async def aclose(self) -> None:
+        self.fail(ConnectionError("closed"))
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._connection.disconnect(nowait=True)
+
+
+class Wire:
+    """Carry out commands on one pipelined connection that is made, and made again, on demand."""
+
+    def __init__(self, connect: Connect, *, alias: str, timeout: float):
+        self._connect = connect
+        self._alias = alias
+        self._timeout = timeout
+        self._link: _Link | None = None
+        self._connecting: asyncio.Task[_Link] | None = None
+
+    async def execute(self, *arguments: Argument) -> Any:
+        """Carry out one command; raise StoreUnavailable, or NoScriptError for EVALSHA.
+
+        Commands that are sent in one loop turn leave in one write and reach the server in order.
+        """
+        try:
+            link = self._link
+            if link is None or link.broken is not None:
+                link = await self._connected()
+            return await link.send(arguments)
+        except NoScriptError:
+            raise
+        except (RedisError, OSError, AttributeError, TimeoutError) as error:
+            raise StoreUnavailable(self._alias) from error
+
+    async def _connected(self) -> _Link:
+        """Share one attempt to connect between all who need it now."""
+        if self._connecting is None:
+            self._connecting = asyncio.create_task(
+                self._reconnect(), name="resumable_streams.wire.connect"
+            )
+        # The attempt goes on for the others when this caller is cancelled.
+        return await asyncio.shield(self._connecting)
+
+    async def _reconnect(self) -> _Link:
+        try:
+            if self._link is not None:
+                await self._link.aclose()
+                self._link = None
+            connection = self._connect()
+            try:
+                await connection.connect()
+            except BaseException:
+                await connection.disconnect(nowait=True)
+                raise
+            self._link = _Link(connection, self._timeout)
+            return self._link
+        finally:
+            self._connecting = None
+
+    async def aclose(self) -> None:
+        """Close the connection; what is in flight fails with StoreUnavailable."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+            await asyncio.gather(self._connecting, return_exceptions=True)
+        if self._link is not None:
+            await self._link.aclose()
+            self._link = None
