@@ -73,6 +73,6 @@ matrix: $(VENV)/.dev ## Run the suite on each pair of Python and Django whose in
 	@$(BIN)/tox run -q $(ARGS) $(DISCOVER)
 
 clean: ## Remove what the other targets made
-	@rm -rf $(VENV) .tox .coverage .coverage.* htmlcov build dist
+	@rm -rf $(VENV) .tox .coverage .coverage.* htmlcov build dist demo.sqlite3*
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
