@@ -21,18 +21,19 @@ DISCOVER := $(if $(PYENVS),--discover $(PYENVS))
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(BIN)/python:
-	@echo "Creating $(VENV) with $$($(PYTHON) --version)"
-	@$(PYTHON) -m venv $(VENV)
-	@$(PIP) install --upgrade "pip>=25.1"
+$(VENV)/.pip:
+	@test -x $(BIN)/python || echo "Creating $(VENV) with $$($(PYTHON) --version)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) install --upgrade "pip>=25.1" # the first that knows --group
+	@touch $@
 
 # One stamp a set of requirements; DJANGO=6.0 pins that series, an empty DJANGO takes the newest.
-$(VENV)/.demo: pyproject.toml | $(BIN)/python
+$(VENV)/.demo: pyproject.toml | $(VENV)/.pip
 	@echo "Installing the demo"
 	@$(PIP) install -e . --group demo $(if $(DJANGO),"Django~=$(DJANGO).0")
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml | $(BIN)/python
+$(VENV)/.dev: pyproject.toml | $(VENV)/.pip
 	@echo "Installing the development tools"
 	@$(PIP) install -e . --group dev $(if $(DJANGO),"Django~=$(DJANGO).0")
 	@touch $@ $(VENV)/.demo
