@@ -1,0 +1,1 @@
+"""A chat whose answers survive reloads, second tabs and network cuts."""

@@ -1,0 +1,42 @@
+"""The parts of an answer on the wire, as AI SDK clients read them."""
+
+import json
+from collections.abc import Iterable, Iterator
+
+TEXT = "text-1"
+
+
+def start(message_id: str) -> bytes:
+    """Open a message and its only text."""
+    return (
+        frame(type="start", messageId=message_id)
+        + frame(type="start-step")
+        + frame(type="text-start", id=TEXT)
+    )
+
+
+def delta(text: str) -> bytes:
+    """Add words."""
+    return frame(type="text-delta", id=TEXT, delta=text)
+
+
+def finish() -> bytes:
+    """Close the text and the message."""
+    return frame(type="text-end", id=TEXT) + frame(type="finish-step") + frame(type="finish")
+
+
+def frame(**part: str) -> bytes:
+    """Write one part as a Server-Sent Event."""
+    return b"data: %b\n\n" % json.dumps(part, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def text_of(log: bytes) -> str:
+    """Return the words in the bytes of an answer; half a part at the end has none."""
+    return "".join(_deltas(log.split(b"\n\n")[:-1]))
+
+
+def _deltas(frames: Iterable[bytes]) -> Iterator[str]:
+    for data in frames:
+        part = json.loads(data.removeprefix(b"data: "))
+        if part["type"] == "text-delta":
+            yield part["delta"]

@@ -1,0 +1,1 @@
+"""The example project: its models of language, and the project as a whole."""
