@@ -1,0 +1,60 @@
+"""Chats and their messages; the bytes of a running answer are not here but in its stream."""
+
+from typing import ClassVar
+
+from django.db import models
+
+
+class Chat(models.Model):
+    """Be a conversation of one owner, under the id that the client chose.
+
+    Two owners may choose the same id without learning of each other.
+    """
+
+    owner = models.CharField(max_length=1024)
+    key = models.CharField(max_length=128)
+    stream_id = models.CharField(max_length=256, blank=True)  # of the latest answer
+    asked = models.CharField(max_length=128, blank=True)  # key of the message it answers
+    created = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["owner", "key"], name="chat_of_owner"),
+        ]
+        ordering: ClassVar = ["-id"]
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class Message(models.Model):
+    """Be one message, saved when it is complete; an answer's key is the id of its stream."""
+
+    class Role(models.TextChoices):
+        """Name who speaks."""
+
+        USER = "user"
+        ASSISTANT = "assistant"
+
+    class Status(models.TextChoices):
+        """Name how an answer ended."""
+
+        COMPLETE = "complete"
+        STOPPED = "stopped"
+        FAILED = "failed"
+
+    chat = models.ForeignKey(Chat, on_delete=models.CASCADE, related_name="messages")
+    key = models.CharField(max_length=256)
+    role = models.CharField(max_length=9, choices=Role)
+    text = models.TextField(blank=True)
+    status = models.CharField(max_length=8, choices=Status, default=Status.COMPLETE)
+    created = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["chat", "key"], name="message_of_chat"),
+        ]
+        ordering: ClassVar = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.role}: {self.text[:40]}"

@@ -1,0 +1,170 @@
+/**
+ * Follow one answer to its end, whatever happens to the network in between.
+ *
+ * The body is a list of Server-Sent Events. What arrived whole is counted in bytes, so that a broken
+ * connection goes on at exactly that byte. A body that ends without a final frame is not the end:
+ * the server wants us to come back.
+ */
+
+const FIRST_PAUSE = 500;
+const LONGEST_PAUSE = 10_000;
+const QUIET_LIMIT = 60_000; // nothing for this long: the connection is taken for dead
+const QUIET_LIMIT_OFFLINE = 2_000; // the same while the browser says that there is no network
+const RETRY_STATUS = new Set([408, 425, 429, 500, 502, 503, 504]);
+
+/** Cut bytes into events; remember how many bytes of the log the whole events had. */
+class Frames {
+  constructor(offset) {
+    this.offset = offset;
+    this.rest = new Uint8Array(0);
+  }
+
+  /** Forget half an event, and go on at `offset`. */
+  restart(offset) {
+    this.offset = offset;
+    this.rest = new Uint8Array(0);
+  }
+
+  /** Yield the data of each event that these bytes complete. */
+  *push(chunk) {
+    const bytes = new Uint8Array(this.rest.length + chunk.length);
+    bytes.set(this.rest);
+    bytes.set(chunk, this.rest.length);
+    let start = 0;
+    for (let end = blankLine(bytes, start); end > 0; end = blankLine(bytes, start)) {
+      const frame = new TextDecoder().decode(bytes.subarray(start, end));
+      const length = end - start;
+      start = end;
+      this.rest = bytes.subarray(start);
+      if (frame.startsWith(":")) continue; // a comment keeps the connection alive: not in the log
+      this.offset += length;
+      if (frame.startsWith("data:")) yield frame.slice(5).trim();
+    }
+    this.rest = bytes.slice(start);
+  }
+}
+
+/** Return the position after the next blank line, or 0. */
+function blankLine(bytes, from) {
+  for (let at = bytes.indexOf(10, from); at !== -1; at = bytes.indexOf(10, at + 1)) {
+    if (bytes[at + 1] === 10) return at + 2;
+  }
+  return 0;
+}
+
+/**
+ * Read a stream and call `onPart` for each part, `onState` for each change of the connection.
+ *
+ * `open(signal)` makes the first request. `known` ({id, offset}) says what is here already; then the
+ * first request asks for the rest. Resolves to {outcome, offset, detail}; the outcome is "ended",
+ * "stopped", "failed", "none" (nothing is active) or "busy" (another answer is).
+ */
+export async function follow(open, { known, onPart, onState, signal }) {
+  const frames = new Frames(known?.offset ?? 0);
+  let id = known?.id ?? null;
+  let pause = FIRST_PAUSE;
+  for (;;) {
+    let wait = pause;
+    const attempt = new Attempt(signal);
+    try {
+      const resuming = id !== null;
+      const response = await (resuming
+        ? fetch(`/streams/${id}/?offset=${frames.offset}`, { signal: attempt.signal })
+        : open(attempt.signal));
+      if (response.ok && response.status !== 204) {
+        id = response.headers.get("X-Resumable-Stream-Id");
+        frames.restart(Number(response.headers.get("X-Resumable-Stream-Offset") ?? frames.offset));
+        onState({ name: resuming ? "resumed" : "live", offset: frames.offset });
+        for await (const chunk of attempt.read(response)) {
+          pause = FIRST_PAUSE;
+          for (const data of frames.push(chunk)) {
+            const end = take(data, id, frames.offset, onPart);
+            if (end) return { ...end, offset: frames.offset };
+          }
+        }
+        wait = pause; // no final frame: come back
+      } else if (RETRY_STATUS.has(response.status)) {
+        wait = Math.max(pause, 1000 * Number(response.headers.get("Retry-After") ?? 0));
+      } else {
+        return { ...(await refusal(response)), offset: frames.offset };
+      }
+    } catch (error) {
+      if (signal.aborted) return { outcome: "left", offset: frames.offset };
+      if (!(error instanceof TypeError || error.name === "AbortError")) throw error;
+    } finally {
+      attempt.close();
+    }
+    onState({ name: "offline", offset: frames.offset, wait });
+    await sleep(wait, signal);
+    pause = Math.min(2 * pause, LONGEST_PAUSE) * (0.8 + 0.4 * Math.random());
+  }
+}
+
+/** Hand one part on; return how the stream ended if this was its last frame. */
+function take(data, id, offset, onPart) {
+  if (data === "[DONE]") return { outcome: "ended" };
+  const part = JSON.parse(data);
+  if (part.type === "abort") return { outcome: "stopped" };
+  if (part.type === "error") return { outcome: "failed", detail: part.errorText };
+  onPart(part, { id, offset });
+  return null;
+}
+
+async function refusal(response) {
+  if (response.status === 204) return { outcome: "none" };
+  if (response.status === 409) return { outcome: "busy" };
+  if (response.status === 404) return { outcome: "failed", detail: "This answer is gone." };
+  const problem = await response.json().catch(() => ({}));
+  return { outcome: "failed", detail: problem.error ?? `The server answered ${response.status}.` };
+}
+
+/** One request: ends when the reader leaves, or when nothing has arrived for too long. */
+class Attempt {
+  constructor(parent) {
+    this.controller = new AbortController();
+    this.signal = this.controller.signal;
+    this.leave = () => this.controller.abort();
+    this.watch = () => this.heard();
+    parent.addEventListener("abort", this.leave);
+    addEventListener("offline", this.watch);
+    if (parent.aborted) this.leave();
+    this.heard();
+  }
+
+  /** Start to count the silence anew. */
+  heard() {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(this.leave, navigator.onLine ? QUIET_LIMIT : QUIET_LIMIT_OFFLINE);
+  }
+
+  async *read(response) {
+    const reader = response.body.getReader();
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      this.heard();
+      yield value;
+    }
+  }
+
+  close() {
+    clearTimeout(this.timer);
+    removeEventListener("offline", this.watch);
+    this.controller.abort();
+  }
+}
+
+/** Wait, but not for longer than it takes the network or the reader to come back. */
+function sleep(milliseconds, signal) {
+  return new Promise((resolve) => {
+    const done = () => {
+      clearTimeout(timer);
+      removeEventListener("online", done);
+      signal.removeEventListener("abort", done);
+      resolve();
+    };
+    const timer = setTimeout(done, milliseconds);
+    addEventListener("online", done);
+    signal.addEventListener("abort", done);
+  });
+}
