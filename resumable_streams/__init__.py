@@ -1,3 +1,48 @@
 """Resumable byte streams for Django: produced once, stored, resumed by their owner."""
 
+from .exceptions import (
+    InvalidOffset,
+    InvalidOwner,
+    InvalidStoreError,
+    InvalidStreamId,
+    InvalidTenant,
+    ShuttingDown,
+    StoreUnavailable,
+    StreamClaimLost,
+    StreamDoesNotExist,
+    StreamError,
+    StreamFailed,
+    StreamFinalized,
+    StreamGap,
+    StreamLimitExceeded,
+)
+from .streams import StreamManager, StreamReader, streams
+from .types import PUBLIC, ErrorCode, Owner, Role, StreamInfo, StreamStatus
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "PUBLIC",
+    "ErrorCode",
+    "InvalidOffset",
+    "InvalidOwner",
+    "InvalidStoreError",
+    "InvalidStreamId",
+    "InvalidTenant",
+    "Owner",
+    "Role",
+    "ShuttingDown",
+    "StoreUnavailable",
+    "StreamClaimLost",
+    "StreamDoesNotExist",
+    "StreamError",
+    "StreamFailed",
+    "StreamFinalized",
+    "StreamGap",
+    "StreamInfo",
+    "StreamLimitExceeded",
+    "StreamManager",
+    "StreamReader",
+    "StreamStatus",
+    "streams",
+]

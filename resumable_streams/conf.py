@@ -16,7 +16,7 @@ from django.core.signals import setting_changed
 from .exceptions import InvalidStoreError
 from .types import Limits
 
-__all__ = ["AliasSettings", "Problem", "get_aliases", "get_settings", "problems"]
+__all__ = ["AliasSettings", "Problem", "get_aliases", "get_raw", "get_settings", "problems"]
 
 SETTING = "RESUMABLE_STREAMS"
 DEFAULT_ALIAS = "default"
@@ -118,7 +118,8 @@ LIMIT_RULES: dict[str, Rule] = {
 }
 
 
-def _raw() -> object:
+def get_raw() -> object:
+    """Return RESUMABLE_STREAMS as it stands in the settings module."""
     return getattr(django_settings, SETTING, {DEFAULT_ALIAS: {}})
 
 
@@ -175,14 +176,14 @@ def _combination_problems(where: str, entry: Mapping[str, object]) -> Iterator[P
 
 def get_aliases() -> list[str]:
     """Return the configured aliases, `default` among them."""
-    raw = _raw()
+    raw = get_raw()
     return [str(alias) for alias in raw] if isinstance(raw, Mapping) else [DEFAULT_ALIAS]
 
 
 @cache
 def get_settings(alias: str = DEFAULT_ALIAS) -> AliasSettings:
     """Return the settings of `alias`; raise InvalidStoreError where the checks report an error."""
-    raw = _raw()
+    raw = get_raw()
     for problem in problems(raw):
         raise InvalidStoreError(f"{problem.message} {problem.hint}")
     if not isinstance(raw, Mapping) or alias not in raw:

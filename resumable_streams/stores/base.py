@@ -126,16 +126,22 @@ class BaseStore(ABC):
         """Return the states of `keys` in their order, in one batch."""
 
     @abstractmethod
-    async def delete(self, key: StreamKey) -> bool:
-        """Remove the stream at once, its readers end; return whether it was there."""
+    async def delete(self, key: StreamKey, *, epoch: str | None = None) -> bool:
+        """Remove the stream at once, its readers end; return whether it was there.
+
+        With `epoch`, only that incarnation: what was acquired since under the same id stays.
+        """
 
     @abstractmethod
     async def heartbeat(self, beats: Sequence[tuple[StreamKey, Claim]]) -> list[bool]:
         """Renew leases and TTLs in one batch; False where the claim is not held any more."""
 
     @abstractmethod
-    async def cancel(self, key: StreamKey) -> StreamInfo | None:
-        """End a streaming stream as `cancelled`; return its state, None when it is missing."""
+    async def cancel(self, key: StreamKey, *, epoch: str | None = None) -> StreamInfo | None:
+        """End a streaming stream as `cancelled`; return its state, None when it is missing.
+
+        With `epoch`, another incarnation counts as missing.
+        """
 
     @abstractmethod
     async def expire(self, key: StreamKey, ttl: float) -> bool:

@@ -242,12 +242,14 @@ class MemoryStore(BaseStore):
             found = [(key, self._get(key, now)) for key in keys]
             return [stream and self._info(key, stream, now) for key, stream in found]
 
-    async def delete(self, key: StreamKey) -> bool:
+    async def delete(self, key: StreamKey, *, epoch: str | None = None) -> bool:
         with self._at():
-            gone = self._space.streams.pop(key, None)
-            if gone is not None:
-                self._space.disturb(key)
-            return gone is not None
+            stream = self._space.streams.get(key)
+            if stream is None or epoch not in (None, stream.claim.epoch):
+                return False
+            del self._space.streams[key]
+            self._space.disturb(key)
+            return True
 
     async def heartbeat(self, beats: Sequence[tuple[StreamKey, Claim]]) -> list[bool]:
         with self._at() as now:
@@ -260,12 +262,14 @@ class MemoryStore(BaseStore):
         self._touch(stream, now)
         return True
 
-    async def cancel(self, key: StreamKey) -> StreamInfo | None:
+    async def cancel(self, key: StreamKey, *, epoch: str | None = None) -> StreamInfo | None:
         with self._at() as now:
             stream = self._get(key, now)
-            if stream and stream.status is StreamStatus.STREAMING:
+            if stream is None or epoch not in (None, stream.claim.epoch):
+                return None
+            if stream.status is StreamStatus.STREAMING:
                 self._end(key, stream, now, StreamStatus.CANCELLED)
-            return stream and self._info(key, stream, now)
+            return self._info(key, stream, now)
 
     async def expire(self, key: StreamKey, ttl: float) -> bool:
         with self._at() as now:

@@ -176,8 +176,8 @@ class RedisStore(BaseStore):
         states = await asyncio.gather(*(self._run("status", key) for key in keys))
         return [state and _info(key, state) for key, state in zip(keys, states, strict=True)]
 
-    async def delete(self, key: StreamKey) -> bool:
-        return bool(await self._run("delete", key, self.keys.events))
+    async def delete(self, key: StreamKey, *, epoch: str | None = None) -> bool:
+        return bool(await self._run("delete", key, self.keys.events, epoch or ""))
 
     async def heartbeat(self, beats: Sequence[tuple[StreamKey, Claim]]) -> list[bool]:
         # Sent in one loop turn, so they leave in one write.
@@ -186,8 +186,8 @@ class RedisStore(BaseStore):
         )
         return [bool(one) for one in held]
 
-    async def cancel(self, key: StreamKey) -> StreamInfo | None:
-        state = await self._run("cancel", key, self.keys.events)
+    async def cancel(self, key: StreamKey, *, epoch: str | None = None) -> StreamInfo | None:
+        state = await self._run("cancel", key, self.keys.events, epoch or "")
         return state and _info(key, state)
 
     async def expire(self, key: StreamKey, ttl: float) -> bool:

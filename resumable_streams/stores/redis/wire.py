@@ -66,9 +66,12 @@ class _Link:
                 self._wake.clear()
                 unsent, self._unsent = self._unsent, []
                 await self._connection.send_packed_command(unsent, check_health=False)
-        # redis-py meets a socket that vanished under it with an AttributeError.
-        except (RedisError, OSError, AttributeError) as error:
+        # redis-py meets a socket that vanished under it with an AttributeError. A cancellation is
+        # ours (the link has failed already) or the end of the loop: nobody must wait any more.
+        except BaseException as error:
             self.fail(error)
+            if not isinstance(error, RedisError | OSError | AttributeError):
+                raise
 
     async def _read(self) -> None:
         try:
@@ -83,8 +86,10 @@ class _Link:
                     future.set_result(answer)
                 if isinstance(answer, ReadOnlyError | BusyLoadingError):
                     raise answer  # not the primary (any more): connect anew
-        except (RedisError, OSError, AttributeError, IndexError) as error:
+        except BaseException as error:
             self.fail(error)
+            if not isinstance(error, RedisError | OSError | AttributeError):
+                raise
 
     async def _answer(self) -> Any:
         try:

@@ -1,8 +1,8 @@
--- cancel: events channel -> state or nil
+-- cancel: events channel, epoch or '' -> state or nil
 -- The hint reaches the producer's process, which does not watch its own streams.
 local time = now()
 local status = status_now(time)
-if not status then return nil end
+if not status or not is_epoch(ARGV[2]) then return nil end
 if status == 'streaming' then
   finish('cancelled', '', '')
   redis.call('PUBLISH', ARGV[1], log)

@@ -29,6 +29,11 @@ local function status_now(time)
   return state[1] or nil
 end
 
+-- Whether the stream is the incarnation the caller means; '' means any.
+local function is_epoch(epoch)
+  return epoch == '' or redis.call('HGET', meta, 'epoch') == epoch
+end
+
 local function describe(time)
   local row = redis.call('HMGET', meta, 'epoch', 'owner', 'status', 'size', 'entries', 'created',
     'lease', 'error_code', 'error', 'attrs')

@@ -1,0 +1,14 @@
+"""The app: checks are registered when Django is ready."""
+
+from django.apps import AppConfig
+
+__all__ = ["ResumableStreamsConfig"]
+
+
+class ResumableStreamsConfig(AppConfig):
+    name = "resumable_streams"
+    verbose_name = "Resumable streams"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from . import checks  # noqa: F401  registers them

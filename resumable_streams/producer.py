@@ -1,0 +1,398 @@
+"""From the source to the store: gather, append, end.
+
+Two tasks and a bounded buffer between them. One advances the source; the other appends, one append
+in flight, and what the source yields meanwhile *gathers* and leaves with the next append. A slow
+source pays one round trip a chunk and waits for none; a fast one is limited by bytes, not by round
+trips; a full buffer makes the source wait.
+
+What can go wrong, and what is left then:
+
+    an append's answer is lost      sent again from the same offset: the store skips what it has
+    the store went back in time     it answers with a gap, and we send the missing bytes again from
+                                    the window we keep; older than that, the stream ends data_lost
+    the store is away               retried with backoff for STORE_TIMEOUT, then we stop; if it
+                                    comes back it finds the lease run out: producer_lost
+    the claim is lost               we stop at once and write nothing more
+    we are cancelled (drain)        the source is closed, the stream ends interrupted
+    the process dies                the lease runs out: producer_lost
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from .exceptions import (
+    StoreUnavailable,
+    StreamClaimLost,
+    StreamDoesNotExist,
+    StreamError,
+    StreamFailed,
+    StreamFinalized,
+    StreamGap,
+    StreamLimitExceeded,
+)
+from .conf import AliasSettings
+from .signals import StreamSignal, stream_appended, stream_failed, stream_finalized
+from .sources import Source, encode, open_source
+from .stores.base import MAX_APPEND_BYTES, BaseStore
+from .tail import Tail
+from .types import Claim, ErrorCode, StreamInfo, StreamStatus
+
+__all__ = ["Gathering", "Heart", "Producer"]
+
+logger = logging.getLogger("resumable_streams.producer")
+
+T = TypeVar("T")
+
+GATHER_BYTES = 262_144
+GATHER_CHUNKS = 4_096
+FIRST_BACKOFF_SECONDS = 0.02
+MAX_BACKOFF_SECONDS = 1.0
+CLOSE_SECONDS = 5.0
+
+
+class SourceFailed(Exception):
+    """Carry what the source raised, as the cause, past everything that the store may raise."""
+
+
+class Gathering:
+    """Hold what the source yielded and the store has not been given yet: bounded, in order."""
+
+    def __init__(self) -> None:
+        self._chunks: deque[bytes] = deque()
+        self._size = 0
+        self._news = asyncio.Event()
+        self._room = asyncio.Event()
+        self._closed = False
+        self._error: BaseException | None = None
+
+    async def put(self, chunk: bytes) -> None:
+        """Add a chunk; wait while it doesn't fit (one that never fits, fits when alone)."""
+        while self._chunks and (
+            self._size + len(chunk) > GATHER_BYTES or len(self._chunks) >= GATHER_CHUNKS
+        ):
+            self._room.clear()
+            await self._room.wait()
+        self._chunks.append(chunk)
+        self._size += len(chunk)
+        self._news.set()
+
+    def close(self, error: BaseException | None = None) -> None:
+        """Say that no more will come; `error` is raised once everything before it was taken."""
+        if not self._closed:
+            self._closed, self._error = True, error
+            self._news.set()
+
+    def abort(self, error: BaseException) -> None:
+        """Raise `error` at the next take, whatever is left."""
+        self._chunks.clear()
+        self._size = 0
+        self._closed, self._error = True, error
+        self._news.set()
+        self._room.set()
+
+    async def take(self) -> list[bytes]:
+        """Return the chunks of one append, at least one; an empty list at the end.
+
+        A chunk larger than an append comes alone; it is for the caller to cut.
+        """
+        while not self._chunks and not self._closed:
+            self._news.clear()
+            await self._news.wait()
+        if not self._chunks and self._error is not None:
+            raise self._error
+        taken: list[bytes] = []
+        size = 0
+        while self._chunks and (not taken or size + len(self._chunks[0]) <= MAX_APPEND_BYTES):
+            chunk = self._chunks.popleft()
+            taken.append(chunk)
+            size += len(chunk)
+        self._size -= size
+        self._room.set()
+        return taken
+
+
+class Producer:
+    """Produce one stream whose claim we hold, from its source to its end."""
+
+    def __init__(
+        self,
+        *,
+        store: BaseStore,
+        settings: AliasSettings,
+        claim: Claim,
+        tail: Tail,
+        source: Source,
+    ):
+        self.key = tail.key
+        self.claim = claim
+        self.tail = tail
+        self.renewed_at = time.monotonic()
+        self._store = store
+        self._settings = settings
+        self._source = source
+        self._started = time.monotonic()
+        self._gathering = Gathering()
+        self._most = settings.limits.max_chunk_bytes
+
+    async def run(self) -> None:
+        """Produce until the end; raises nothing but a cancellation."""
+        self.tail.on_end = self._ended_elsewhere
+        gather = asyncio.create_task(
+            self._gather(), name=f"resumable_streams.source {self.key.stream_id}"
+        )
+        try:
+            while chunks := await self._gathering.take():
+                await self._append(chunks)
+        except asyncio.CancelledError:
+            # The loop's last wish: one bounded write, then the cancellation goes on.
+            await self._stop(gather)
+            await self._finalize(StreamStatus.ERROR, ErrorCode.INTERRUPTED)
+            raise
+        except Exception as error:
+            await self._stop(gather)
+            await self._fail(error)
+        else:
+            await self._stop(gather)
+            await self._finalize(StreamStatus.DONE)
+
+    def _ended_elsewhere(self) -> None:
+        """Stop: the stream was cancelled, deleted, taken over, or its lease ran out."""
+        self._gathering.abort(StreamFinalized(self.tail.info.status))
+
+    # From the source.
+
+    async def _gather(self) -> None:
+        try:
+            async with open_source(self._source) as chunks:
+                async for chunk in chunks:
+                    data = encode(chunk)
+                    if self._most is not None and len(data) > self._most:
+                        raise StreamLimitExceeded("MAX_CHUNK_BYTES", self._most)
+                    if data:
+                        await self._gathering.put(data)
+        except StreamLimitExceeded as error:
+            self._gathering.close(error)
+        except BaseException as error:
+            # Also a cancellation: ours comes when nobody takes any more, one of the source's own
+            # making must end the stream.
+            failure = SourceFailed()
+            failure.__cause__ = error
+            self._gathering.close(failure)
+            if not isinstance(error, Exception):
+                raise
+        else:
+            self._gathering.close()
+
+    async def _stop(self, gather: asyncio.Task[None]) -> None:
+        """Close the source, within bounds; what it raises while closing was not asked for."""
+        gather.cancel()
+        await asyncio.wait([gather], timeout=CLOSE_SECONDS)
+
+    # To the store.
+
+    async def _append(self, chunks: list[bytes]) -> None:
+        if len(chunks[0]) > MAX_APPEND_BYTES:
+            await self._append_in_pieces(chunks[0])
+            return
+        try:
+            await self._store_bytes(b"".join(chunks), len(chunks))
+        except StreamLimitExceeded:
+            if len(chunks) == 1:
+                raise
+            # Gathering must not change what a limit lets through: find the chunk that hits it.
+            for chunk in chunks:
+                await self._store_bytes(chunk, 1)
+
+    async def _append_in_pieces(self, chunk: bytes) -> None:
+        for start in range(0, len(chunk), MAX_APPEND_BYTES):
+            await self._store_bytes(chunk[start : start + MAX_APPEND_BYTES], int(start == 0))
+
+    async def _store_bytes(self, data: bytes, chunks: int) -> None:
+        """Append what follows the last acknowledged byte; readers see it when it is stored."""
+        started = time.perf_counter()
+        offset = self.tail.window.end
+        while True:
+            try:
+                await self._persist(offset, data, chunks)
+                break
+            except StreamGap as gap:
+                await self._send_again(gap.size, offset)
+        self.tail.push(offset, data)
+        if stream_appended.receivers:
+            await self._notify(
+                stream_appended,
+                offset=offset,
+                size=len(data),
+                chunks=chunks,
+                duration=time.perf_counter() - started,
+            )
+
+    async def _send_again(self, start: int, end: int) -> None:
+        """Replace acknowledged bytes that the store has lost since, from our window."""
+        while start < end:
+            data = self.tail.window.read(start, MAX_APPEND_BYTES)
+            if not data:
+                raise StreamFailed(ErrorCode.DATA_LOST)
+            await self._persist(start, data, 0)
+            start += len(data)
+
+    async def _persist(self, offset: int, data: bytes, chunks: int) -> None:
+        await self._patiently(
+            lambda: self._store.append(self.key, self.claim, offset, data, chunks=chunks)
+        )
+        self.renewed_at = time.monotonic()
+
+    async def _patiently(self, verb: Callable[[], Awaitable[T]]) -> T:
+        """Repeat a verb while the store is away, for STORE_TIMEOUT; with backoff and jitter."""
+        give_up = time.monotonic() + self._settings.store_timeout
+        backoff = FIRST_BACKOFF_SECONDS
+        while True:
+            try:
+                return await verb()
+            except StoreUnavailable:
+                if time.monotonic() + backoff >= give_up:
+                    raise
+            await asyncio.sleep(backoff * random.uniform(0.5, 1.0))  # noqa: S311
+            backoff = min(backoff * 2, MAX_BACKOFF_SECONDS)
+
+    # The end.
+
+    async def _fail(self, error: Exception) -> None:
+        code, cause = _diagnose(error)
+        if code is None:  # not ours any more: what the stream is now is for the store to say
+            await self._learn()
+            return
+        if code is ErrorCode.SOURCE_FAILED:
+            logger.error("The source of a stream failed.", exc_info=cause)
+        detail = f"{type(cause).__name__}: {cause}" if self._settings.debug else ""
+        if stream_failed.receivers:
+            await self._notify_quietly(
+                stream_failed, error_code=code, error=cause, size=self.tail.window.end
+            )
+        await self._finalize(StreamStatus.ERROR, code, detail)
+
+    async def _finalize(
+        self, status: StreamStatus, code: str = "", detail: str = ""
+    ) -> None:
+        try:
+            info = await self._patiently(
+                lambda: self._store.finalize(
+                    self.key, self.claim, status, error_code=code, error=detail
+                )
+            )
+        except StoreUnavailable as error:
+            # What is left is a stream whose lease runs out: producer_lost.
+            logger.error("A stream could not be finalized: %s", error)  # noqa: TRY400
+            self.tail.fail(error)
+        except StreamError:
+            await self._learn()
+        else:
+            await self._settle(info)
+
+    async def _learn(self) -> None:
+        try:
+            (info,) = await self._patiently(lambda: self._store.status([self.key]))
+        except StoreUnavailable as error:
+            self.tail.fail(error)
+        else:
+            await self._settle(info)
+
+    async def _settle(self, info: StreamInfo | None) -> None:
+        """Tell the readers here, and the receivers, how the stream ended: by us or elsewhere."""
+        self.tail.on_end = None
+        self.tail.learn(info)
+        if info is not None and not info.is_streaming and stream_finalized.receivers:
+            await self._notify_quietly(
+                stream_finalized,
+                status=info.status,
+                error_code=info.error_code,
+                size=info.size,
+                duration=time.monotonic() - self._started,
+            )
+
+    # Signals.
+
+    async def _notify(self, signal: StreamSignal, **named: object) -> None:
+        await signal.notify(
+            type(self._store),
+            hook_errors=self._settings.hook_errors,
+            alias=self._settings.alias,
+            stream_id=self.key.stream_id,
+            tenant=self.key.tenant,
+            owner=self.tail.info.owner,
+            **named,
+        )
+
+    async def _notify_quietly(self, signal: StreamSignal, **named: object) -> None:
+        """Tell of an end that has been decided: a receiver's error can only be logged."""
+        try:
+            await self._notify(signal, **named)
+        except Exception:
+            logger.exception("A receiver of the end of a stream failed.")
+
+
+def _diagnose(error: Exception) -> tuple[ErrorCode | None, BaseException]:
+    """Return the code that readers get, and what happened; no code where the claim is lost."""
+    match error:
+        case StreamFinalized() | StreamClaimLost() | StreamDoesNotExist():
+            return None, error
+        case StreamLimitExceeded():
+            return ErrorCode.LIMIT_EXCEEDED, error
+        case StreamFailed():
+            return ErrorCode(error.code), error
+        case StoreUnavailable():
+            return ErrorCode.STORE_UNAVAILABLE, error
+        case SourceFailed():
+            return ErrorCode.SOURCE_FAILED, error.__cause__ or error
+        case _:
+            return ErrorCode.HOOK_FAILED, error
+
+
+class Heart:
+    """Renew the leases of quiet producers: one batch, every third of a lease."""
+
+    def __init__(self, store: BaseStore, *, lease: float, lost: Callable[[Tail], None]):
+        self._store = store
+        self._interval = lease / 3
+        self._lost = lost
+        self._producers: set[Producer] = set()
+        self._task = asyncio.create_task(self._beat_forever(), name="resumable_streams.heart")
+
+    def add(self, producer: Producer) -> None:
+        self._producers.add(producer)
+
+    def discard(self, producer: Producer) -> None:
+        self._producers.discard(producer)
+
+    async def _beat_forever(self) -> None:
+        pause = self._interval
+        while True:
+            await asyncio.sleep(pause)
+            try:
+                await self._beat()
+                pause = self._interval
+            except StoreUnavailable:
+                pause = self._interval / 5
+            except Exception:
+                logger.exception("Renewing the leases failed.")
+
+    async def _beat(self) -> None:
+        before = time.monotonic()
+        quiet = [p for p in self._producers if before - p.renewed_at >= self._interval]
+        if not quiet:
+            return
+        held = await self._store.heartbeat([(p.key, p.claim) for p in quiet])
+        for producer, is_held in zip(quiet, held, strict=True):
+            if is_held:
+                producer.renewed_at = before
+            else:
+                self._lost(producer.tail)
+
+    async def aclose(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)

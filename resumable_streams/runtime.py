@@ -1,0 +1,177 @@
+"""The home loop of the process, and the tasks that outlive a request.
+
+Everything that holds a connection lives on one event loop, the *home loop*: under ASGI the
+server's own (adopted with the first stream), from sync code and short-lived loops a daemon thread
+with a loop of its own. Callers on other loops hop to it. One client a process, not one a loop:
+a loop per `async_to_sync` call would leak a connection each.
+
+A producer is detached from the request that started it: a task with a fresh context (the request's
+points at an executor that is gone by then), its own thread for sync code, and its own database
+connections, closed at the end. The runtime holds it until it is done.
+
+`drain` is how a process ends without losing answers: no new producers, readers sent elsewhere,
+running producers given time, the rest interrupted in writing.
+"""
+
+import asyncio
+import contextvars
+import os
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, ParamSpec, Protocol, TypeVar
+
+from asgiref.sync import AsyncToSync, SyncToAsync, ThreadSensitiveContext, sync_to_async
+from django.db import connections
+from django.utils import timezone, translation
+
+from .exceptions import ShuttingDown
+
+__all__ = ["Resource", "Runtime", "runtime"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Resource(Protocol):
+    """Be something that lives on the home loop."""
+
+    def release_readers(self) -> None:
+        """End the readers with ShuttingDown; producers go on."""
+
+    async def aclose(self) -> None:
+        """Close everything."""
+
+
+class Runtime:
+    """Run what must live on the home loop there, from anywhere."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._pid = os.getpid()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.resources: dict[str, Resource] = {}
+        self.is_draining = False
+
+    def home(self) -> asyncio.AbstractEventLoop:
+        """Return the home loop; find it a new one after a fork, or when its loop is gone."""
+        loop = self._loop
+        if loop is not None and loop.is_running() and self._pid == os.getpid():
+            return loop
+        with self._lock:
+            loop = self._loop
+            if loop is None or not loop.is_running() or self._pid != os.getpid():
+                self._forget()
+                self._loop = loop = _lasting_loop() or _start_thread()
+            return loop
+
+    def is_home(self) -> bool:
+        """Return whether the caller runs on the home loop."""
+        return self.home() is asyncio.get_running_loop()
+
+    async def call(
+        self, function: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Await `function` on the home loop, from any loop."""
+        if self.is_home():
+            return await function(*args, **kwargs)
+        future = asyncio.run_coroutine_threadsafe(function(*args, **kwargs), self.home())
+        return await asyncio.wrap_future(future)
+
+    def call_sync(
+        self, function: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Wait for `function` on the home loop, from a thread that runs no loop."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            future = asyncio.run_coroutine_threadsafe(function(*args, **kwargs), self.home())
+            try:
+                return future.result()
+            except BaseException:
+                future.cancel()
+                raise
+        raise RuntimeError("This is the sync form: in async code, await the async one.")
+
+    def call_soon(self, function: Callable[..., object], *args: object) -> None:
+        """Call `function` on the home loop soon, from any thread."""
+        home = self.home()
+        if asyncio._get_running_loop() is home:
+            home.call_soon(function, *args)
+        else:
+            home.call_soon_threadsafe(function, *args)
+
+    def detach(self, work: Callable[[], Awaitable[None]], *, name: str) -> asyncio.Task[None]:
+        """Start `work` on the home loop (where the caller is), apart from the caller's context.
+
+        The caller's language and time zone go with it; cancellation, context variables, the
+        executor and the database connections of the request do not.
+        """
+        if self.is_draining:
+            raise ShuttingDown
+        language, zone = translation.get_language(), timezone.get_current_timezone()
+        task = asyncio.get_running_loop().create_task(
+            _isolated(work, language, zone), name=name, context=contextvars.Context()
+        )
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def drain(self, grace: float) -> None:
+        """Refuse new producers, end readers, give producers `grace` seconds, interrupt the rest.
+
+        Idempotent. Readers end without a terminal frame, so that their clients resume elsewhere.
+        """
+        self.is_draining = True
+        for resource in list(self.resources.values()):
+            resource.release_readers()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=grace)
+        pending = list(self._tasks)
+        for task in pending:
+            task.cancel()  # a producer answers by finalizing its stream as interrupted
+        await asyncio.gather(*pending, return_exceptions=True)
+
+    async def aclose(self) -> None:
+        """Drain without grace and close every connection; the next use starts afresh."""
+        await self.drain(0)
+        for resource in list(self.resources.values()):
+            await resource.aclose()
+        self._forget()
+
+
+def _lasting_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the running loop, unless it lives for one `async_to_sync` call only."""
+    loop = asyncio._get_running_loop()
+    return None if loop in AsyncToSync.loop_thread_executors else loop
+
+
+def _start_thread() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    started = threading.Event()
+    loop.call_soon(started.set)
+    threading.Thread(target=loop.run_forever, name="resumable_streams", daemon=True).start()
+    started.wait()
+    return loop
+
+
+async def _isolated(
+    work: Callable[[], Awaitable[None]], language: str | None, zone: Any
+) -> None:
+    if language is not None:
+        translation.activate(language)
+    timezone.activate(zone)
+    async with ThreadSensitiveContext() as own:
+        try:
+            await work()
+        finally:
+            # Sync code of the producer, the ORM included, ran in a thread of its own, if any did.
+            if own in SyncToAsync.context_to_thread_executor:
+                await sync_to_async(connections.close_all)()
+
+
+runtime = Runtime()
+"""The runtime of this process."""

@@ -1,0 +1,342 @@
+"""The hub: what was appended, pushed to every reader of this process.
+
+    feed ──► Hub ──► Tail (one a stream) ──► window ──► readers, each at its own offset
+                                       └───► pages from the store, for those who are behind
+
+A `Tail` knows where the log ends and keeps its last bytes in a `Window` that all local readers
+share. News arrives from the local producer, directly, or from the store's feed. The rules:
+
+- The next bytes in order extend the window. Bytes that are known are ignored. Bytes beyond a gap
+  restart the window: readers below it read pages until they have caught up. A slow reader is the
+  same case, so it holds no memory here.
+- A feed may lose news, never invent it. Whenever it may have (`disturbed`), and when a stream was
+  silent until its lease ran out, the tail is *stale*: its state is looked up, all stale tails of
+  the process in one batch. That look-up also declares a dead producer lost.
+- A tail ends once: with the terminal state, or with the error its readers get.
+
+Nothing here awaits between taking a byte and handing it over, and a reader asks by offset, so a
+cancelled reader loses nothing.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+from .exceptions import ShuttingDown, StoreUnavailable, StreamError, StreamFailed
+from .stores.base import BaseStore
+from .types import ErrorCode, StreamInfo, StreamKey, StreamStatus
+
+__all__ = ["PAGE_BYTES", "Hub", "Tail", "Window"]
+
+logger = logging.getLogger("resumable_streams.tail")
+
+PAGE_BYTES = 262_144
+WINDOW_BYTES = 262_144
+
+
+class Window:
+    """The last bytes of a log: at most `limit` after each append, never less than the newest."""
+
+    __slots__ = ("_buffer", "_last", "_last_start", "limit", "start")
+
+    def __init__(self, start: int, limit: int = WINDOW_BYTES):
+        self.start = start
+        self.limit = limit
+        self._buffer = bytearray()
+        self._last = b""  # the newest append as it came: most readers want exactly this object
+        self._last_start = start
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self._buffer)
+
+    def append(self, data: bytes) -> None:
+        self._last, self._last_start = data, self.end
+        self._buffer += data
+        excess = len(self._buffer) - self.limit
+        if excess > 0:
+            del self._buffer[:excess]
+            self.start += excess
+
+    def restart(self, start: int) -> None:
+        self.start = self._last_start = start
+        self._buffer.clear()
+        self._last = b""
+
+    def read(self, offset: int, limit: int = PAGE_BYTES) -> bytes:
+        """Return what is here from `offset` on; empty when there is nothing, or not any more."""
+        if offset == self._last_start and len(self._last) <= limit:
+            return self._last
+        if not self.start <= offset < self.end:
+            return b""
+        at = offset - self.start
+        return bytes(self._buffer[at : at + limit])
+
+
+class Tail:
+    """One stream, as this process knows it."""
+
+    __slots__ = (
+        "_changed",
+        "_failure",
+        "_pages",
+        "_store",
+        "check_at",
+        "info",
+        "is_local",
+        "key",
+        "on_end",
+        "users",
+        "window",
+    )
+
+    def __init__(self, store: BaseStore, info: StreamInfo, key: StreamKey):
+        self.key = key
+        self.info = info
+        self.window = Window(info.size)
+        self.users = 0
+        self.is_local = False  # fed by a producer of this process, which knows first
+        self.check_at = 0.0
+        self.on_end: Callable[[], None] | None = None
+        self._store = store
+        self._changed = asyncio.Event()
+        self._failure: StreamError | None = None
+        self._pages: dict[int, asyncio.Task[bytes]] = {}
+
+    @property
+    def has_ended(self) -> bool:
+        return self._failure is not None or not self.info.is_streaming
+
+    def push(self, offset: int, data: bytes) -> None:
+        """Take bytes that the store has accepted."""
+        known = self.window.end
+        if offset + len(data) <= known:
+            return
+        if offset > known:
+            self.window.restart(offset)
+        elif offset < known:
+            data = data[known - offset :]
+        self.window.append(data)
+        self._wake()
+
+    def learn(self, info: StreamInfo | None) -> None:
+        """Take the state as the store has it now; None, or another incarnation: it is gone."""
+        if self.has_ended:
+            return
+        if info is None or info.epoch != self.info.epoch:
+            self.fail(StreamFailed(ErrorCode.EXPIRED))
+            return
+        self.info = info
+        if info.size > self.window.end:
+            self.window.restart(info.size)
+        self._wake()
+        if not info.is_streaming and self.on_end:
+            self.on_end()
+
+    def fail(self, error: StreamError) -> None:
+        """End every reader with `error`, whatever the store says later."""
+        if self._failure is None:
+            self._failure = error
+            self._wake()
+            if self.on_end:
+                self.on_end()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed.clear()
+
+    async def next(self, offset: int, *, live: bool = True) -> bytes | None:
+        """Return some bytes from `offset` on, as soon as there are any; None at the end.
+
+        With `live=False` the end is where the log ends now. Raises what ended the stream, once
+        the reader has everything that was stored before.
+        """
+        while True:
+            if isinstance(self._failure, StreamFailed | ShuttingDown):
+                raise self._failure
+            if data := self.window.read(offset):
+                return data
+            if offset < self.window.end:
+                return await self._page(offset)
+            if self._failure is not None:
+                raise self._failure
+            if self.info.status is StreamStatus.ERROR:
+                raise StreamFailed(self.info.error_code, self.info.error)
+            if not live or not self.info.is_streaming:
+                return None
+            await self._changed.wait()
+
+    async def _page(self, offset: int) -> bytes:
+        """Read from the store; readers who are at the same byte share the read."""
+        task = self._pages.get(offset)
+        if task is None:
+            task = asyncio.create_task(self._read(offset), name="resumable_streams.tail.page")
+            self._pages[offset] = task
+            task.add_done_callback(lambda done: self._page_done(offset, done))
+        return await asyncio.shield(task)
+
+    def _page_done(self, offset: int, task: asyncio.Task[bytes]) -> None:
+        del self._pages[offset]
+        if not task.cancelled():
+            task.exception()  # its readers may all be gone; that is no fault
+
+    async def _read(self, offset: int) -> bytes:
+        page = await self._store.read(self.key, offset, PAGE_BYTES)
+        if page is None or page.info.epoch != self.info.epoch:
+            raise StreamFailed(ErrorCode.EXPIRED)
+        if not page.data:  # shorter than its size says: evicted, or restored from an old copy
+            raise StreamFailed(ErrorCode.DATA_LOST)
+        return page.data
+
+
+class Hub:
+    """All tails of one store in this process, its one feed, and the sweep that keeps them honest.
+
+    Lives on the home loop. `lease`, `sweep` and `store_timeout` are seconds.
+    """
+
+    def __init__(self, store: BaseStore, *, lease: float, sweep: float, store_timeout: float):
+        self._store = store
+        self._lease = lease
+        self._sweep = sweep
+        self._store_timeout = store_timeout
+        self._loop = asyncio.get_running_loop()
+        self._tails: dict[StreamKey, Tail] = {}
+        self._stale: set[Tail] = set()
+        self._wake = asyncio.Event()
+        self._feed = store.feed(self)
+        self._tasks = [
+            self._loop.create_task(self._refresh_forever(), name="resumable_streams.hub.refresh"),
+            self._loop.create_task(self._sweep_forever(), name="resumable_streams.hub.sweep"),
+        ]
+
+    def open(self, info: StreamInfo, key: StreamKey) -> Tail:
+        """Return the tail of a stream; close it with `close`. A finished stream needs no news."""
+        if not info.is_streaming:
+            return Tail(self._store, info, key)
+        tail = self._tails.get(key)
+        if tail is None or tail.has_ended or tail.info.epoch != info.epoch:
+            tail = self._follow(Tail(self._store, info, key))
+        tail.users += 1
+        return tail
+
+    def open_local(self, info: StreamInfo, key: StreamKey) -> Tail:
+        """Return the tail that a producer of this process feeds; end it with `close_local`."""
+        tail = Tail(self._store, info, key)
+        tail.is_local = True
+        tail.users = 1
+        self._register(tail)
+        return tail
+
+    def close(self, tail: Tail) -> None:
+        if tail.users:
+            tail.users -= 1
+            if not tail.users:
+                self._forget(tail)
+
+    def close_local(self, tail: Tail) -> None:
+        """Give up a producer's tail; readers that stay are told by the feed from now on."""
+        tail.is_local = False
+        tail.on_end = None
+        if self._tails.get(tail.key) is tail and tail.users > 1 and not tail.has_ended:
+            self._follow(tail)
+        self.close(tail)
+
+    def _follow(self, tail: Tail) -> Tail:
+        # The confirmation of the subscription makes the tail stale: what was appended between the
+        # look that made it and the subscription is found then.
+        self._register(tail)
+        tail.check_at = self._loop.time() + tail.info.lease
+        self._feed.watch(tail.key)
+        return tail
+
+    def _register(self, tail: Tail) -> None:
+        old = self._tails.get(tail.key)
+        if old is not None and old is not tail:
+            old.learn(tail.info)  # another incarnation, which ends those who read the old one
+            self._forget(old)
+        self._tails[tail.key] = tail
+
+    def _forget(self, tail: Tail) -> None:
+        if self._tails.get(tail.key) is tail:
+            del self._tails[tail.key]
+            self._stale.discard(tail)
+            if not tail.is_local:
+                self._feed.unwatch(tail.key)
+
+    @property
+    def tails(self) -> Sequence[Tail]:
+        """All streams that are read or produced in this process now."""
+        return list(self._tails.values())
+
+    # What the feed calls.
+
+    def appended(self, key: StreamKey, epoch: str, offset: int, data: bytes) -> None:
+        tail = self._tails.get(key)
+        if tail is None:
+            return
+        if epoch != tail.info.epoch:
+            self.suspect(tail)
+            return
+        tail.push(offset, data)
+        # Whoever appended renewed the lease.
+        tail.check_at = self._loop.time() + self._lease
+
+    def disturbed(self, key: StreamKey) -> None:
+        tail = self._tails.get(key)
+        if tail is not None:
+            self.suspect(tail)
+
+    # What keeps the tails honest.
+
+    def suspect(self, tail: Tail) -> None:
+        """Look the tail's state up soon, with all others that are stale by then."""
+        if not tail.has_ended:
+            self._stale.add(tail)
+            self._wake.set()
+
+    async def _sweep_forever(self) -> None:
+        while True:
+            await asyncio.sleep(self._sweep)
+            now = self._loop.time()
+            for tail in self._tails.values():
+                if not tail.is_local and tail.check_at <= now:
+                    self.suspect(tail)
+
+    async def _refresh_forever(self) -> None:
+        failing_since: float | None = None
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            stale, self._stale = list(self._stale), set()
+            try:
+                await self._refresh(stale)
+                failing_since = None
+            except Exception as error:
+                if not isinstance(error, StoreUnavailable):
+                    logger.exception("Looking up the state of streams failed.")
+                failing_since = failing_since or self._loop.time()
+                if self._loop.time() - failing_since > self._store_timeout:
+                    for tail in stale:
+                        tail.fail(StoreUnavailable(self._store.alias))
+                else:
+                    self._stale.update(stale)
+                    self._wake.set()
+                    await asyncio.sleep(min(0.2, self._store_timeout / 4))
+
+    async def _refresh(self, stale: Sequence[Tail]) -> None:
+        infos = await self._store.status([tail.key for tail in stale])
+        now = self._loop.time()
+        for tail, info in zip(stale, infos, strict=True):
+            tail.learn(info)
+            if info is not None:
+                tail.check_at = now + info.lease
+
+    async def aclose(self) -> None:
+        """End every reader with ShuttingDown, then close the feed."""
+        for tail in self.tails:
+            tail.fail(ShuttingDown())
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._feed.aclose()
