@@ -15,9 +15,7 @@ __all__ = ["check_backends", "check_callables", "check_settings"]
 
 
 @register
-def check_settings(
-    app_configs: Sequence[AppConfig] | None, **kwargs: Any
-) -> list[CheckMessage]:
+def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """E001 to E007: what `conf` finds wrong."""
     return [
         Error(problem.message, hint=problem.hint, id=f"resumable_streams.{problem.id}")
@@ -33,9 +31,7 @@ def _usable() -> list[AliasSettings]:
 
 
 @register
-def check_backends(
-    app_configs: Sequence[AppConfig] | None, **kwargs: Any
-) -> list[CheckMessage]:
+def check_backends(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """E008: a backend that cannot be made with what it is given; nothing is connected."""
     found: list[CheckMessage] = []
     for settings in _usable():
@@ -53,9 +49,7 @@ def check_backends(
 
 
 @register
-def check_callables(
-    app_configs: Sequence[AppConfig] | None, **kwargs: Any
-) -> list[CheckMessage]:
+def check_callables(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """E009: OWNER, TENANT or WAIT_UNTIL is not a callable that can be imported."""
     return [
         Error(

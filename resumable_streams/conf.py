@@ -65,9 +65,7 @@ class Rule:
 
 
 def _number(value: object, low: float, high: float) -> bool:
-    return (
-        isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
-    )
+    return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
 
 
 def _seconds(low: float, high: float = 10 * 365 * 86_400) -> Rule:

@@ -25,6 +25,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from .conf import AliasSettings
 from .exceptions import (
     StoreUnavailable,
     StreamClaimLost,
@@ -35,7 +36,6 @@ from .exceptions import (
     StreamGap,
     StreamLimitExceeded,
 )
-from .conf import AliasSettings
 from .signals import StreamSignal, stream_appended, stream_failed, stream_finalized
 from .sources import Source, encode, open_source
 from .stores.base import MAX_APPEND_BYTES, BaseStore
@@ -276,9 +276,7 @@ class Producer:
             )
         await self._finalize(StreamStatus.ERROR, code, detail)
 
-    async def _finalize(
-        self, status: StreamStatus, code: str = "", detail: str = ""
-    ) -> None:
+    async def _finalize(self, status: StreamStatus, code: str = "", detail: str = "") -> None:
         try:
             info = await self._patiently(
                 lambda: self._store.finalize(
@@ -287,7 +285,7 @@ class Producer:
             )
         except StoreUnavailable as error:
             # What is left is a stream whose lease runs out: producer_lost.
-            logger.error("A stream could not be finalized: %s", error)  # noqa: TRY400
+            logger.error("A stream could not be finalized: %s", error)
             self.tail.fail(error)
         except StreamError:
             await self._learn()

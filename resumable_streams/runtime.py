@@ -158,9 +158,7 @@ def _start_thread() -> asyncio.AbstractEventLoop:
     return loop
 
 
-async def _isolated(
-    work: Callable[[], Awaitable[None]], language: str | None, zone: Any
-) -> None:
+async def _isolated(work: Callable[[], Awaitable[None]], language: str | None, zone: Any) -> None:
     if language is not None:
         translation.activate(language)
     timezone.activate(zone)

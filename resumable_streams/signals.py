@@ -33,11 +33,11 @@ class StreamSignal(Signal):
     """Be a Django signal whose sync receivers run inline, on the event loop."""
 
     async def notify(self, sender: Any, *, hook_errors: str, **named: Any) -> None:
-        """Tell every receiver; raise the first error after all were told, if `hook_errors` says so."""
+        """Tell every receiver; then raise the first error, or log it, as `hook_errors` says."""
         if not self.receivers:
             return
         first: Exception | None = None
-        sync_receivers, async_receivers = self._live_receivers(sender)  # type: ignore[attr-defined]
+        sync_receivers, async_receivers = self._live_receivers(sender)
         for receiver in sync_receivers:
             try:
                 receiver(signal=self, sender=sender, **named)

@@ -53,9 +53,9 @@ async def open_source(source: Source) -> AsyncIterator[AsyncIterator[Chunk]]:
 
 
 async def _in_thread(iterator: Iterator[Chunk]) -> AsyncIterator[Chunk]:
-    advance = sync_to_async(next)
+    advance = sync_to_async(lambda: next(iterator, _END))
     try:
-        while (chunk := await advance(iterator, _END)) is not _END:
+        while (chunk := await advance()) is not _END:
             yield chunk
     finally:
         close = getattr(iterator, "close", None)

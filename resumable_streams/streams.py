@@ -212,8 +212,7 @@ class StreamManager:
         With `live=False` it ends at what is stored now. Raises InvalidOffset for an offset that
         is not from 0 to the size of the stream.
         """
-        if not isinstance(offset, int) or isinstance(offset, bool) or offset < 0:
-            raise InvalidOffset
+        offset = _validate_offset(offset)
         key, owner = self._key(stream_id, tenant), validate_owner(owner)
         return await runtime.call(self._resume, key, owner, offset, live, request)
 
@@ -420,21 +419,26 @@ def _may_read(info: StreamInfo, owner: Owner) -> bool:
     return _owns(info, owner) or info.owner is PUBLIC
 
 
+def _validate_offset(offset: object) -> int:
+    if not isinstance(offset, int) or isinstance(offset, bool) or offset < 0:
+        raise InvalidOffset
+    return offset
+
+
 def _terms(
     settings: AliasSettings, owner: Owner, ttl: float | None, attrs: Mapping[str, str] | None
 ) -> Terms:
     ttl = settings.ttl if ttl is None else ttl
-    if not isinstance(ttl, int | float) or not settings.lease < ttl < math.inf:
-        raise ValueError(f"ttl is a number of seconds, longer than the lease ({settings.lease:g}).")
+    if not settings.lease < ttl < math.inf:
+        raise ValueError(f"ttl is longer than the lease ({settings.lease:g} seconds), and finite.")
     attrs = dict(attrs or {})
-    if not all(isinstance(text, str) for item in attrs.items() for text in item):
+    texts: list[object] = [text for item in attrs.items() for text in item]
+    if not all(isinstance(text, str) for text in texts):
         raise TypeError("attrs maps strings to strings.")
     if sum(len(name) + len(value) for name, value in attrs.items()) > MAX_ATTRS_BYTES:
         raise ValueError(f"attrs holds at most {MAX_ATTRS_BYTES} characters.")
     finished_ttl = ttl if settings.finished_ttl is None else min(ttl, settings.finished_ttl)
-    return Terms(
-        owner=owner, ttl=ttl, finished_ttl=finished_ttl, lease=settings.lease, attrs=attrs
-    )
+    return Terms(owner=owner, ttl=ttl, finished_ttl=finished_ttl, lease=settings.lease, attrs=attrs)
 
 
 streams = StreamManager()

@@ -62,7 +62,8 @@ def connect_from_url(url: str, *, connect_timeout: float, alias: str) -> Connect
 def connect_from_cache(cache_alias: str, *, connect_timeout: float, alias: str) -> Connect:
     """Connect to where the django-redis cache `cache_alias` writes, Sentinel included."""
     try:
-        theirs = caches[cache_alias].client.get_client(write=True).connection_pool
+        cache: Any = caches[cache_alias]
+        theirs = cache.client.get_client(write=True).connection_pool
     except (AttributeError, InvalidCacheBackendError) as error:
         raise InvalidStoreError(
             f"CACHE_ALIAS {cache_alias!r} of the stream alias {alias!r} is not a django-redis "

@@ -91,9 +91,9 @@ class RedisFeed(Feed):
         self._wake.set()
         await connection.send_command("SUBSCRIBE", self._events)
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._write(connection))
-            group.create_task(self._read(connection))
-            group.create_task(self._ping(connection))
+            for part in (self._write, self._read, self._ping):
+                name = f"resumable_streams.redis.feed{part.__name__}"
+                group.create_task(part(connection), name=name)
 
     async def _write(self, connection: AbstractConnection) -> None:
         """Make `asked` follow `wanted`, many channels a command.
