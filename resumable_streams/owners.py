@@ -1,0 +1,91 @@
+"""Who asks: from a request to the owner and the tenant that the streams know.
+
+`OWNER` is the dotted path of a callable, sync or async, that gets the request and returns the owner
+of what it starts: a string, PUBLIC, or None for nobody (401). It may return several, most important
+first: a stream is bound to the first, and each of them may read. If it has a keyword `acquire`, it
+is told whether a stream is being started: only then may it leave a trace, such as a new session.
+
+`TENANT` is the same with a slug; without it there is one tenant, `default`.
+"""
+
+import inspect
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from asgiref.sync import iscoroutinefunction, sync_to_async
+from django.http import HttpRequest
+from django.utils.module_loading import import_string
+
+from .conf import get_settings
+from .types import Owner, Public
+
+__all__ = ["Identity", "get_identity", "owners_of", "user_or_session"]
+
+SESSION_KEY = "_resumable_streams_owner"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """State in whose name a request acts. Without owners it is nobody's."""
+
+    owners: tuple[Owner, ...]
+    tenant: str | None = None
+
+
+async def get_identity(request: Any, *, using: str, acquire: bool = False) -> Identity:
+    """Ask the OWNER and TENANT callables of the alias about a request (or a Channels scope)."""
+    settings = get_settings(using)
+    owners = _several(await _ask(settings.owner, request, acquire=acquire))
+    if not owners or settings.tenant is None:
+        return Identity(owners=owners)
+    return Identity(owners=owners, tenant=await _ask(settings.tenant, request, acquire=acquire))
+
+
+async def user_or_session(request: HttpRequest, *, acquire: bool = False) -> tuple[Owner, ...]:
+    """Return the owners of a request: its user, and the visitor its session remembers."""
+    auser = getattr(request, "auser", None)
+    user = None if auser is None else await auser()
+    return await owners_of(user, getattr(request, "session", None), acquire=acquire)
+
+
+async def owners_of(user: Any, session: Any, *, acquire: bool = False) -> tuple[Owner, ...]:
+    """Return the owners that a user and a session stand for.
+
+    A user is its primary key. A visitor is a random token in the data of the session: unlike the
+    session key it survives the login, after which both may read, and it dies with the logout. Only
+    `acquire` makes a token; without one a visitor looks for streams in the name of somebody new.
+    """
+    token = None if session is None else await session.aget(SESSION_KEY)
+    known = () if token is None else (f"session:{token}",)
+    if user is not None and user.is_authenticated:
+        return (f"user:{user.pk}", *known)
+    if known or session is None:
+        return known
+    token = secrets.token_urlsafe(24)
+    if acquire:
+        await session.aset(SESSION_KEY, token)
+    return (f"session:{token}",)
+
+
+def _several(answer: Any) -> tuple[Owner, ...]:
+    if answer is None:
+        return ()
+    return (answer,) if isinstance(answer, str | Public) else tuple(answer)
+
+
+async def _ask(path: str, request: Any, *, acquire: bool) -> Any:
+    function, takes_acquire = _load(path)
+    keywords = {"acquire": acquire} if takes_acquire else {}
+    if iscoroutinefunction(function):
+        return await function(request, **keywords)
+    answer = await sync_to_async(function)(request, **keywords)
+    return await answer if inspect.isawaitable(answer) else answer
+
+
+@cache
+def _load(path: str) -> tuple[Callable[..., Any], bool]:
+    function = import_string(path)
+    return function, "acquire" in inspect.signature(function).parameters

@@ -1,0 +1,325 @@
+"""The views: start a stream, come back to it, look at it, end it. All are async.
+
+Subclass `AcquireView`, or call `stream_response` in a view function; the rest is in `urls`. Nothing
+here is exempt from Django's CSRF protection.
+"""
+
+import json
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from inspect import isawaitable
+from typing import Any, ClassVar
+
+from asgiref.sync import sync_to_async
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.utils.crypto import salted_hmac
+from django.views.generic import View
+
+from .exceptions import (
+    InvalidOffset,
+    InvalidOwner,
+    InvalidStreamId,
+    StreamDoesNotExist,
+    StreamError,
+)
+from .formats import Missing, get_format
+from .http import (
+    Access,
+    ResumableStreamResponse,
+    error_response,
+    head_response,
+    info_response,
+    missing_response,
+    open_stream,
+    parse_position,
+)
+from .owners import Identity, get_identity
+from .sources import Chunk, Source, open_source
+from .streams import StreamManager, StreamReader
+from .types import PUBLIC, Owner, Role, StreamInfo
+
+__all__ = [
+    "AcquireView",
+    "CancelView",
+    "ResumeView",
+    "StatusView",
+    "StreamMixin",
+    "idempotent_stream_id",
+    "resume_response",
+    "stream_response",
+]
+
+
+async def stream_response(
+    request: HttpRequest,
+    source: Source,
+    *,
+    stream_id: str | None = None,
+    format: str = "raw",  # noqa: A002
+    using: str = "default",
+    ttl: float | None = None,
+    attrs: Mapping[str, str] | None = None,
+) -> HttpResponseBase:
+    """Start a stream in the name of who asks, and answer with it from its first byte.
+
+    With the id of a stream that is there, `source` is not used: its owner gets what is stored and
+    what follows, everybody else 404. `source` outlives the request: have it use nothing that ends
+    with it, such as a body that is not read yet.
+    """
+    return await _answer(
+        _start(request, source, stream_id, format, using, ttl, attrs), acquiring=True
+    )
+
+
+async def _start(
+    request: HttpRequest,
+    source: Source,
+    stream_id: str | None,
+    format_name: str,
+    using: str,
+    ttl: float | None,
+    attrs: Mapping[str, str] | None,
+) -> HttpResponseBase:
+    get_format(format_name)  # an unknown one is a fault, and shows before the election
+    identity = await _identify(request, using, acquire=True)
+    reader = await StreamManager(using).run(
+        stream_id,
+        source,
+        owner=identity.owners[0],
+        tenant=identity.tenant,
+        ttl=ttl,
+        attrs={**(attrs or {}), "format": format_name},
+        request=request,
+    )
+    return ResumableStreamResponse(reader, request)
+
+
+async def resume_response(
+    request: HttpRequest,
+    stream_id: str | None,
+    *,
+    using: str = "default",
+    format: str | None = None,  # noqa: A002
+    missing: Missing | str | None = None,
+    active: bool = False,
+) -> HttpResponseBase:
+    """Answer with a stream from where the request asks to go on, at an address of your own.
+
+    A stream always answers in the format it was acquired with; `format` is what to answer like when
+    there is none (`ui_message`: 204), and `missing` overrides that. `stream_id=None` is a stream
+    that is not there. With `active` one that has ended is not there either, as the AI SDK's
+    `GET {api}/{chat}/stream` wants it.
+    """
+    if missing is None:
+        missing = Missing.NOT_FOUND if format is None else get_format(format).missing
+    return await _answer(_resume(request, stream_id, using, active), missing=missing)
+
+
+async def _resume(
+    request: HttpRequest, stream_id: str | None, using: str, active: bool
+) -> HttpResponseBase:
+    position = parse_position(request.GET, request.headers)
+    access = await _access(request, stream_id or "", using)
+    opening = await open_stream(access, position)
+    if opening.is_over:
+        return HttpResponse(status=204, headers={"Cache-Control": "no-store"})
+    if active and not opening.reader.info.is_streaming:
+        raise StreamDoesNotExist
+    return ResumableStreamResponse(opening.reader, request, reset=opening.reset, span=opening.span)
+
+
+async def _identify(request: HttpRequest, using: str, *, acquire: bool = False) -> Identity:
+    identity = await get_identity(request, using=using, acquire=acquire)
+    if not identity.owners:
+        raise InvalidOwner
+    return identity
+
+
+async def _access(request: HttpRequest, stream_id: str, using: str) -> Access:
+    return Access(
+        manager=StreamManager(using),
+        stream_id=stream_id,
+        identity=await _identify(request, using),
+        request=request,
+    )
+
+
+async def _answer(
+    answer: Awaitable[HttpResponseBase],
+    *,
+    acquiring: bool = False,
+    missing: Missing | str = Missing.NOT_FOUND,
+) -> HttpResponseBase:
+    try:
+        return await answer
+    except StreamDoesNotExist:
+        return missing_response(missing)
+    except StreamError as error:
+        return error_response(error, acquiring=acquiring)
+
+
+class StreamMixin:
+    """Hold what every view of streams shares; `using` is the alias."""
+
+    using: str = "default"
+
+    async def access(self, request: HttpRequest, stream_id: str) -> Access:
+        """Return the stream of the address, in the name of who asks."""
+        return await _access(request, stream_id, self.using)
+
+
+class AcquireView(StreamMixin, View):
+    """Start a stream on POST, and answer with it. Subclass it and write `produce`.
+
+    A retry with the same `Idempotency-Key` by the same owner at the same path joins the stream of
+    the first try, for as long as that is kept, instead of producing it again.
+    """
+
+    format: ClassVar[str] = "raw"
+    ttl: ClassVar[float | None] = None
+    http_method_names = ["post", "options"]
+
+    owner: Owner
+    tenant: str | None
+
+    def produce(self, request: HttpRequest) -> Any:
+        """Yield bytes or str, as an async generator; or, as a coroutine, return an iterable.
+
+        Runs for the elected producer only, apart from the request: a disconnect does not end it.
+        The body of the request, its form and its files can be read until it has ended.
+        """
+        raise NotImplementedError("Write `async def produce(self, request)`.")
+
+    def get_stream_id(self, request: HttpRequest) -> str | Awaitable[str | None] | None:
+        """Return the id to acquire (may be async); None mints one.
+
+        `self.owner` and `self.tenant` are set. Unless you override it: what the `Idempotency-Key`
+        of the request stands for.
+        """
+        key = request.headers.get("Idempotency-Key")
+        if key is None:
+            return None
+        return idempotent_stream_id(
+            key, owner=self.owner, tenant=self.tenant, using=self.using, scope=request.path
+        )
+
+    def get_attrs(self, request: HttpRequest) -> dict[str, str]:
+        """Return what to store with the stream; `format` is added."""
+        return {}
+
+    async def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        return await _answer(self._acquire(request), acquiring=True)
+
+    async def _acquire(self, request: HttpRequest) -> HttpResponseBase:
+        get_format(self.format)
+        identity = await _identify(request, self.using, acquire=True)
+        self.owner, self.tenant = identity.owners[0], identity.tenant
+        stream_id = self.get_stream_id(request)
+        if isawaitable(stream_id):
+            stream_id = await stream_id
+        await sync_to_async(_read_body)(request)
+        return ResumableStreamResponse(await self._run(request, stream_id), request)
+
+    async def _run(self, request: HttpRequest, stream_id: str | None) -> StreamReader:
+        close_files = _keep_files_open(request)
+        reader = await StreamManager(self.using).run(
+            stream_id,
+            lambda: _produce(self.produce, request, close_files),
+            owner=self.owner,
+            tenant=self.tenant,
+            ttl=self.ttl,
+            attrs={**self.get_attrs(request), "format": self.format},
+            request=request,
+        )
+        if reader.role is Role.CONSUMER:
+            close_files()
+        return reader
+
+
+async def _produce(
+    produce: Callable[[HttpRequest], Any], request: HttpRequest, close_files: Callable[[], None]
+) -> AsyncIterator[Chunk]:
+    try:
+        async with open_source(lambda: produce(request)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+    finally:
+        close_files()
+
+
+def _read_body(request: HttpRequest) -> None:
+    """Read what the client sent: the server's file of it is gone when the response is."""
+    if request.content_type == "multipart/form-data":
+        request._load_post_and_files()
+    else:
+        request.body  # noqa: B018
+
+
+def _keep_files_open(request: HttpRequest) -> Callable[[], None]:
+    """Take from the response the closing of uploaded files; return what closes them."""
+    close = request.close
+    request.close = lambda: None  # type: ignore[method-assign]
+    return close
+
+
+def idempotent_stream_id(
+    key: str, *, owner: Owner, tenant: str | None, using: str, scope: str
+) -> str:
+    """Return the stream id that a key of a client stands for; InvalidStreamId for a bad key.
+
+    Keyed with SECRET_KEY, so that it can't be guessed from what a client may know.
+    """
+    if not re.fullmatch(r"[\x21-\x7e]{1,255}", key):
+        raise InvalidStreamId
+    who = ["public"] if owner is PUBLIC else ["owner", owner]
+    parts = json.dumps([using, tenant, who, scope, key])
+    digest = salted_hmac("resumable_streams.idempotency", parts, algorithm="sha256")
+    return f"i-{digest.hexdigest()}"
+
+
+class ResumeView(StreamMixin, View):
+    """Go on with a stream (GET), look at its headers (HEAD), or delete it (DELETE)."""
+
+    async def get(self, request: HttpRequest, stream_id: str) -> HttpResponseBase:
+        return await resume_response(request, stream_id, using=self.using)
+
+    async def head(self, request: HttpRequest, stream_id: str) -> HttpResponseBase:
+        return await _answer(self._head(request, stream_id))
+
+    async def delete(self, request: HttpRequest, stream_id: str) -> HttpResponseBase:
+        return await _answer(self._delete(request, stream_id))
+
+    async def _head(self, request: HttpRequest, stream_id: str) -> HttpResponseBase:
+        offset = parse_position(request.GET, {}).offset or 0
+        info = await (await self.access(request, stream_id)).status()
+        if offset > info.size:
+            raise InvalidOffset(info.size)
+        return head_response(info, request, offset=offset)
+
+    async def _delete(self, request: HttpRequest, stream_id: str) -> HttpResponseBase:
+        access = await self.access(request, stream_id)
+        await access.ask(access.manager.delete)
+        return HttpResponse(status=204)
+
+
+class StatusView(StreamMixin, View):
+    """Answer with the state of a stream as JSON."""
+
+    async def get(self, request: HttpRequest, stream_id: str) -> HttpResponseBase:
+        return await _answer(self._status(request, stream_id))
+
+    async def _status(self, request: HttpRequest, stream_id: str) -> HttpResponseBase:
+        return info_response(await (await self.access(request, stream_id)).status())
+
+
+class CancelView(StreamMixin, View):
+    """Cancel a stream on POST: 202, however often; one that has ended stays as it ended."""
+
+    async def post(self, request: HttpRequest, stream_id: str) -> HttpResponseBase:
+        return await _answer(self._cancel(request, stream_id))
+
+    async def _cancel(self, request: HttpRequest, stream_id: str) -> HttpResponseBase:
+        access = await self.access(request, stream_id)
+        info: StreamInfo = await access.ask(access.manager.cancel)
+        return info_response(info, status=202)
