@@ -88,5 +88,6 @@ else:
         "default": {"BACKEND": "resumable_streams.stores.memory.MemoryStore"},
     }
 
+TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "static/"

@@ -8,7 +8,7 @@ import asyncio
 import json
 import os
 import re
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -37,7 +37,7 @@ class Turn:
 class Model(Protocol):
     """Answer a conversation."""
 
-    def events(self, turns: Sequence[Turn]) -> AsyncIterator[bytes]:
+    def events(self, turns: Sequence[Turn]) -> AsyncGenerator[bytes, None]:
         """Yield the events of one answer; closing the iterator ends the work at the provider."""
         ...
 
@@ -86,7 +86,7 @@ def _delta_text(event: dict[str, Any]) -> object:
 # --- models -------------------------------------------------------------------------------------
 
 
-async def paced(items: Iterable[bytes], *, rate: float) -> AsyncIterator[bytes]:
+async def paced(items: Iterable[bytes], *, rate: float) -> AsyncGenerator[bytes, None]:
     """Yield `rate` items a second, measured from the first, so that delays do not add up."""
     loop = asyncio.get_running_loop()
     start = loop.time()
@@ -103,7 +103,7 @@ class Playback:
     lines: Sequence[bytes]
     rate: float
 
-    def events(self, turns: Sequence[Turn]) -> AsyncIterator[bytes]:
+    def events(self, turns: Sequence[Turn]) -> AsyncGenerator[bytes, None]:
         """Yield the lines at the pace of the model, whatever the question was."""
         return paced(self.lines, rate=self.rate)
 
@@ -116,14 +116,13 @@ class OpenAIModel:
     api_key: str
     base_url: str | None = None
 
-    async def events(self, turns: Sequence[Turn]) -> AsyncIterator[bytes]:
+    async def events(self, turns: Sequence[Turn]) -> AsyncGenerator[bytes, None]:
         """Yield the chunks of the completion; leaving early closes the connection."""
         # A client belongs to one loop, and making one reads certificates: once an answer is cheap.
         async with await asyncio.to_thread(self._client) as client:
+            messages: Any = [{"role": turn.role, "content": turn.text} for turn in turns]
             stream = await client.chat.completions.create(
-                model=self.name,
-                messages=[{"role": turn.role, "content": turn.text} for turn in turns],  # type: ignore[misc]
-                stream=True,
+                model=self.name, messages=messages, stream=True
             )
             async with stream:
                 async for chunk in stream:

@@ -3,6 +3,8 @@
 import json
 from collections.abc import Iterable, Iterator
 
+from resumable_streams.formats import ui_message
+
 TEXT = "text-1"
 
 
@@ -27,12 +29,17 @@ def finish() -> bytes:
 
 def frame(**part: str) -> bytes:
     """Write one part as a Server-Sent Event."""
-    return b"data: %b\n\n" % json.dumps(part, ensure_ascii=False, separators=(",", ":")).encode()
+    return ui_message.part(part)
 
 
 def text_of(log: bytes) -> str:
     """Return the words in the bytes of an answer; half a part at the end has none."""
-    return "".join(_deltas(log.split(b"\n\n")[:-1]))
+    return joined(_deltas(log.split(b"\n\n")[:-1]))
+
+
+def joined(words: Iterable[str]) -> str:
+    """Join words that may end inside a character: a model's tokens know no characters."""
+    return "".join(words).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _deltas(frames: Iterable[bytes]) -> Iterator[str]:
