@@ -16,7 +16,8 @@ from .exceptions import (
     StreamGap,
     StreamLimitExceeded,
 )
-from .streams import StreamManager, StreamReader, streams
+from .readers import StreamReader
+from .streams import StreamManager, streams
 from .types import PUBLIC, ErrorCode, Owner, Role, StreamInfo, StreamStatus
 
 __version__ = "0.1.0"

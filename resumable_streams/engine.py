@@ -4,22 +4,31 @@ import asyncio
 import inspect
 from collections.abc import Coroutine
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from django.utils.module_loading import import_string
 
 from .conf import AliasSettings, get_settings
-from .exceptions import InvalidStoreError, ShuttingDown
+from .exceptions import (
+    InvalidStoreError,
+    ShuttingDown,
+    StoreUnavailable,
+    StreamFailed,
+    StreamLimitExceeded,
+)
 from .producer import Heart, Producer
 from .runtime import runtime
 from .sources import Source
 from .stores.base import BaseStore
-from .tail import Hub
-from .types import Claim, StreamInfo, StreamKey
+from .tail import Hub, Tail
+from .types import Claim, ErrorCode, StreamInfo, StreamKey
 
 __all__ = ["Engine", "get_engine", "make_store"]
 
 T = TypeVar("T")
+
+ENFORCE_AGAIN_SECONDS = 0.5
 
 
 def make_store(settings: AliasSettings) -> BaseStore:
@@ -67,11 +76,39 @@ class Engine:
             lease=settings.lease,
             sweep=settings.sweep,
             store_timeout=settings.store_timeout,
+            on_governed=self.enforce_soon,
         )
+        self._tasks: set[asyncio.Task[None]] = set()
         self._heart = Heart(self.store, lease=settings.lease, lost=self.hub.suspect)
 
-    def produce(self, key: StreamKey, claim: Claim, info: StreamInfo, source: Source) -> Producer:
-        """Start the detached producer of a stream this process was elected for."""
+    def attach(self, info: StreamInfo, key: StreamKey, rulings: int) -> Tail:
+        """Return a reader's tail; `rulings` is the hub's count from before the standing was read.
+
+        If it has changed since, the tail may have missed what bars it.
+        """
+        tail = self.hub.open(info, key)
+        if self.hub.rulings != rulings:
+            self.enforce_soon(key.tenant)
+        return tail
+
+    async def produce(
+        self, key: StreamKey, claim: Claim, info: StreamInfo, source: Source, rulings: int
+    ) -> None:
+        """Start the detached producer of a stream this process was elected for.
+
+        Raises StreamLimitExceeded, and leaves nothing, where a quota is reached.
+        """
+        if self.store.has_quotas:
+            try:
+                await self.store.reserve(key, info.owner, lease=self.settings.lease)
+            except StreamLimitExceeded:
+                await self.store.delete(key, epoch=info.epoch)
+                raise
+        self._start(key, claim, info, source)
+        if self.hub.rulings != rulings:
+            self.enforce_soon(key.tenant)
+
+    def _start(self, key: StreamKey, claim: Claim, info: StreamInfo, source: Source) -> None:
         tail = self.hub.open_local(info, key)
         producer = Producer(
             store=self.store, settings=self.settings, claim=claim, tail=tail, source=source
@@ -84,13 +121,42 @@ class Engine:
             finally:
                 self._heart.discard(producer)
                 self.hub.close_local(tail)
+                if self.store.has_quotas:
+                    with suppress(StoreUnavailable):  # its lease ends the count by itself
+                        await self.store.release(key, info.owner)
 
         try:
             runtime.detach(work, name=f"resumable_streams.producer {key.stream_id}")
         except ShuttingDown:
             self.hub.close_local(tail)
             raise
-        return producer
+
+    def enforce_soon(self, tenant: str | None) -> None:
+        """Have the standing of a tenant (None: of all) enforced on what is attached here."""
+        task = self.loop.create_task(self._enforce(tenant), name="resumable_streams.enforce")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _enforce(self, tenant: str | None) -> None:
+        while True:
+            try:
+                await self._end_what_is_barred(tenant)
+                return
+            except StoreUnavailable:
+                await asyncio.sleep(ENFORCE_AGAIN_SECONDS)
+
+    async def _end_what_is_barred(self, tenant: str | None) -> None:
+        """End readers and producers of streams that were rotated away or revoked."""
+        tails = [tail for tail in self.hub.tails if tenant in (None, tail.key.tenant)]
+        pairs = list({(tail.key.tenant, tail.info.owner) for tail in tails})
+        found = await asyncio.gather(*(self.store.standing(*pair) for pair in pairs))
+        standings = dict(zip(pairs, found, strict=True))
+        for tail in tails:
+            standing = standings[tail.key.tenant, tail.info.owner]
+            if not standing.admits(tail.key.generation, tail.info.created):
+                if tail.is_local:
+                    await self.store.cancel(tail.key, epoch=tail.info.epoch)
+                tail.fail(StreamFailed(ErrorCode.EXPIRED))
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
         """Run a coroutine on the home loop of this engine; raise ShuttingDown if it is gone."""
@@ -101,10 +167,12 @@ class Engine:
 
     def release_readers(self) -> None:
         for tail in self.hub.tails:
-            if not tail.is_local:
-                tail.fail(ShuttingDown())
+            tail.dismiss()
 
     async def aclose(self) -> None:
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._heart.aclose()
         await self.hub.aclose()
         await self.store.aclose()

@@ -4,6 +4,8 @@
     {prefix}:{tenant}:g{generation}:{<stream id>}:data    STRING  its bytes; also its push channel
     {prefix}:{tenant}:control                             HASH    generation, ttl override
     {prefix}:{tenant}:revoked:{<owner digest>}            STRING  when the owner was revoked
+    {prefix}:{tenant}:live                                ZSET    live streams by end of lease
+    {prefix}:{tenant}:live:{<owner digest>}               ZSET    those of one owner
     {prefix}:events                                       push channel of the whole prefix
 
 The braces around the stream id are the cluster hash tag: one stream is one slot. No identifier
@@ -104,7 +106,11 @@ class KeySpace:
         return f"{self.prefix}:{tenant}:control"
 
     def revoked(self, tenant: str, owner: Owner) -> str:
-        return f"{self.prefix}:{tenant}:revoked:{owner_digest(owner)}"
+        return f"{self.prefix}:{tenant}:revoked:{{{owner_digest(owner)}}}"
+
+    def live(self, tenant: str, owner: Owner | None = None) -> str:
+        suffix = "" if owner is None else f":{{{owner_digest(owner)}}}"
+        return f"{self.prefix}:{tenant}:live{suffix}"
 
     @property
     def events(self) -> str:

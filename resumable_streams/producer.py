@@ -356,6 +356,7 @@ class Heart:
 
     def __init__(self, store: BaseStore, *, lease: float, lost: Callable[[Tail], None]):
         self._store = store
+        self._lease = lease
         self._interval = lease / 3
         self._lost = lost
         self._producers: set[Producer] = set()
@@ -381,6 +382,8 @@ class Heart:
 
     async def _beat(self) -> None:
         before = time.monotonic()
+        if self._store.has_quotas:
+            await self._renew_quotas()
         quiet = [p for p in self._producers if before - p.renewed_at >= self._interval]
         if not quiet:
             return
@@ -390,6 +393,15 @@ class Heart:
                 producer.renewed_at = before
             else:
                 self._lost(producer.tail)
+
+    async def _renew_quotas(self) -> None:
+        await asyncio.gather(
+            *(
+                self._store.reserve(p.key, p.tail.info.owner, lease=self._lease)
+                for p in self._producers
+            ),
+            return_exceptions=True,
+        )
 
     async def aclose(self) -> None:
         self._task.cancel()

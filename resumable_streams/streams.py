@@ -3,17 +3,19 @@
 import asyncio
 import math
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
+from dataclasses import replace
 from secrets import compare_digest
-from typing import Any, Self
+from typing import Any
 
 from django.http import HttpRequest
 
+from . import namespaces
 from .conf import DEFAULT_ALIAS, AliasSettings, get_settings
 from .engine import Engine, get_engine
 from .exceptions import InvalidOffset, ShuttingDown, StreamDoesNotExist
 from .keys import encode_owner, validate_owner, validate_stream_id, validate_tenant
+from .readers import StreamReader
 from .runtime import runtime
 from .signals import (
     StreamSignal,
@@ -25,101 +27,13 @@ from .signals import (
     stream_resumed,
 )
 from .sources import Source
-from .tail import Tail
-from .types import PUBLIC, Claim, Owner, Role, StreamInfo, StreamKey, Terms
+from .types import PUBLIC, Claim, Owner, Role, Standing, StreamInfo, StreamKey, Terms
 
-__all__ = ["DEFAULT_TENANT", "StreamManager", "StreamReader", "streams"]
+__all__ = ["DEFAULT_TENANT", "StreamManager", "streams"]
 
 DEFAULT_TENANT = "default"
 MAX_ATTRS_BYTES = 4_096
-
-
-class StreamReader:
-    """Iterate over the bytes of one stream, with `async for` or (in sync code) `for`.
-
-    Iteration ends when the stream is done or cancelled, which `info.status` tells. It raises
-    StreamFailed when the stream ended with an error, ShuttingDown when this process drains and
-    StoreUnavailable when the store stays away: after the last two, resume from `offset`.
-
-    A cancelled `__anext__` loses nothing. Whatever happens to a reader, production goes on.
-    Whoever iterates closes the reader; the end of the iteration, and garbage collection, do too.
-    """
-
-    def __init__(
-        self,
-        engine: Engine,
-        key: StreamKey,
-        info: StreamInfo,
-        *,
-        role: Role,
-        offset: int = 0,
-        live: bool = True,
-    ):
-        self.stream_id = key.stream_id
-        self.role = role
-        self.offset = offset
-        self._engine = engine
-        self._key = key
-        self._info = info
-        self._live = live
-        self._tail: Tail | None = None  # attached by the first read
-        self._closed = False
-
-    @property
-    def info(self) -> StreamInfo:
-        """The stream as this process last knew it; the terminal state after the end."""
-        return self._info if self._tail is None else self._tail.info
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> bytes:
-        if self._closed:
-            raise StopAsyncIteration
-        if asyncio.get_running_loop() is self._engine.loop:
-            data = await self._next()
-        else:
-            data = await asyncio.wrap_future(self._engine.submit(self._next()))
-        return self._advance(data, StopAsyncIteration)
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        if self._closed:
-            raise StopIteration
-        return self._advance(self._engine.submit(self._next()).result(), StopIteration)
-
-    async def _next(self) -> bytes | None:
-        if self._tail is None:
-            self._tail = self._engine.hub.open(self._info, self._key)
-        return await self._tail.next(self.offset, live=self._live)
-
-    def _advance(self, data: bytes | None, end: type[Exception]) -> bytes:
-        if data is None or self._closed:
-            self.close()
-            raise end
-        self.offset += len(data)
-        return data
-
-    def close(self) -> None:
-        """Stop reading; safe from any thread, any number of times."""
-        if self._closed:
-            return
-        self._closed = True
-        if self._tail is not None:
-            with suppress(RuntimeError):  # the loop is gone, and the subscription with it
-                self._engine.loop.call_soon_threadsafe(self._engine.hub.close, self._tail)
-
-    async def aclose(self) -> None:
-        """Be `close`, for `contextlib.aclosing`."""
-        self.close()
-
-    def __del__(self) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"<StreamReader {self.stream_id} {self.role} at byte {self.offset}>"
+CONTROL_VERBS = ("cancel", "delete")
 
 
 class StreamManager:
@@ -163,39 +77,61 @@ class StreamManager:
         process drains, StreamLimitExceeded where a quota is set.
         """
         stream_id = str(uuid.uuid4()) if stream_id is None else stream_id
-        key = self._key(stream_id, tenant)
+        address = _Address(stream_id, tenant)
         terms = _terms(get_settings(self.alias), validate_owner(owner), ttl, attrs)
         if runtime.is_draining:
             raise ShuttingDown
-        return await runtime.call(self._run, key, source, terms, request)
+        return await runtime.call(self._run, address, source, terms, ttl is None, request)
 
     async def _run(
-        self, key: StreamKey, source: Source, terms: Terms, request: HttpRequest | None
+        self,
+        address: "_Address",
+        source: Source,
+        terms: Terms,
+        default_ttl: bool,
+        request: HttpRequest | None,
     ) -> StreamReader:
+        engine = get_engine(self.alias)
+        rulings = engine.hub.rulings
+        standing = await namespaces.standing(engine, address.tenant, terms.owner)
+        if default_ttl and standing.ttl is not None:
+            terms = _with_ttl(terms, standing.ttl)
+        if terms.ttl > standing.longest_ttl:  # a revocation has to outlive what it revokes
+            await engine.store.set_control(address.tenant, longest_ttl=terms.ttl)
         # Between the election and the start of the producer a cancellation would leave a claim
         # that nobody uses until its lease runs out, so the two are one uncancellable step.
-        election = asyncio.create_task(self._elect(key, source, terms, request))
+        election = asyncio.create_task(
+            self._elect(engine, address.key(standing), source, terms, standing, request, rulings),
+            name=f"resumable_streams.election {address.stream_id}",
+        )
         election.add_done_callback(lambda done: done.cancelled() or done.exception())
         return await asyncio.shield(election)
 
     async def _elect(
-        self, key: StreamKey, source: Source, terms: Terms, request: HttpRequest | None
+        self,
+        engine: Engine,
+        key: StreamKey,
+        source: Source,
+        terms: Terms,
+        standing: Standing,
+        request: HttpRequest | None,
+        rulings: int,
     ) -> StreamReader:
-        engine, claim = get_engine(self.alias), Claim()
+        claim = Claim()
         acquisition = await engine.store.acquire(key, claim, terms)
         role, info = acquisition.role, acquisition.info
         if role is Role.PRODUCER:
-            engine.produce(key, claim, info, source)
+            await engine.produce(key, claim, info, source, rulings)
             await self._notify(owner_bound, engine, key, info.owner, request=request)
-        elif not _may_read(info, terms.owner):
-            await self._checked(engine, key, terms.owner, "run", "foreign", request)
-            raise StreamDoesNotExist
         else:
-            await self._checked(engine, key, terms.owner, "run", "match", request)
+            outcome = await _judge(engine, key, info, terms.owner, "run", standing)
+            await self._checked(engine, key, terms.owner, "run", outcome, request)
+            if outcome != "match":
+                raise StreamDoesNotExist
         await self._notify(
             stream_acquired, engine, key, terms.owner, role=role, attrs=info.attrs, request=request
         )
-        return StreamReader(engine, key, info, role=role)
+        return StreamReader(engine, key, info, role=role, rulings=rulings)
 
     async def resume(
         self,
@@ -213,21 +149,23 @@ class StreamManager:
         is not from 0 to the size of the stream.
         """
         offset = _validate_offset(offset)
-        key, owner = self._key(stream_id, tenant), validate_owner(owner)
-        return await runtime.call(self._resume, key, owner, offset, live, request)
+        address, owner = _Address(stream_id, tenant), validate_owner(owner)
+        return await runtime.call(self._resume, address, owner, offset, live, request)
 
     async def _resume(
         self,
-        key: StreamKey,
+        address: "_Address",
         owner: Owner,
         offset: int,
         live: bool,
         request: HttpRequest | None,
     ) -> StreamReader | None:
         engine = get_engine(self.alias)
-        info = await self._look(engine, key, owner, "resume", request)
-        if info is None:
+        rulings = engine.hub.rulings
+        found = await self._look(engine, address, owner, "resume", request)
+        if found is None:
             return None
+        key, info = found
         if offset > info.size:
             raise InvalidOffset(info.size)
         await self._notify(
@@ -240,7 +178,15 @@ class StreamManager:
             status=info.status,
             request=request,
         )
-        return StreamReader(engine, key, info, role=Role.CONSUMER, offset=offset, live=live)
+        return StreamReader(
+            engine,
+            key,
+            info,
+            role=Role.CONSUMER,
+            rulings=rulings,
+            offset=offset,
+            live=live,
+        )
 
     async def require_resume(
         self,
@@ -269,13 +215,14 @@ class StreamManager:
         request: HttpRequest | None = None,
     ) -> StreamInfo | None:
         """Return the state of the stream, None where `resume` would return None."""
-        key, owner = self._key(stream_id, tenant), validate_owner(owner)
-        return await runtime.call(self._status, key, owner, request)
+        address, owner = _Address(stream_id, tenant), validate_owner(owner)
+        return await runtime.call(self._status, address, owner, request)
 
     async def _status(
-        self, key: StreamKey, owner: Owner, request: HttpRequest | None
+        self, address: "_Address", owner: Owner, request: HttpRequest | None
     ) -> StreamInfo | None:
-        return await self._look(get_engine(self.alias), key, owner, "status", request)
+        found = await self._look(get_engine(self.alias), address, owner, "status", request)
+        return None if found is None else found[1]
 
     async def cancel(
         self,
@@ -290,20 +237,21 @@ class StreamManager:
         What was written stays readable. Idempotent: an ended stream stays as it ended. The owner
         has to be the very one that is bound: knowing the id of a PUBLIC stream is not enough.
         """
-        key, owner = self._key(stream_id, tenant), validate_owner(owner)
-        return await runtime.call(self._cancel, key, owner, request)
+        address, owner = _Address(stream_id, tenant), validate_owner(owner)
+        return await runtime.call(self._cancel, address, owner, request)
 
     async def _cancel(
-        self, key: StreamKey, owner: Owner, request: HttpRequest | None
+        self, address: "_Address", owner: Owner, request: HttpRequest | None
     ) -> StreamInfo | None:
         engine = get_engine(self.alias)
-        info = await self._look(engine, key, owner, "cancel", request)
-        if info is None:
+        found = await self._look(engine, address, owner, "cancel", request)
+        if found is None:
             return None
+        key, info = found
         # The epoch keeps the check and the act about the same incarnation.
-        info = await engine.store.cancel(key, epoch=info.epoch)
+        ended = await engine.store.cancel(key, epoch=info.epoch)
         await self._notify(stream_cancelled, engine, key, owner, request=request)
-        return info
+        return ended
 
     async def delete(
         self,
@@ -317,17 +265,18 @@ class StreamManager:
 
         Its producer stops, its readers end with `expired`. Who may: as for `cancel`.
         """
-        key, owner = self._key(stream_id, tenant), validate_owner(owner)
-        return await runtime.call(self._delete, key, owner, request)
+        address, owner = _Address(stream_id, tenant), validate_owner(owner)
+        return await runtime.call(self._delete, address, owner, request)
 
-    async def _delete(self, key: StreamKey, owner: Owner, request: HttpRequest | None) -> bool:
+    async def _delete(self, address: "_Address", owner: Owner, request: HttpRequest | None) -> bool:
         engine = get_engine(self.alias)
-        info = await self._look(engine, key, owner, "delete", request)
-        if info is None:
+        found = await self._look(engine, address, owner, "delete", request)
+        if found is None:
             return False
-        found = await engine.store.delete(key, epoch=info.epoch)
+        key, info = found
+        was_there = await engine.store.delete(key, epoch=info.epoch)
         await self._notify(stream_deleted, engine, key, owner, request=request)
-        return found
+        return was_there
 
     # Sync twins, for threads without an event loop.
 
@@ -351,21 +300,18 @@ class StreamManager:
     async def _look(
         self,
         engine: Engine,
-        key: StreamKey,
+        address: "_Address",
         owner: Owner,
         operation: str,
         request: HttpRequest | None,
-    ) -> StreamInfo | None:
-        """Return the state if `owner` may do `operation`; a foreign stream is a missing one."""
+    ) -> tuple[StreamKey, StreamInfo] | None:
+        """Return the stream if `owner` may do `operation`; a foreign stream is a missing one."""
+        standing = await namespaces.standing(engine, address.tenant, owner)
+        key = address.key(standing)
         (info,) = await engine.store.status([key])
-        if info is None:
-            outcome = "missing"
-        elif operation in ("cancel", "delete"):
-            outcome = "match" if _owns(info, owner) else "foreign"
-        else:
-            outcome = "match" if _may_read(info, owner) else "foreign"
+        outcome = await _judge(engine, key, info, owner, operation, standing)
         await self._checked(engine, key, owner, operation, outcome, request)
-        return info if outcome == "match" else None
+        return (key, info) if info is not None and outcome == "match" else None
 
     async def _checked(
         self,
@@ -400,23 +346,48 @@ class StreamManager:
                 **named,
             )
 
-    def _key(self, stream_id: str, tenant: str | None) -> StreamKey:
-        return StreamKey(
-            tenant=validate_tenant(DEFAULT_TENANT if tenant is None else tenant),
-            generation=1,
-            stream_id=validate_stream_id(stream_id),
-        )
-
     def __repr__(self) -> str:
         return f"<StreamManager {self.alias}>"
 
 
+class _Address:
+    """A validated tenant and id: a key, once the generation in force is known."""
+
+    __slots__ = ("stream_id", "tenant")
+
+    def __init__(self, stream_id: str, tenant: str | None):
+        self.stream_id = validate_stream_id(stream_id)
+        self.tenant = validate_tenant(DEFAULT_TENANT if tenant is None else tenant)
+
+    def key(self, standing: Standing) -> StreamKey:
+        return StreamKey(
+            tenant=self.tenant,
+            generation=standing.generation or namespaces.FIRST_GENERATION,
+            stream_id=self.stream_id,
+        )
+
+
+async def _judge(
+    engine: Engine,
+    key: StreamKey,
+    info: StreamInfo | None,
+    owner: Owner,
+    operation: str,
+    standing: Standing,
+) -> str:
+    """Return "match", or why a stream counts as missing: "missing", "foreign" or "revoked"."""
+    if info is None:
+        return "missing"
+    if not _owns(info, owner):
+        if info.owner is not PUBLIC or operation in CONTROL_VERBS:
+            return "foreign"
+        # A public stream is read by others, but revoked with its owner.
+        standing = await engine.store.standing(key.tenant, PUBLIC)
+    return "match" if standing.admits(key.generation, info.created) else "revoked"
+
+
 def _owns(info: StreamInfo, owner: Owner) -> bool:
     return compare_digest(encode_owner(info.owner), encode_owner(owner))
-
-
-def _may_read(info: StreamInfo, owner: Owner) -> bool:
-    return _owns(info, owner) or info.owner is PUBLIC
 
 
 def _validate_offset(offset: object) -> int:
@@ -439,6 +410,10 @@ def _terms(
         raise ValueError(f"attrs holds at most {MAX_ATTRS_BYTES} characters.")
     finished_ttl = ttl if settings.finished_ttl is None else min(ttl, settings.finished_ttl)
     return Terms(owner=owner, ttl=ttl, finished_ttl=finished_ttl, lease=settings.lease, attrs=attrs)
+
+
+def _with_ttl(terms: Terms, ttl: float) -> Terms:
+    return replace(terms, ttl=ttl, finished_ttl=min(ttl, terms.finished_ttl))
 
 
 streams = StreamManager()

@@ -78,6 +78,7 @@ class Tail:
 
     __slots__ = (
         "_changed",
+        "_dismissed",
         "_failure",
         "_pages",
         "_store",
@@ -101,6 +102,7 @@ class Tail:
         self._store = store
         self._changed = asyncio.Event()
         self._failure: StreamError | None = None
+        self._dismissed = False
         self._pages: dict[int, asyncio.Task[bytes]] = {}
 
     @property
@@ -141,6 +143,11 @@ class Tail:
             if self.on_end:
                 self.on_end()
 
+    def dismiss(self) -> None:
+        """End every reader with ShuttingDown; a producer that feeds this tail goes on."""
+        self._dismissed = True
+        self._wake()
+
     def _wake(self) -> None:
         self._changed.set()
         self._changed.clear()
@@ -152,7 +159,9 @@ class Tail:
         the reader has everything that was stored before.
         """
         while True:
-            if isinstance(self._failure, StreamFailed | ShuttingDown):
+            if self._dismissed:
+                raise ShuttingDown
+            if isinstance(self._failure, StreamFailed):
                 raise self._failure
             if data := self.window.read(offset):
                 return data
@@ -195,13 +204,24 @@ class Hub:
     Lives on the home loop. `lease`, `sweep` and `store_timeout` are seconds.
     """
 
-    def __init__(self, store: BaseStore, *, lease: float, sweep: float, store_timeout: float):
+    def __init__(
+        self,
+        store: BaseStore,
+        *,
+        lease: float,
+        sweep: float,
+        store_timeout: float,
+        on_governed: Callable[[str | None], None],
+    ):
         self._store = store
         self._lease = lease
         self._sweep = sweep
         self._store_timeout = store_timeout
         self._loop = asyncio.get_running_loop()
         self._tails: dict[StreamKey, Tail] = {}
+        self._settled: set[Tail] = set()  # readers of finished streams, one tail each
+        self.rulings = 0  # how often the standing of some tenant changed, as far as we heard
+        self._on_governed = on_governed
         self._stale: set[Tail] = set()
         self._wake = asyncio.Event()
         self._feed = store.feed(self)
@@ -212,11 +232,14 @@ class Hub:
 
     def open(self, info: StreamInfo, key: StreamKey) -> Tail:
         """Return the tail of a stream; close it with `close`. A finished stream needs no news."""
+        known = self._tails.get(key)
         if not info.is_streaming:
-            return Tail(self._store, info, key)
-        tail = self._tails.get(key)
-        if tail is None or tail.has_ended or tail.info.epoch != info.epoch:
+            tail = Tail(self._store, info, key)
+            self._settled.add(tail)
+        elif known is None or known.has_ended or known.info.epoch != info.epoch:
             tail = self._follow(Tail(self._store, info, key))
+        else:
+            tail = known
         tail.users += 1
         return tail
 
@@ -232,6 +255,7 @@ class Hub:
         if tail.users:
             tail.users -= 1
             if not tail.users:
+                self._settled.discard(tail)
                 self._forget(tail)
 
     def close_local(self, tail: Tail) -> None:
@@ -267,7 +291,7 @@ class Hub:
     @property
     def tails(self) -> Sequence[Tail]:
         """All streams that are read or produced in this process now."""
-        return list(self._tails.values())
+        return [*self._tails.values(), *self._settled]
 
     # What the feed calls.
 
@@ -286,6 +310,10 @@ class Hub:
         tail = self._tails.get(key)
         if tail is not None:
             self.suspect(tail)
+
+    def governed(self, tenant: str | None) -> None:
+        self.rulings += 1
+        self._on_governed(tenant)
 
     # What keeps the tails honest.
 
@@ -335,7 +363,7 @@ class Hub:
     async def aclose(self) -> None:
         """End every reader with ShuttingDown, then close the feed."""
         for tail in self.tails:
-            tail.fail(ShuttingDown())
+            tail.dismiss()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -16,6 +16,7 @@ __all__ = [
     "Page",
     "Public",
     "Role",
+    "Standing",
     "StreamInfo",
     "StreamKey",
     "StreamStatus",
@@ -114,7 +115,8 @@ class StreamInfo:
     """Describe a stream at one moment; times are seconds since the epoch of the store's clock.
 
     `epoch` names this incarnation of the id: a stream that was deleted and acquired again has
-    another one. `lease` is the seconds left before a silent producer counts as lost.
+    another one. `lease` is the seconds left before a silent producer counts as lost, `ttl` those
+    before the stream expires; a producer renews both.
     """
 
     stream_id: str
@@ -127,6 +129,7 @@ class StreamInfo:
     created: float
     expires: float
     epoch: str
+    ttl: float = 0.0
     lease: float = 0.0
     error_code: str = ""
     error: str = ""
@@ -151,3 +154,23 @@ class Page:
 
     info: StreamInfo
     data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """State what is in force for one owner in one tenant; `generation` is None if nobody knows.
+
+    `ttl` overrides the alias (seconds), `longest_ttl` is the longest any stream was bound to,
+    `revoked_at` is when the owner's streams were revoked (seconds, the store's clock).
+    """
+
+    generation: int | None = None
+    ttl: float | None = None
+    longest_ttl: float = 0.0
+    revoked_at: float | None = None
+
+    def admits(self, generation: int, created: float) -> bool:
+        """Return whether a stream of that generation and age may still be reached."""
+        return (self.generation is None or generation >= self.generation) and (
+            self.revoked_at is None or created > self.revoked_at
+        )

@@ -19,13 +19,15 @@ producer_lost`, in the same step. A stream nobody looks at needs no sweeper: its
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from ..types import (
     Acquisition,
     Claim,
     Limits,
+    Owner,
     Page,
+    Standing,
     StreamInfo,
     StreamKey,
     StreamStatus,
@@ -50,6 +52,9 @@ class Listener(Protocol):
         Sent for every confirmed subscription (the first and after each reconnect), for every end,
         and when an operator or another process acted on the stream.
         """
+
+    def governed(self, tenant: str | None) -> None:
+        """Hear that the standing of a tenant changed (None: perhaps of any)."""
 
 
 class Feed(ABC):
@@ -76,11 +81,20 @@ class BaseStore(ABC):
     Every verb raises StoreUnavailable when the store does not answer.
     """
 
+    outlives_process: ClassVar[bool] = True
+    """Whether streams are still there after a restart, so that their generation has to be, too."""
+
     def __init__(self, *, alias: str, key_prefix: str, location: str | None, limits: Limits):
         self.alias = alias
         self.key_prefix = key_prefix
         self.location = location
         self.limits = limits
+
+    @property
+    def has_quotas(self) -> bool:
+        """Whether live streams are counted at all."""
+        most = self.limits
+        return most.max_streams is not None or most.max_streams_per_owner is not None
 
     @abstractmethod
     async def acquire(self, key: StreamKey, claim: Claim, terms: Terms) -> Acquisition:
@@ -155,6 +169,45 @@ class BaseStore(ABC):
 
         A stream that exists during the whole scan is met at least once.
         """
+
+    # What governs many streams at once. A change is pushed to every process as `governed`.
+
+    @abstractmethod
+    async def standing(self, tenant: str, owner: Owner) -> Standing:
+        """Return what is in force for the owner now, in one round trip; never from a cache."""
+
+    @abstractmethod
+    async def set_control(
+        self,
+        tenant: str,
+        *,
+        generation: int | None = None,
+        ttl: float | None = None,
+        longest_ttl: float | None = None,
+    ) -> int:
+        """Set what is given, and return the generation in force.
+
+        `generation` and `longest_ttl` only ever grow; `ttl=0` removes the override.
+        """
+
+    @abstractmethod
+    async def revoke(self, tenant: str, owner: Owner, *, keep: float) -> float:
+        """Mark that the owner's streams up to now are revoked; keep the mark `keep` seconds.
+
+        Returns the time of the mark, by the store's clock.
+        """
+
+    @abstractmethod
+    async def reserve(self, key: StreamKey, owner: Owner, *, lease: float) -> None:
+        """Count the stream as live for `lease` seconds, or renew that.
+
+        Raises StreamLimitExceeded if it is new and MAX_STREAMS of the tenant or
+        MAX_STREAMS_PER_OWNER is reached. A count that is not renewed (a crash) ends by itself.
+        """
+
+    @abstractmethod
+    async def release(self, key: StreamKey, owner: Owner) -> None:
+        """Stop to count the stream as live."""
 
     @abstractmethod
     def feed(self, listener: Listener) -> Feed:

@@ -25,8 +25,10 @@ from ..types import (
     Claim,
     ErrorCode,
     Limits,
+    Owner,
     Page,
     Role,
+    Standing,
     StreamInfo,
     StreamKey,
     StreamStatus,
@@ -61,6 +63,9 @@ class _Space:
         # (when to look, tie breaker, key): looked at again later if the stream was refreshed.
         self.deadlines: list[tuple[float, int, StreamKey]] = []
         self.sequence = 0
+        self.controls: dict[str, Standing] = {}
+        self.revoked: dict[tuple[str, Owner], tuple[float, float]] = {}  # when, kept until
+        self.live: dict[StreamKey, tuple[Owner, float]] = {}  # owner, end of the lease
 
     def schedule(self, key: StreamKey, when: float) -> None:
         self.sequence += 1
@@ -94,6 +99,8 @@ class MemoryStore(BaseStore):
     LOCATION is a name: aliases with the same name and prefix share their streams, as with
     Django's local-memory cache.
     """
+
+    outlives_process = False
 
     def __init__(
         self,
@@ -162,6 +169,7 @@ class MemoryStore(BaseStore):
             created=stream.created,
             expires=stream.expires,
             epoch=stream.claim.epoch,
+            ttl=stream.expires - now,
             lease=max(0.0, stream.lease_ends - now),
             error_code=stream.error_code,
             error=stream.error,
@@ -290,6 +298,66 @@ class MemoryStore(BaseStore):
             if tenant in (None, key.tenant) and generation in (None, key.generation):
                 yield key
 
+    async def standing(self, tenant: str, owner: Owner) -> Standing:
+        with self._at() as now:
+            control = self._space.controls.get(tenant, Standing())
+            when, until = self._space.revoked.get((tenant, owner), (None, 0.0))
+            return replace(control, revoked_at=when if until > now else None)
+
+    async def set_control(
+        self,
+        tenant: str,
+        *,
+        generation: int | None = None,
+        ttl: float | None = None,
+        longest_ttl: float | None = None,
+    ) -> int:
+        with self._at():
+            old = self._space.controls.get(tenant, Standing())
+            in_force = max(old.generation or 1, generation or 1)
+            self._space.controls[tenant] = Standing(
+                generation=in_force,
+                ttl=old.ttl if ttl is None else ttl or None,
+                longest_ttl=max(old.longest_ttl, longest_ttl or 0.0),
+            )
+            if in_force != old.generation:
+                self._govern(tenant)
+            return in_force
+
+    def _govern(self, tenant: str) -> None:
+        for feed in self._space.feeds:
+            feed.govern(tenant)
+
+    async def revoke(self, tenant: str, owner: Owner, *, keep: float) -> float:
+        with self._at() as now:
+            marks = self._space.revoked
+            for expired in [one for one, (_, until) in marks.items() if until <= now]:
+                del marks[expired]
+            marks[tenant, owner] = (now, now + keep)
+            self._govern(tenant)
+            return now
+
+    async def reserve(self, key: StreamKey, owner: Owner, *, lease: float) -> None:
+        with self._at() as now:
+            live = self._space.live
+            for ended in [one for one, (_, until) in live.items() if until <= now]:
+                del live[ended]
+            if key not in live:
+                self._check_quotas(key.tenant, owner)
+            live[key] = (owner, now + lease)
+
+    def _check_quotas(self, tenant: str, owner: Owner) -> None:
+        owners = [held for key, (held, _) in self._space.live.items() if key.tenant == tenant]
+        most, most_per_owner = self.limits.max_streams, self.limits.max_streams_per_owner
+        if most is not None and len(owners) >= most:
+            raise StreamLimitExceeded("MAX_STREAMS", most)
+        if most_per_owner is not None and owners.count(owner) >= most_per_owner:
+            raise StreamLimitExceeded("MAX_STREAMS_PER_OWNER", most_per_owner)
+
+    async def release(self, key: StreamKey, owner: Owner) -> None:
+        with self._at():
+            self._space.live.pop(key, None)
+
     def feed(self, listener: Listener) -> Feed:
         feed = _MemoryFeed(self._space, listener)
         with self._space.lock:
@@ -318,6 +386,9 @@ class _MemoryFeed(Feed):
 
     def disturb(self, key: StreamKey) -> None:
         self._post(self._listener.disturbed, key)
+
+    def govern(self, tenant: str) -> None:
+        self._post(self._listener.governed, tenant)
 
     def _post(self, callback: Callable[..., None], *args: object) -> None:
         if asyncio._get_running_loop() is self._loop:

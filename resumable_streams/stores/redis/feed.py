@@ -123,6 +123,9 @@ class RedisFeed(Feed):
                 self._confirmed(answer[1])
 
     def _confirmed(self, channel: bytes) -> None:
+        if channel == self._events:
+            self._listener.governed(None)
+            return
         key = self._wanted.get(channel)
         if key is not None:
             self._listener.disturbed(key)
@@ -146,8 +149,11 @@ class RedisFeed(Feed):
         )
 
     def _hint(self, payload: bytes) -> None:
-        key = self._keys.parse(payload.decode(errors="replace"))
-        if key is not None:
+        """Take a hint of the whole prefix: "@tenant", or the log of one stream."""
+        text = payload.decode(errors="replace")
+        if text.startswith("@"):
+            self._listener.governed(text[1:])
+        elif (key := self._keys.parse(text)) is not None:
             self._listener.disturbed(key)
 
     async def _ping(self, connection: AbstractConnection) -> None:

@@ -30,8 +30,10 @@ from ...types import (
     Acquisition,
     Claim,
     Limits,
+    Owner,
     Page,
     Role,
+    Standing,
     StreamInfo,
     StreamKey,
     StreamStatus,
@@ -99,9 +101,13 @@ class RedisStore(BaseStore):
         return connect_from_url(url, connect_timeout=connect_timeout, alias=self.alias)
 
     async def _run(self, name: str, key: StreamKey, *arguments: str | bytes | int) -> Any:
-        """Run a script on one stream, in one round trip once the server knows it."""
+        """Run a script on one stream."""
+        return await self._eval(name, [self.keys.meta(key), self.keys.log(key)], *arguments)
+
+    async def _eval(self, name: str, keys: list[str], *arguments: str | bytes | int) -> Any:
+        """Run a script, in one round trip once the server knows it."""
         sha, source = _script(name, self._publish)
-        rest = (2, self.keys.meta(key), self.keys.log(key), *arguments)
+        rest = (len(keys), *keys, *arguments)
         try:
             return await self._wire.execute("EVALSHA", sha, *rest)
         except NoScriptError:  # a new server, a restart, SCRIPT FLUSH
@@ -207,6 +213,76 @@ class RedisStore(BaseStore):
             if cursor == b"0":
                 return
 
+    async def standing(self, tenant: str, owner: Owner) -> Standing:
+        # Two commands in one write: they may live in different slots of a cluster.
+        (generation, ttl, longest), mark = await asyncio.gather(
+            self._wire.execute(
+                "HMGET", self.keys.control(tenant), "generation", "ttl", "longest_ttl"
+            ),
+            self._wire.execute("GET", self.keys.revoked(tenant, owner)),
+        )
+        return Standing(
+            generation=None if generation is None else int(generation),
+            ttl=None if ttl is None else int(ttl) / 1000,
+            longest_ttl=int(longest or 0) / 1000,
+            revoked_at=None if mark is None else int(mark) / 1000,
+        )
+
+    async def set_control(
+        self,
+        tenant: str,
+        *,
+        generation: int | None = None,
+        ttl: float | None = None,
+        longest_ttl: float | None = None,
+    ) -> int:
+        in_force = await self._eval(
+            "control",
+            [self.keys.control(tenant)],
+            generation or 1,
+            "" if ttl is None else round(ttl * 1000),
+            round((longest_ttl or 0) * 1000),
+            self.keys.events,
+            tenant,
+        )
+        return int(in_force)
+
+    async def revoke(self, tenant: str, owner: Owner, *, keep: float) -> float:
+        key = self.keys.revoked(tenant, owner)
+        mark = await self._eval("revoke", [key], _ms(keep), self.keys.events, tenant)
+        return int(mark) / 1000
+
+    async def reserve(self, key: StreamKey, owner: Owner, *, lease: float) -> None:
+        """Count in one set after the other: they live in different slots of a cluster.
+
+        What a cancellation between the two leaves is one count too many, until its lease ends.
+        """
+        for limit, counter in self._counters(key, owner):
+            most: int = getattr(self.limits, limit.lower())
+            if not await self._eval("reserve", [counter], self._member(key), most, _ms(lease)):
+                await self.release(key, owner)
+                raise StreamLimitExceeded(limit, most)
+
+    async def release(self, key: StreamKey, owner: Owner) -> None:
+        await asyncio.gather(
+            *(
+                self._wire.execute("ZREM", counter, self._member(key))
+                for _, counter in self._counters(key, owner)
+            )
+        )
+
+    def _counters(self, key: StreamKey, owner: Owner) -> list[tuple[str, str]]:
+        """Return the quotas that are set, each with the key of its live streams."""
+        counters = []
+        if self.limits.max_streams is not None:
+            counters.append(("MAX_STREAMS", self.keys.live(key.tenant)))
+        if self.limits.max_streams_per_owner is not None:
+            counters.append(("MAX_STREAMS_PER_OWNER", self.keys.live(key.tenant, owner)))
+        return counters
+
+    def _member(self, key: StreamKey) -> str:
+        return f"g{key.generation}:{key.stream_id}"
+
     def feed(self, listener: Listener) -> Feed:
         return RedisFeed(self._connect, self.keys, listener)
 
@@ -228,6 +304,7 @@ def _info(key: StreamKey, state: Sequence[Any]) -> StreamInfo:
         created=int(created) / 1000,
         expires=(int(now) + int(ttl)) / 1000,
         epoch=epoch.decode(),
+        ttl=int(ttl) / 1000,
         lease=max(0, int(lease) - int(now)) / 1000,
         error_code=code.decode(),
         error=error.decode(),

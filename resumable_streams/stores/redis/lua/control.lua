@@ -1,0 +1,16 @@
+-- control: generation, ttl ('' keeps, 0 removes), longest_ttl, events channel, tenant -> generation
+-- KEYS[1] is the tenant's control key: configuration, so it does not expire. Numbers only grow.
+local control = KEYS[1]
+local old = redis.call('HMGET', control, 'generation', 'longest_ttl')
+local generation = math.max(tonumber(old[1] or 1), tonumber(ARGV[1]))
+local longest = math.max(tonumber(old[2] or 0), tonumber(ARGV[3]))
+redis.call('HSET', control, 'generation', generation, 'longest_ttl', longest)
+if ARGV[2] == '0' then
+  redis.call('HDEL', control, 'ttl')
+elseif ARGV[2] ~= '' then
+  redis.call('HSET', control, 'ttl', ARGV[2])
+end
+if not old[1] or generation > tonumber(old[1]) then
+  redis.call('PUBLISH', ARGV[4], '@' .. ARGV[5])
+end
+return generation

@@ -1,0 +1,6 @@
+-- revoke: keep, events channel, tenant -> time of the mark
+-- KEYS[1] is the mark of one owner; it outlives every stream it revokes.
+local time = now()
+redis.call('SET', KEYS[1], time, 'PX', ARGV[1])
+redis.call('PUBLISH', ARGV[2], '@' .. ARGV[3])
+return time
