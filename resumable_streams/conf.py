@@ -43,6 +43,8 @@ class AliasSettings:
     tenant: str | None = None
     wait_until: str | None = None
     hook_errors: str = "raise"
+    records: bool = False
+    trusted_proxies: int = 0
     options: Mapping[str, Any] = field(default_factory=dict)
     debug: bool = False
 
@@ -105,6 +107,11 @@ RULES: dict[str, Rule] = {
     "TENANT": _optional(_DOTTED),
     "WAIT_UNTIL": _optional(_DOTTED),
     "HOOK_ERRORS": Rule(lambda v: v in ("raise", "log"), "'raise' or 'log'"),
+    "RECORDS": Rule(lambda v: isinstance(v, bool), "True or False"),
+    "TRUSTED_PROXIES": Rule(
+        lambda v: isinstance(v, int) and not isinstance(v, bool) and 0 <= v <= 32,
+        "a whole number from 0 to 32",
+    ),
     "OPTIONS": _MAPPING,
 }
 LIMIT_RULES: dict[str, Rule] = {
