@@ -17,6 +17,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from django.core.exceptions import RequestAborted
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 
 from .exceptions import (
@@ -33,9 +34,10 @@ from .exceptions import (
 )
 from .formats import Encoder, Format, Missing, get_format, raw, ui_message
 from .owners import Identity
+from .readers import StreamReader
 from .runtime import runtime
 from .sse import EventId
-from .streams import StreamManager, StreamReader
+from .streams import StreamManager
 from .types import StreamInfo, StreamStatus
 
 __all__ = [
@@ -304,12 +306,13 @@ def format_of(info: StreamInfo) -> Format:
 # --- the body -----------------------------------------------------------------------------------
 
 
-class BodyCut(asyncio.CancelledError):
+class BodyCut(RequestAborted, asyncio.CancelledError):
     """End a body so that the server breaks the connection.
 
-    Django takes a cancelled body for a client that has left: it closes the response, logs nothing
-    and does not send the last chunk. The server then finds the answer unfinished and drops the
-    connection. An ordinary exception would do the same with a traceback, for what is no fault.
+    Django takes it for a client that has left (the one base is for Django 6, the other for 5.2): it
+    closes the response, logs nothing and does not send the last chunk. The server then finds the
+    answer unfinished, and drops the connection. Any other exception would do the same with a
+    traceback, for what is no fault.
     """
 
 
@@ -443,7 +446,7 @@ def _scope(request: HttpRequest) -> Mapping[str, Any] | None:
 
 
 def _cut(scope: Mapping[str, Any]) -> BodyCut:
-    _abort_daphne(scope)
+    _disconnect_daphne(scope)
     return BodyCut("The stream ended without all of its bytes.")
 
 
@@ -452,20 +455,21 @@ def _reset_error() -> ConnectionResetError:
     return ConnectionResetError(errno.ECONNRESET, "The stream ended without all of its bytes.")
 
 
-def _abort_daphne(scope: Mapping[str, Any]) -> None:
-    """Break the connection of a request that daphne serves.
+def _disconnect_daphne(scope: Mapping[str, Any]) -> None:
+    """Break the connection of a request that daphne serves, after what was sent.
 
     daphne waits for the rest of an unfinished answer for ever, and stops watching all of its
-    applications when one raises after the headers. The connection is the one whose request gave
-    the scope its list of headers.
+    applications when one raises after the headers. The request is the one that gave the scope its
+    list of headers.
     """
     reactor = sys.modules.get("twisted.internet.reactor")
     for transport in getattr(reactor, "getReaders", list)():
-        channel = getattr(transport, "protocol", None)
-        channel = getattr(channel, "_channel", channel)
+        protocol = getattr(transport, "protocol", None)
+        protocol = getattr(protocol, "wrappedProtocol", protocol)  # TLS
+        channel = getattr(protocol, "_channel", protocol)
         for request in getattr(channel, "requests", ()):
             if getattr(request, "clean_headers", None) is scope["headers"]:
-                transport.abortConnection()
+                request.loseConnection()
                 return
 
 
