@@ -44,7 +44,10 @@ async def message_parts(chat: Chat, turns: Sequence[llm.Turn]) -> AsyncIterator[
         status = Message.Status.STOPPED
         raise
     finally:
-        await _save(chat, parts.joined(words), status)
+        # A stop may have come before the last words were stored: then the log knows what was read.
+        info = await settle(chat) if status is Message.Status.STOPPED else None
+        if info is None or info.is_streaming:
+            await _save(chat, parts.joined(words), status)
 
 
 async def _save(chat: Chat, text: str, status: Message.Status) -> None:
@@ -56,29 +59,17 @@ async def _save(chat: Chat, text: str, status: Message.Status) -> None:
         )
 
 
-async def latest(chat: Chat) -> StreamInfo | None:
-    """Return the state of the chat's latest stream; None when there is none (any more)."""
-    return await streams.status(chat.stream_id, owner=chat.owner) if chat.stream_id else None
-
-
 async def settle(chat: Chat) -> StreamInfo | None:
     """Make sure that an answer that has ended is in the database; return the latest stream.
 
     Its producer saves it, but not when its process was killed, or a moment too late for the
     question that follows. The log has the same words.
     """
-    info = await latest(chat)
+    if not chat.stream_id:
+        return None
+    info = await streams.status(chat.stream_id, owner=chat.owner)
     if info and not info.is_streaming and not await _is_saved(chat):
-        text = parts.text_of(await _log(chat))
-        await Message.objects.aget_or_create(
-            chat_id=chat.pk,
-            key=chat.stream_id,
-            defaults={
-                "role": Message.Role.ASSISTANT,
-                "text": text,
-                "status": ENDINGS[info.status],
-            },
-        )
+        await _save(chat, parts.text_of(await _log(chat)), ENDINGS[info.status])
     return info
 
 

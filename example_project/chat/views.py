@@ -13,7 +13,8 @@ from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_GET, require_POST
 
 from resumable_streams import StreamError, streams
-from resumable_streams.http import error_response
+from resumable_streams.formats import Missing
+from resumable_streams.http import error_response, missing_response
 from resumable_streams.owners import get_identity
 from resumable_streams.views import AcquireView, resume_response, stream_response
 
@@ -94,8 +95,9 @@ async def history(request: HttpRequest, key: str) -> HttpResponse:
 async def join(request: HttpRequest, key: str) -> HttpResponseBase:
     """Replay the answer that is being written, and go on live; 204 when there is none."""
     chat = await _find(request, key)
-    stream_id = chat.stream_id if chat else None
-    return await resume_response(request, stream_id, format="ui_message", active=True)
+    if chat is None or not chat.stream_id:
+        return missing_response(Missing.NO_CONTENT)
+    return await resume_response(request, chat.stream_id, format="ui_message", active=True)
 
 
 @require_POST

@@ -93,7 +93,7 @@ function showHistory(chat) {
 // --- reading an answer --------------------------------------------------------------------------
 
 /** Read one answer to its end; `known` is what this tab has of it from before a reload. */
-async function read(open, known = null) {
+async function read(open, { joining = false, known = null } = {}) {
   answer?.leave();
   const controller = new AbortController();
   const current = { id: null, text: "", offset: 0, ...known, leave: () => controller.abort() };
@@ -104,11 +104,12 @@ async function read(open, known = null) {
   else showWaiting();
   const end = await follow(open, {
     known: known && { id: known.streamId, offset: known.offset },
+    joining,
     onPart: (part, position) => takePart(current, part, position),
     onState: (state) => showConnection(current, state),
     signal: controller.signal,
-  });
-  if (answer === current) finish(current, end);
+  }).catch((error) => ({ outcome: "failed", detail: error.message, offset: current.offset }));
+  if (answer === current) keepingEnd(() => finish(current, end));
 }
 
 function takePart(current, part, { id, offset }) {
@@ -163,9 +164,10 @@ function finish(current, { outcome, offset, detail }) {
   if (outcome === "ended") show("ended", "Ended", offset);
   else if (outcome === "stopped") show("stopped", "Stopped", offset);
   else if (outcome === "failed") show("failed", `Failed: ${detail}`);
+  else if (outcome === "gone") show("failed", "This answer is not kept any more");
   else if (outcome === "busy") show("failed", "Another answer is still being written here");
   else show("idle", "Ready");
-  if (outcome === "none" || outcome === "busy") refresh();
+  if (["gone", "none", "busy"].includes(outcome)) refresh();
 }
 
 // --- asking, stopping, keeping up ---------------------------------------------------------------
@@ -212,10 +214,10 @@ async function refresh() {
 function join(chat) {
   const known = JSON.parse(sessionStorage.getItem(kept) ?? "null");
   sessionStorage.removeItem(kept);
-  return read(
-    (signal) => fetch(`${chatUrl}/stream`, { signal }),
-    known?.streamId === chat.active ? known : null,
-  );
+  return read((signal) => fetch(`${chatUrl}/stream`, { signal }), {
+    joining: true,
+    known: known?.streamId === chat.active ? known : null,
+  });
 }
 
 async function halt() {

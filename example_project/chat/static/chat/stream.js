@@ -57,9 +57,10 @@ function blankLine(bytes, from) {
  *
  * `open(signal)` makes the first request. `known` ({id, offset}) says what is here already; then the
  * first request asks for the rest. Resolves to {outcome, offset, detail}; the outcome is "ended",
- * "stopped", "failed", "none" (nothing is active) or "busy" (another answer is).
+ * "stopped", "failed", "gone" (not stored any more), "none" (nothing is active), "busy" (another
+ * answer is) or "left" (by `signal`).
  */
-export async function follow(open, { known, onPart, onState, signal }) {
+export async function follow(open, { known, joining = false, onPart, onState, signal }) {
   const frames = new Frames(known?.offset ?? 0);
   let id = known?.id ?? null;
   let pause = FIRST_PAUSE;
@@ -67,8 +68,8 @@ export async function follow(open, { known, onPart, onState, signal }) {
     let wait = pause;
     const attempt = new Attempt(signal);
     try {
-      const resuming = id !== null;
-      const response = await (resuming
+      const resuming = joining || id !== null;
+      const response = await (id !== null
         ? fetch(`/streams/${id}/?offset=${frames.offset}`, { signal: attempt.signal })
         : open(attempt.signal));
       if (response.ok && response.status !== 204) {
@@ -82,7 +83,7 @@ export async function follow(open, { known, onPart, onState, signal }) {
             if (end) return { ...end, offset: frames.offset };
           }
         }
-        wait = pause; // no final frame: come back
+        wait = pause; // a body without a final frame asks us to come back
       } else if (RETRY_STATUS.has(response.status)) {
         wait = Math.max(pause, 1000 * Number(response.headers.get("Retry-After") ?? 0));
       } else {
@@ -113,7 +114,7 @@ function take(data, id, offset, onPart) {
 async function refusal(response) {
   if (response.status === 204) return { outcome: "none" };
   if (response.status === 409) return { outcome: "busy" };
-  if (response.status === 404) return { outcome: "failed", detail: "This answer is gone." };
+  if (response.status === 404) return { outcome: "gone" };
   const problem = await response.json().catch(() => ({}));
   return { outcome: "failed", detail: problem.error ?? `The server answered ${response.status}.` };
 }

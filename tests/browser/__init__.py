@@ -1,0 +1,1 @@
+"""The page of the example in a real browser: `make browser`."""
