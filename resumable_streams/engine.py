@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from django.utils.module_loading import import_string
 
+from . import shutdown
 from .conf import AliasSettings, get_settings
 from .exceptions import (
     InvalidStoreError,
@@ -33,16 +34,15 @@ ENFORCE_AGAIN_SECONDS = 0.5
 
 def make_store(settings: AliasSettings) -> BaseStore:
     """Construct the store of an alias; raise InvalidStoreError if the settings do not fit it."""
+    where = f"of the stream alias {settings.alias!r}"
     try:
         backend = import_string(settings.backend)
     except ImportError as error:
         raise InvalidStoreError(
-            f"BACKEND {settings.backend!r} of the stream alias {settings.alias!r} cannot be imported."
+            f"BACKEND {settings.backend!r} {where} cannot be imported."
         ) from error
     if not (isinstance(backend, type) and issubclass(backend, BaseStore)):
-        raise InvalidStoreError(
-            f"BACKEND {settings.backend!r} of the stream alias {settings.alias!r} is not a BaseStore."
-        )
+        raise InvalidStoreError(f"BACKEND {settings.backend!r} {where} is not a BaseStore.")
     options: dict[str, Any] = dict(settings.options)
     if settings.cache_alias is not None:
         options["cache_alias"] = settings.cache_alias
@@ -57,8 +57,7 @@ def make_store(settings: AliasSettings) -> BaseStore:
         inspect.signature(backend).bind(**given)
     except TypeError as error:
         raise InvalidStoreError(
-            f"The stream alias {settings.alias!r} has OPTIONS that {backend.__name__} does not "
-            f"take: {error}."
+            f"OPTIONS {where} do not fit {backend.__name__}: {error}."
         ) from None
     store: BaseStore = backend(**given)
     return store
@@ -126,10 +125,13 @@ class Engine:
                         await self.store.release(key, info.owner)
 
         try:
-            runtime.detach(work, name=f"resumable_streams.producer {key.stream_id}")
+            task = runtime.detach(work, name=f"resumable_streams.producer {key.stream_id}")
         except ShuttingDown:
             self.hub.close_local(tail)
             raise
+        if self.settings.wait_until is not None:
+            # A platform that tears handlers down is told what to wait for.
+            import_string(self.settings.wait_until)(task)
 
     def enforce_soon(self, tenant: str | None) -> None:
         """Have the standing of a tenant (None: of all) enforced on what is attached here."""
@@ -183,4 +185,5 @@ def get_engine(alias: str) -> Engine:
     engine = runtime.resources.get(alias)
     if not isinstance(engine, Engine):
         engine = runtime.resources[alias] = Engine(get_settings(alias))
+        shutdown.install(engine.settings.drain_timeout)
     return engine

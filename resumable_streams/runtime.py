@@ -31,6 +31,8 @@ __all__ = ["Resource", "Runtime", "runtime"]
 P = ParamSpec("P")
 T = TypeVar("T")
 
+THREAD_LINGERS_SECONDS = 0.05
+
 
 class Resource(Protocol):
     """Be something that lives on the home loop."""
@@ -46,26 +48,35 @@ class Runtime:
     """Run what must live on the home loop there, from anywhere."""
 
     def __init__(self) -> None:
+        self.grace: float | None = None
+        """How long a drain waits for producers, in seconds; None until something is at work."""
+        self._reset()
+        os.register_at_fork(after_in_child=self._reset)
+
+    def _reset(self) -> None:
         self._lock = threading.Lock()
         self._forget()
 
     def _forget(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._pid = os.getpid()
         self._tasks: set[asyncio.Task[None]] = set()
-        self.resources: dict[str, Resource] = {}
+        self._drain: asyncio.Task[None] | None = None
+        self.has_thread = False
         self.is_draining = False
+        self.resources: dict[str, Resource] = {}
 
     def home(self) -> asyncio.AbstractEventLoop:
         """Return the home loop; find it a new one after a fork, or when its loop is gone."""
         loop = self._loop
-        if loop is not None and loop.is_running() and self._pid == os.getpid():
+        if loop is not None and loop.is_running():
             return loop
         with self._lock:
             loop = self._loop
-            if loop is None or not loop.is_running() or self._pid != os.getpid():
+            if loop is None or not loop.is_running():
                 self._forget()
-                self._loop = loop = _lasting_loop() or _start_thread()
+                loop = _lasting_loop()
+                self.has_thread = loop is None
+                self._loop = loop = loop or _start_thread()
             return loop
 
     def is_home(self) -> bool:
@@ -96,14 +107,6 @@ class Runtime:
                 raise
         raise RuntimeError("This is the sync form: in async code, await the async one.")
 
-    def call_soon(self, function: Callable[..., object], *args: object) -> None:
-        """Call `function` on the home loop soon, from any thread."""
-        home = self.home()
-        if asyncio._get_running_loop() is home:
-            home.call_soon(function, *args)
-        else:
-            home.call_soon_threadsafe(function, *args)
-
     def detach(self, work: Callable[[], Awaitable[None]], *, name: str) -> asyncio.Task[None]:
         """Start `work` on the home loop (where the caller is), apart from the caller's context.
 
@@ -120,12 +123,38 @@ class Runtime:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def drain(self, grace: float) -> None:
+    def start_drain(self, then: Callable[[], None] | None = None) -> None:
+        """Start to drain, from any thread or a signal handler; call `then` when that is done."""
+        self.is_draining = True
+        loop = self._loop
+        if loop is None or not loop.is_running():
+            if then:
+                then()
+        else:
+            loop.call_soon_threadsafe(self._drain_then, then)
+
+    def _drain_then(self, then: Callable[[], None] | None) -> None:
+        task = self._draining(self.grace or 0)
+        if then:
+            task.add_done_callback(lambda _: then())
+
+    async def drain(self) -> None:
         """Refuse new producers, end readers, give producers `grace` seconds, interrupt the rest.
 
-        Idempotent. Readers end without a terminal frame, so that their clients resume elsewhere.
+        Happens once: whoever comes later waits for the same. Readers end without a terminal
+        frame, so that their clients resume elsewhere.
         """
+        await asyncio.shield(self._draining(self.grace or 0))
+
+    def _draining(self, grace: float) -> asyncio.Task[None]:
         self.is_draining = True
+        if self._drain is None:
+            self._drain = asyncio.create_task(
+                self._drain_within(grace), name="resumable_streams.drain"
+            )
+        return self._drain
+
+    async def _drain_within(self, grace: float) -> None:
         for resource in list(self.resources.values()):
             resource.release_readers()
         if self._tasks:
@@ -136,10 +165,16 @@ class Runtime:
         await asyncio.gather(*pending, return_exceptions=True)
 
     async def aclose(self) -> None:
-        """Drain without grace and close every connection; the next use starts afresh."""
-        await self.drain(0)
+        """Drain (without grace, unless a drain is under way) and close every connection.
+
+        The next use starts afresh.
+        """
+        await self._draining(0)
         for resource in list(self.resources.values()):
             await resource.aclose()
+        if self.has_thread:
+            # Late enough for our own answer to reach the thread that waits for it.
+            asyncio.get_running_loop().call_later(THREAD_LINGERS_SECONDS, _stop_loop)
         self._forget()
 
 
@@ -153,9 +188,18 @@ def _start_thread() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
     started = threading.Event()
     loop.call_soon(started.set)
-    threading.Thread(target=loop.run_forever, name="resumable_streams", daemon=True).start()
+
+    def serve() -> None:
+        loop.run_forever()
+        loop.close()
+
+    threading.Thread(target=serve, name="resumable_streams", daemon=True).start()
     started.wait()
     return loop
+
+
+def _stop_loop() -> None:
+    asyncio.get_running_loop().stop()
 
 
 async def _isolated(work: Callable[[], Awaitable[None]], language: str | None, zone: Any) -> None:

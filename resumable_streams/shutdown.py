@@ -1,0 +1,86 @@
+"""How a process tells us that it is about to end, so that `runtime` can drain in time.
+
+No single hook exists on every server, so there are four, and whichever comes first starts the one
+drain of the process; the later ones wait for the same:
+
+    a signal             SIGTERM, SIGINT: installed with the first stream, so after the server's own
+                         handlers, which it calls next. Readers are released while the server still
+                         serves: without that a server waits for them in vain
+    lifespan.shutdown    uvicorn, hypercorn, granian: with `resumable_streams.asgi`
+    reactor shutdown     daphne, and runserver with it: Twisted waits for us
+    interpreter exit     everything else, WSGI servers among them: threads may still run then
+"""
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from .runtime import runtime
+
+__all__ = ["drain", "install"]
+
+Handler = Callable[[int, FrameType | None], Any] | int | None
+
+
+def install(grace: float) -> None:
+    """Hook into whatever this process runs in; call it on the home loop, any number of times."""
+    if runtime.grace is None:
+        _hook_signals()
+        _hook_reactor()
+        threading._register_atexit(_at_exit)  # type: ignore[attr-defined]
+    runtime.grace = max(runtime.grace or 0, 0 if _is_reloading() else grace)
+
+
+def _is_reloading() -> bool:
+    """Return whether the autoreloader runs us: a developer saves a file and wants it now."""
+    return os.environ.get("RUN_MAIN") == "true"
+
+
+async def drain() -> None:
+    """Drain this process; idempotent, from any loop."""
+    await runtime.call(runtime.drain)
+
+
+def _hook_signals() -> None:
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number in (signal.SIGTERM, signal.SIGINT):
+        previous = signal.getsignal(number)
+        # A process that ignores the signal, or whose handler is not Python's, keeps it that way.
+        if previous not in (None, signal.SIG_IGN):
+            signal.signal(number, _draining_before(previous))
+
+
+def _draining_before(previous: Handler) -> Callable[[int, FrameType | None], None]:
+    def handler(number: int, frame: FrameType | None) -> None:
+        if callable(previous):
+            runtime.start_drain()
+            previous(number, frame)
+        else:  # the default action is to end: let it, once we have drained; a second signal will
+            signal.signal(number, signal.SIG_DFL)
+            runtime.start_drain(then=lambda: os.kill(os.getpid(), number))
+
+    return handler
+
+
+def _hook_reactor() -> None:
+    reactor = getattr(sys.modules.get("twisted.internet"), "reactor", None)
+    if reactor is None or not reactor.running:
+        return
+    from twisted.internet.defer import Deferred
+
+    reactor.addSystemEventTrigger(
+        "before", "shutdown", lambda: Deferred.fromFuture(asyncio.ensure_future(drain()))
+    )
+
+
+def _at_exit() -> None:
+    """Drain when the interpreter ends and the home loop's thread still runs."""
+    if runtime.has_thread:
+        runtime.call_sync(runtime.drain)
+        runtime.call_sync(runtime.aclose)
