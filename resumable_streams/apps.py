@@ -1,6 +1,7 @@
 """The app: checks are registered when Django is ready."""
 
 from django.apps import AppConfig
+from django.utils import timezone
 
 __all__ = ["ResumableStreamsConfig"]
 
@@ -12,3 +13,5 @@ class ResumableStreamsConfig(AppConfig):
 
     def ready(self) -> None:
         from . import checks  # noqa: F401  registers them
+
+        timezone.get_default_timezone()  # read it from disk now, not on the loop of the first stream

@@ -6,6 +6,7 @@ RESP2 and never decodes.
 """
 
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from typing import Any
 
 from django.core.cache import InvalidCacheBackendError, caches
@@ -30,6 +31,8 @@ OURS: Mapping[str, Any] = {
     "protocol": 2,
     "socket_timeout": None,
     "health_check_interval": 0,
+    # By default every new connection looks redis-py's version up, on disk and on the event loop.
+    **({"driver_info": None} if find_spec("redis.driver_info") else {}),
 }
 
 # What of a cache's connection also describes ours; the rest (parsers, timeouts, decoding, retries)

@@ -50,12 +50,14 @@ SCAN_COUNT = 1_000
 MAX_STRING_BYTES = 512 * 1024 * 1024  # what a Redis string holds
 
 
+# Read with the module: the verbs run on an event loop.
+SCRIPTS = {file.name: file.read_text() for file in (resources.files(__package__) / "lua").iterdir()}
+
+
 @cache
 def _script(name: str, publish: str) -> tuple[str, str]:
     """Return the SHA1 and the source of a script, the shared prelude in front."""
-    folder = resources.files(__package__) / "lua"
-    source = (folder / "prelude.lua").read_text() + (folder / f"{name}.lua").read_text()
-    source = source.replace("$PUBLISH", publish)
+    source = (SCRIPTS["prelude.lua"] + SCRIPTS[f"{name}.lua"]).replace("$PUBLISH", publish)
     return sha1(source.encode(), usedforsecurity=False).hexdigest(), source
 
 
