@@ -1,0 +1,211 @@
+"""Formats: what a log becomes on the way to a client, and how its end is told."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from resumable_streams import formats
+from resumable_streams.formats import Encoder, Format, get_format, raw, register, sse, ui_message
+from resumable_streams.types import StreamInfo, StreamStatus
+
+KEEP_ALIVE = b": keep-alive\n\n"
+DONE = b"data: [DONE]\n\n"
+
+
+def info(status: str = "done", size: int = 0, **more: Any) -> StreamInfo:
+    return StreamInfo(
+        stream_id="s",
+        tenant="default",
+        generation=1,
+        owner="me",
+        status=StreamStatus(status),
+        size=size,
+        entries=1,
+        created=0,
+        expires=0,
+        epoch="e",
+        **more,
+    )
+
+
+def body(wire_format: Format, log: bytes, offset: int = 0, step: int = 5, **more: Any) -> bytes:
+    """Return what a reader of a done stream gets from `offset` on."""
+    encoder = wire_format.encoder(info(), offset, **more)
+    parts = [encoder.feed(log[at : at + step]) for at in range(offset, len(log), step)]
+    return encoder.opening() + b"".join(parts) + encoder.end(info("done", len(log)))
+
+
+def fed(wire_format: Format, log: bytes) -> Encoder:
+    encoder = wire_format.encoder(info(), 0)
+    encoder.feed(log)
+    return encoder
+
+
+def test_raw_is_the_log():
+    log = bytes(range(256))
+    assert body(raw, log) == log
+    assert body(raw, log, offset=100) == log[100:]
+
+
+def test_raw_can_say_nothing_but_a_clean_end():
+    encoder = fed(raw, b"x")
+    assert encoder.keep_alive() == b""
+    assert encoder.end(info("cancelled")) == b""
+    assert encoder.failure(info("error"), "producer_lost", "") is None
+    assert encoder.interruption() is None
+
+
+def test_raw_has_the_content_type_of_the_stream():
+    assert raw.get_content_type(info()) == "application/octet-stream"
+    assert raw.get_content_type(info(attrs={"content_type": "text/plain"})) == "text/plain"
+
+
+def test_sse_gives_each_frame_the_byte_at_which_it_ends():
+    log = b"data: a\n\nevent: x\ndata: b\n\n"
+    assert body(sse, log) == (
+        b"data: a\nid: e-9\n\n"
+        b"event: x\ndata: b\nid: e-27\n\n"
+        b'event: done\ndata: {"status":"done"}\nid: e-end\n\n'
+    )
+
+
+def test_sse_has_the_last_word_on_ids():
+    assert body(sse, b"id: mine\ndata: a\n\n").startswith(b"id: mine\ndata: a\nid: e-18\n\n")
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 7, 100])
+def test_sse_resumes_at_every_id_with_what_follows(step: int):
+    log = b"".join(b"data: %d\n\n" % number for number in range(20))
+    whole = body(sse, log, step=step)
+    for seen in re.findall(rb"id: e-(\d+)\n\n", whole):
+        _, _, after = whole.partition(b"id: e-%b\n\n" % seen)
+        assert body(sse, log, offset=int(seen), step=step) == after
+
+
+def test_sse_passes_the_rest_of_a_frame_on_from_inside_it():
+    assert body(sse, b"data: abc\n\ndata: d\n\n", offset=7).startswith(
+        b"bc\nid: e-11\n\ndata: d\nid: e-20\n\n"
+    )
+
+
+def test_sse_completes_the_last_frame_of_a_done_stream():
+    assert body(sse, b"data: a\n\ndata: b").startswith(
+        b"data: a\nid: e-9\n\ndata: b\nid: e-16\n\nevent: done\n"
+    )
+
+
+def test_sse_drops_half_a_frame_before_an_error():
+    encoder = fed(sse, b'data: {"half')
+    assert encoder.failure(info("error"), "producer_lost", "") == (
+        b'event: error\ndata: {"status":"error","code":"producer_lost"}\nid: e-end\n\n'
+    )
+
+
+def test_sse_shows_the_detail_of_an_error_where_there_is_one():
+    encoder = fed(sse, b"")
+    assert b'"detail":"boom"' in (encoder.failure(info("error"), "source_failed", "boom") or b"")
+
+
+def test_sse_tells_a_cancelled_stream():
+    encoder = fed(sse, b"data: a\n\n")
+    assert encoder.end(info("cancelled", 9)).startswith(
+        b'event: cancelled\ndata: {"status":"cancel'
+    )
+
+
+def test_sse_starts_again_with_a_reset_that_can_be_resumed_from():
+    assert sse.encoder(info(), 0, reset=True).opening() == (
+        b'event: reset\ndata: {"offset":0}\nid: e-0\n\n'
+    )
+
+
+def test_extra_blank_lines_are_not_frames():
+    assert body(sse, b"data: a\n\n\n\n\n").startswith(b"data: a\nid: e-9\n\nevent: done")
+
+
+@pytest.mark.parametrize("wire_format", [sse, ui_message])
+def test_a_keep_alive_never_stands_inside_a_frame(wire_format: Format):
+    encoder = wire_format.encoder(info(), 0)
+    assert encoder.keep_alive() == KEEP_ALIVE
+    encoder.feed(b"data: half")
+    assert encoder.keep_alive() == KEEP_ALIVE  # the half waits here
+    encoder.feed(b"x" * 100_000)
+    assert encoder.keep_alive() == b""
+    encoder.feed(b"\n\n")
+    assert encoder.keep_alive() == KEEP_ALIVE
+
+
+@pytest.mark.parametrize("wire_format", [sse, ui_message])
+def test_a_frame_beyond_the_bound_is_ended_before_an_error(wire_format: Format):
+    encoder = fed(wire_format, b"data: " + b"x" * 100_000)
+    assert (encoder.failure(info("error"), "producer_lost", "") or b"").startswith(b"\n\n")
+
+
+@pytest.mark.parametrize("wire_format", [sse, ui_message])
+def test_an_interruption_has_no_terminal_frame(wire_format: Format):
+    assert fed(wire_format, b"data: a\n\n").interruption() == b""
+
+
+def test_ui_message_parts_are_compact():
+    assert ui_message.part({"type": "finish"}) == b'data: {"type":"finish"}\n\n'
+    part = {"type": "text-delta", "id": "0", "delta": "Zürich\n"}
+    assert ui_message.part(part) == (
+        'data: {"type":"text-delta","id":"0","delta":"Zürich\\n"}\n\n'.encode()
+    )
+
+
+def test_half_a_surrogate_pair_is_escaped():
+    frame = ui_message.part({"type": "text-delta", "id": "0", "delta": "\ud83d"})
+    assert frame.decode() == 'data: {"type":"text-delta","id":"0","delta":"\\ud83d"}\n\n'
+
+
+def test_ui_message_passes_the_frames_on_and_ends_them():
+    log = ui_message.part({"type": "start"}) + ui_message.part({"type": "finish"})
+    assert body(ui_message, log) == log + DONE
+
+
+def test_ui_message_ends_once_where_the_source_has_said_so():
+    log = ui_message.part({"type": "finish"}) + DONE
+    assert body(ui_message, log) == log
+
+
+def test_ui_message_tells_an_error_without_its_internals():
+    end = fed(ui_message, b'data: {"ha').failure(info("error"), "source_failed", "") or b""
+    part, done = end.split(b"\n\n", 1)
+    assert done == DONE
+    assert json.loads(part.removeprefix(b"data: ")) == {
+        "type": "error",
+        "errorText": "The stream ended with an error: source_failed.",
+    }
+
+
+def test_ui_message_tells_a_cancelled_stream():
+    log = ui_message.part({"type": "start"})
+    assert fed(ui_message, log).end(info("cancelled")) == b'data: {"type":"abort"}\n\n' + DONE
+
+
+def test_ui_message_says_which_protocol_it_speaks():
+    assert ui_message.headers == {"x-vercel-ai-ui-message-stream": "v1"}
+    assert ui_message.content_type == "text/event-stream"
+
+
+@pytest.fixture
+def restores_formats(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(formats, "_formats", dict(formats._formats))
+
+
+@pytest.mark.usefixtures("restores_formats")
+def test_a_format_of_your_own_is_known_by_its_name():
+    class Shout(formats.Raw):
+        name = "shout"
+
+    shout = register(Shout())
+    assert get_format("shout") is shout
+
+
+def test_the_name_of_a_format_is_known_or_an_error():
+    assert get_format("sse") is sse
+    with pytest.raises(KeyError):
+        get_format("nope")
