@@ -50,7 +50,8 @@ class StreamRecord(models.Model):
     """Tell who started a stream, from where, and how it ended.
 
     `owner` is empty for a PUBLIC stream: no other owner is. It is found by `owner_digest`, because
-    an owner may be longer than what every database can index.
+    an owner may be longer than what every database can index. `streaming` is what was last heard:
+    a producer that was killed says nothing any more, and `records.settle` finds that out.
     """
 
     class Status(models.TextChoices):
@@ -59,10 +60,11 @@ class StreamRecord(models.Model):
         ERROR = "error", _("error")
         CANCELLED = "cancelled", _("cancelled")
         DELETED = "deleted", _("deleted while streaming")
+        LOST = "lost", _("ended unseen")
 
     alias = models.CharField(_("alias"), max_length=100)
     tenant = models.CharField(_("tenant"), max_length=64)
-    generation = models.PositiveBigIntegerField(_("generation"), default=1)
+    generation = models.PositiveBigIntegerField(_("generation"), null=True, blank=True)
     stream_id = models.CharField(_("stream id"), max_length=256)
     epoch = models.CharField(_("incarnation"), max_length=64, blank=True)
     owner = models.TextField(_("owner"), blank=True)
@@ -90,13 +92,19 @@ class StreamRecord(models.Model):
             ("erase_streamrecord", "Can delete the stream of a record"),
             ("revoke_streamrecord", "Can revoke the owner of a record"),
         ]
+        constraints = [
+            # One election; so a batch whose fate is unknown can be written again.
+            models.UniqueConstraint(
+                fields=["stream_id", "acquired", "tenant", "alias"],
+                name="resumable_record_unique_election",
+            ),
+        ]
         indexes = [
             models.Index(fields=["-acquired"], name="resumable_record_acquired"),
             models.Index(fields=["owner_digest", "-acquired"], name="resumable_record_owner"),
             models.Index(fields=["user", "-acquired"], name="resumable_record_user"),
             models.Index(fields=["ip", "-acquired"], name="resumable_record_ip"),
             models.Index(fields=["request_id"], name="resumable_record_request"),
-            models.Index(fields=["stream_id"], name="resumable_record_stream"),
             models.Index(fields=["alias", "tenant", "-acquired"], name="resumable_record_tenant"),
         ]
 

@@ -139,7 +139,9 @@ class Migration(migrations.Migration):
                 ("tenant", models.CharField(max_length=64, verbose_name="tenant")),
                 (
                     "generation",
-                    models.PositiveBigIntegerField(default=1, verbose_name="generation"),
+                    models.PositiveBigIntegerField(
+                        blank=True, null=True, verbose_name="generation"
+                    ),
                 ),
                 ("stream_id", models.CharField(max_length=256, verbose_name="stream id")),
                 ("epoch", models.CharField(blank=True, max_length=64, verbose_name="incarnation")),
@@ -165,6 +167,7 @@ class Migration(migrations.Migration):
                             ("error", "error"),
                             ("cancelled", "cancelled"),
                             ("deleted", "deleted while streaming"),
+                            ("lost", "ended unseen"),
                         ],
                         default="streaming",
                         max_length=16,
@@ -200,10 +203,15 @@ class Migration(migrations.Migration):
                     models.Index(fields=["user", "-acquired"], name="resumable_record_user"),
                     models.Index(fields=["ip", "-acquired"], name="resumable_record_ip"),
                     models.Index(fields=["request_id"], name="resumable_record_request"),
-                    models.Index(fields=["stream_id"], name="resumable_record_stream"),
                     models.Index(
                         fields=["alias", "tenant", "-acquired"], name="resumable_record_tenant"
                     ),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("stream_id", "acquired", "tenant", "alias"),
+                        name="resumable_record_unique_election",
+                    )
                 ],
             },
         ),
