@@ -14,4 +14,4 @@ class ResumableStreamsConfig(AppConfig):
     def ready(self) -> None:
         from . import checks  # noqa: F401  registers them
 
-        timezone.get_default_timezone()  # read it from disk now, not on the loop of the first stream
+        timezone.get_default_timezone()  # the first stream would read it on the loop

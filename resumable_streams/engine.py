@@ -80,12 +80,12 @@ class Engine:
         self._tasks: set[asyncio.Task[None]] = set()
         self._heart = Heart(self.store, lease=settings.lease, lost=self.hub.suspect)
 
-    def attach(self, info: StreamInfo, key: StreamKey, rulings: int) -> Tail:
+    def attach(self, info: StreamInfo, key: StreamKey, rulings: int, *, live: bool) -> Tail:
         """Return a reader's tail; `rulings` is the hub's count from before the standing was read.
 
         If it has changed since, the tail may have missed what bars it.
         """
-        tail = self.hub.open(info, key)
+        tail = self.hub.open(info, key, live=live)
         if self.hub.rulings != rulings:
             self.enforce_soon(key.tenant)
         return tail

@@ -43,6 +43,7 @@ class StreamReader:
         self._live = live
         self._rulings = rulings
         self._tail: Tail | None = None  # attached by the first read
+        self._reading = False
         self._closed = False
 
     @property
@@ -71,9 +72,19 @@ class StreamReader:
         return self._advance(self._engine.submit(self._next()).result(), StopIteration)
 
     async def _next(self) -> bytes | None:
-        if self._tail is None:
-            self._tail = self._engine.attach(self._info, self._key, self._rulings)
-        return await self._tail.next(self.offset, live=self._live)
+        self._reading = True
+        try:
+            while not self._closed:
+                if self._tail is None:
+                    self._tail = self._engine.attach(
+                        self._info, self._key, self._rulings, live=self._live
+                    )
+                data = await self._tail.next(self.offset, live=self._live)
+                if data != b"":
+                    return data
+            return None
+        finally:
+            self._reading = False
 
     def _advance(self, data: bytes | None, end: type[Exception]) -> bytes:
         if data is None or self._closed:
@@ -87,9 +98,15 @@ class StreamReader:
         if self._closed:
             return
         self._closed = True
-        if self._tail is not None:
+        if self._reading or self._tail is not None:
             with suppress(RuntimeError):  # the loop is gone, and the subscription with it
-                self._engine.loop.call_soon_threadsafe(self._engine.hub.close, self._tail)
+                self._engine.loop.call_soon_threadsafe(self._detach)
+
+    def _detach(self) -> None:
+        if self._tail is not None:
+            self._engine.hub.close(self._tail)
+            if self._reading:  # in another task, which ends now
+                self._tail.wake()
 
     async def aclose(self) -> None:
         """Be `close`, for `contextlib.aclosing`."""

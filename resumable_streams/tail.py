@@ -109,6 +109,13 @@ class Tail:
     def has_ended(self) -> bool:
         return self._failure is not None or not self.info.is_streaming
 
+    def replaces(self, info: StreamInfo) -> bool:
+        """Return whether this is the stream that came after `info` under the same id."""
+        if self.info.epoch == info.epoch:
+            return False
+        # One of the same millisecond: a producer of ours was elected, and heard of it, just now.
+        return (self.info.created, self.is_local) > (info.created, False)
+
     def push(self, offset: int, data: bytes) -> None:
         """Take bytes that the store has accepted."""
         known = self.window.end
@@ -119,7 +126,7 @@ class Tail:
         elif offset < known:
             data = data[known - offset :]
         self.window.append(data)
-        self._wake()
+        self.wake()
 
     def learn(self, info: StreamInfo | None) -> None:
         """Take the state as the store has it now; None, or another incarnation: it is gone."""
@@ -131,7 +138,7 @@ class Tail:
         self.info = info
         if info.size > self.window.end:
             self.window.restart(info.size)
-        self._wake()
+        self.wake()
         if not info.is_streaming and self.on_end:
             self.on_end()
 
@@ -139,41 +146,42 @@ class Tail:
         """End every reader with `error`, whatever the store says later."""
         if self._failure is None:
             self._failure = error
-            self._wake()
+            self.wake()
             if self.on_end:
                 self.on_end()
 
     def dismiss(self) -> None:
         """End every reader with ShuttingDown; a producer that feeds this tail goes on."""
         self._dismissed = True
-        self._wake()
+        self.wake()
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Have every waiting reader look again."""
         self._changed.set()
         self._changed.clear()
 
     async def next(self, offset: int, *, live: bool = True) -> bytes | None:
-        """Return some bytes from `offset` on, as soon as there are any; None at the end.
+        """Return bytes from `offset` on; none when there is news but no bytes; None at the end.
 
         With `live=False` the end is where the log ends now. Raises what ended the stream, once
         the reader has everything that was stored before.
         """
-        while True:
-            if self._dismissed:
-                raise ShuttingDown
-            if isinstance(self._failure, StreamFailed):
-                raise self._failure
-            if data := self.window.read(offset):
-                return data
-            if offset < self.window.end:
-                return await self._page(offset)
-            if self._failure is not None:
-                raise self._failure
-            if self.info.status is StreamStatus.ERROR:
-                raise StreamFailed(self.info.error_code, self.info.error)
-            if not live or not self.info.is_streaming:
-                return None
-            await self._changed.wait()
+        if self._dismissed:
+            raise ShuttingDown
+        if isinstance(self._failure, StreamFailed):
+            raise self._failure
+        if data := self.window.read(offset):
+            return data
+        if offset < self.window.end:
+            return await self._page(offset)
+        if self._failure is not None:
+            raise self._failure
+        if self.info.status is StreamStatus.ERROR:
+            raise StreamFailed(self.info.error_code, self.info.error)
+        if not live or not self.info.is_streaming:
+            return None
+        await self._changed.wait()
+        return b""
 
     async def _page(self, offset: int) -> bytes:
         """Read from the store; readers who are at the same byte share the read."""
@@ -230,12 +238,19 @@ class Hub:
             self._loop.create_task(self._sweep_forever(), name="resumable_streams.hub.sweep"),
         ]
 
-    def open(self, info: StreamInfo, key: StreamKey) -> Tail:
-        """Return the tail of a stream; close it with `close`. A finished stream needs no news."""
+    def open(self, info: StreamInfo, key: StreamKey, *, live: bool = True) -> Tail:
+        """Return the tail of a stream; close it with `close`.
+
+        Who reads a finished stream, or what is stored now, needs no news. Who comes with the state
+        of an incarnation that has been replaced since, is told so.
+        """
         known = self._tails.get(key)
-        if not info.is_streaming:
+        replaced = known is not None and known.replaces(info)
+        if replaced or not (live and info.is_streaming):
             tail = Tail(self._store, info, key)
             self._settled.add(tail)
+            if replaced:
+                tail.fail(StreamFailed(ErrorCode.EXPIRED))
         elif known is None or known.has_ended or known.info.epoch != info.epoch:
             tail = self._follow(Tail(self._store, info, key))
         else:
