@@ -20,9 +20,20 @@ cancelled reader loses nothing.
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from .exceptions import ShuttingDown, StoreUnavailable, StreamError, StreamFailed
+from .signals import (
+    StreamSignal,
+    feed_connected,
+    news_missed,
+    producer_lost,
+    reader_closed,
+    reader_opened,
+    stream_delivered,
+)
 from .stores.base import BaseStore
 from .types import ErrorCode, StreamInfo, StreamKey, StreamStatus
 
@@ -82,9 +93,11 @@ class Tail:
         "_failure",
         "_pages",
         "_store",
+        "appended_at",
         "check_at",
         "info",
         "is_local",
+        "is_settled",
         "key",
         "on_end",
         "users",
@@ -97,6 +110,8 @@ class Tail:
         self.window = Window(info.size)
         self.users = 0
         self.is_local = False  # fed by a producer of this process, which knows first
+        self.is_settled = False  # looked up once subscribed: a gap is a loss from then on
+        self.appended_at = 0.0  # of the newest bytes, by `time.perf_counter`
         self.check_at = 0.0
         self.on_end: Callable[[], None] | None = None
         self._store = store
@@ -116,16 +131,18 @@ class Tail:
         # One of the same millisecond: a producer of ours was elected, and heard of it, just now.
         return (self.info.created, self.is_local) > (info.created, False)
 
-    def push(self, offset: int, data: bytes) -> None:
-        """Take bytes that the store has accepted."""
+    def push(self, offset: int, data: bytes, appended_at: float = 0.0) -> None:
+        """Take bytes that the store has accepted; when is for measuring only."""
         known = self.window.end
         if offset + len(data) <= known:
             return
         if offset > known:
+            self._missed(offset)
             self.window.restart(offset)
         elif offset < known:
             data = data[known - offset :]
         self.window.append(data)
+        self.appended_at = appended_at
         self.wake()
 
     def learn(self, info: StreamInfo | None) -> None:
@@ -137,7 +154,12 @@ class Tail:
             return
         self.info = info
         if info.size > self.window.end:
+            self._missed(info.size)
             self.window.restart(info.size)
+        self.is_settled = True
+        if info.error_code == ErrorCode.PRODUCER_LOST and producer_lost.receivers:
+            seen_by = "producer" if self.is_local else "reader"
+            self.emit(producer_lost, seen_by=seen_by, size=info.size)
         self.wake()
         if not info.is_streaming and self.on_end:
             self.on_end()
@@ -181,7 +203,35 @@ class Tail:
         if not live or not self.info.is_streaming:
             return None
         await self._changed.wait()
+        if stream_delivered.receivers:
+            self._deliver(offset)
         return b""
+
+    def _missed(self, offset: int) -> None:
+        if news_missed.receivers and self.is_settled and not self.is_local:
+            self.emit(news_missed, offset=offset, missing=offset - self.window.end)
+
+    def _deliver(self, offset: int) -> None:
+        """Tell how long it took until a reader that waits at `offset` is given the newest bytes."""
+        if self.window.start <= offset < self.window.end:
+            self.emit(
+                stream_delivered,
+                offset=offset,
+                size=self.window.end - offset,
+                latency=time.perf_counter() - self.appended_at,
+            )
+
+    def emit(self, signal: StreamSignal, **named: Any) -> None:
+        """Send a signal about this stream."""
+        signal.emit(
+            type(self._store),
+            alias=self._store.alias,
+            tenant=self.key.tenant,
+            generation=self.key.generation,
+            stream_id=self.key.stream_id,
+            owner=self.info.owner,
+            **named,
+        )
 
     async def _page(self, offset: int) -> bytes:
         """Read from the store; readers who are at the same byte share the read."""
@@ -230,6 +280,7 @@ class Hub:
         self._settled: set[Tail] = set()  # readers of finished streams, one tail each
         self.rulings = 0  # how often the standing of some tenant changed, as far as we heard
         self._on_governed = on_governed
+        self._was_connected = False
         self._stale: set[Tail] = set()
         self._wake = asyncio.Event()
         self._feed = store.feed(self)
@@ -256,6 +307,8 @@ class Hub:
         else:
             tail = known
         tail.users += 1
+        if reader_opened.receivers:
+            tail.emit(reader_opened, status=info.status, readers=tail.users - tail.is_local)
         return tail
 
     def open_local(self, info: StreamInfo, key: StreamKey) -> Tail:
@@ -267,6 +320,13 @@ class Hub:
         return tail
 
     def close(self, tail: Tail) -> None:
+        if not tail.users:
+            return
+        self._leave(tail)
+        if reader_closed.receivers:
+            tail.emit(reader_closed, size=tail.window.end, readers=tail.users - tail.is_local)
+
+    def _leave(self, tail: Tail) -> None:
         if tail.users:
             tail.users -= 1
             if not tail.users:
@@ -278,8 +338,9 @@ class Hub:
         tail.is_local = False
         tail.on_end = None
         if self._tails.get(tail.key) is tail and tail.users > 1 and not tail.has_ended:
+            tail.is_settled = False
             self._follow(tail)
-        self.close(tail)
+        self._leave(tail)
 
     def _follow(self, tail: Tail) -> Tail:
         # The confirmation of the subscription makes the tail stale: what was appended between the
@@ -317,7 +378,7 @@ class Hub:
         if epoch != tail.info.epoch:
             self.suspect(tail)
             return
-        tail.push(offset, data)
+        tail.push(offset, data, time.perf_counter())
         # Whoever appended renewed the lease.
         tail.check_at = self._loop.time() + self._lease
 
@@ -328,6 +389,11 @@ class Hub:
 
     def governed(self, tenant: str | None) -> None:
         self.rulings += 1
+        if tenant is None:  # what a feed says whenever it is connected
+            if feed_connected.receivers:
+                again = self._was_connected
+                feed_connected.emit(type(self._store), alias=self._store.alias, again=again)
+            self._was_connected = True
         self._on_governed(tenant)
 
     # What keeps the tails honest.
