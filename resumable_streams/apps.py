@@ -1,4 +1,4 @@
-"""The app: checks are registered when Django is ready."""
+"""The app: checks are registered, and receivers connected, when Django is ready."""
 
 from django.apps import AppConfig
 from django.utils import timezone
@@ -12,6 +12,7 @@ class ResumableStreamsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import checks  # noqa: F401  registers them
+        from . import checks, records  # noqa: F401  importing checks registers them
 
+        records.configure()
         timezone.get_default_timezone()  # the first stream would read it on the loop
