@@ -36,7 +36,14 @@ from .exceptions import (
     StreamGap,
     StreamLimitExceeded,
 )
-from .signals import StreamSignal, stream_appended, stream_failed, stream_finalized
+from .signals import (
+    StreamSignal,
+    heartbeat_failed,
+    stream_appended,
+    stream_failed,
+    stream_finalized,
+    stream_started,
+)
 from .sources import Source, encode, open_source
 from .stores.base import MAX_APPEND_BYTES, BaseStore
 from .tail import Tail
@@ -57,6 +64,10 @@ CLOSE_SECONDS = 5.0
 
 class SourceFailed(Exception):
     """Carry what the source raised, as the cause, past everything that the store may raise."""
+
+
+class HookFailed(Exception):
+    """Carry what a receiver raised, as the cause, past the same."""
 
 
 class Gathering:
@@ -168,6 +179,8 @@ class Producer:
 
     async def _gather(self) -> None:
         try:
+            if stream_started.receivers:
+                await self._notify(stream_started)
             async with open_source(self._source) as chunks:
                 async for chunk in chunks:
                     data = encode(chunk)
@@ -175,7 +188,7 @@ class Producer:
                         raise StreamLimitExceeded("MAX_CHUNK_BYTES", self._most)
                     if data:
                         await self._gathering.put(data)
-        except StreamLimitExceeded as error:
+        except (StreamLimitExceeded, HookFailed) as error:
             self._gathering.close(error)
         except BaseException as error:
             # Also a cancellation: ours comes when nobody takes any more, one of the source's own
@@ -222,7 +235,7 @@ class Producer:
                 break
             except StreamGap as gap:
                 await self._send_again(gap.size, offset)
-        self.tail.push(offset, data)
+        self.tail.push(offset, data, started)
         if stream_appended.receivers:
             await self._notify(
                 stream_appended,
@@ -267,12 +280,16 @@ class Producer:
         if code is None:  # not ours any more: what the stream is now is for the store to say
             await self._learn()
             return
-        if code is ErrorCode.SOURCE_FAILED:
-            logger.error("The source of a stream failed.", exc_info=cause)
+        if code in _FAULTS:
+            logger.error(_FAULTS[code], exc_info=cause)
         detail = f"{type(cause).__name__}: {cause}" if self._settings.debug else ""
         if stream_failed.receivers:
-            await self._notify_quietly(
-                stream_failed, error_code=code, error=cause, size=self.tail.window.end
+            await self._notify(
+                stream_failed,
+                hook_errors="log",
+                error_code=code,
+                error=cause,
+                size=self.tail.window.end,
             )
         await self._finalize(StreamStatus.ERROR, code, detail)
 
@@ -286,7 +303,7 @@ class Producer:
         except StoreUnavailable as error:
             # What is left is a stream whose lease runs out: producer_lost.
             logger.error("A stream could not be finalized: %s", error)
-            self.tail.fail(error)
+            await self._settle_unknown(error)
         except StreamError:
             await self._learn()
         else:
@@ -296,7 +313,7 @@ class Producer:
         try:
             (info,) = await self._patiently(lambda: self._store.status([self.key]))
         except StoreUnavailable as error:
-            self.tail.fail(error)
+            await self._settle_unknown(error)
         else:
             await self._settle(info)
 
@@ -304,34 +321,55 @@ class Producer:
         """Tell the readers here, and the receivers, how the stream ended: by us or elsewhere."""
         self.tail.on_end = None
         self.tail.learn(info)
-        if info is not None and not info.is_streaming and stream_finalized.receivers:
-            await self._notify_quietly(
+        if info is None or info.epoch != self.tail.info.epoch:
+            await self._tell_end(StreamStatus.ERROR, ErrorCode.EXPIRED)
+        elif info.is_streaming:  # somebody else goes on with it
+            await self._tell_end(StreamStatus.ERROR, ErrorCode.PRODUCER_LOST)
+        else:
+            await self._tell_end(info.status, info.error_code)
+
+    async def _settle_unknown(self, error: StoreUnavailable) -> None:
+        self.tail.on_end = None
+        self.tail.fail(error)
+        await self._tell_end(StreamStatus.ERROR, ErrorCode.STORE_UNAVAILABLE)
+
+    async def _tell_end(self, status: StreamStatus, code: str) -> None:
+        if stream_finalized.receivers:
+            await self._notify(
                 stream_finalized,
-                status=info.status,
-                error_code=info.error_code,
-                size=info.size,
+                hook_errors="log",  # it has been decided, and nobody waits for us
+                status=status,
+                error_code=code,
+                size=self.tail.window.end,
                 duration=time.monotonic() - self._started,
             )
 
     # Signals.
 
-    async def _notify(self, signal: StreamSignal, **named: object) -> None:
-        await signal.notify(
-            type(self._store),
-            hook_errors=self._settings.hook_errors,
-            alias=self._settings.alias,
-            stream_id=self.key.stream_id,
-            tenant=self.key.tenant,
-            owner=self.tail.info.owner,
-            **named,
-        )
-
-    async def _notify_quietly(self, signal: StreamSignal, **named: object) -> None:
-        """Tell of an end that has been decided: a receiver's error can only be logged."""
+    async def _notify(
+        self, signal: StreamSignal, *, hook_errors: str | None = None, **named: object
+    ) -> None:
         try:
-            await self._notify(signal, **named)
-        except Exception:
-            logger.exception("A receiver of the end of a stream failed.")
+            await signal.notify(
+                type(self._store),
+                hook_errors=hook_errors or self._settings.hook_errors,
+                alias=self._settings.alias,
+                tenant=self.key.tenant,
+                generation=self.key.generation,
+                stream_id=self.key.stream_id,
+                owner=self.tail.info.owner,
+                **named,
+            )
+        except Exception as error:
+            # Not as it is: a StreamGap or a StreamLimitExceeded of a receiver's own must not look
+            # like the store's, after which bytes are sent again.
+            raise HookFailed from error
+
+
+_FAULTS = {
+    ErrorCode.SOURCE_FAILED: "The source of a stream failed.",
+    ErrorCode.HOOK_FAILED: "A signal receiver failed, and the stream with it.",
+}
 
 
 def _diagnose(error: Exception) -> tuple[ErrorCode | None, BaseException]:
@@ -347,6 +385,10 @@ def _diagnose(error: Exception) -> tuple[ErrorCode | None, BaseException]:
             return ErrorCode.STORE_UNAVAILABLE, error
         case SourceFailed():
             return ErrorCode.SOURCE_FAILED, error.__cause__ or error
+        case HookFailed(__cause__=StreamLimitExceeded() as cause):
+            return ErrorCode.LIMIT_EXCEEDED, cause
+        case HookFailed():
+            return ErrorCode.HOOK_FAILED, error.__cause__ or error
         case _:
             return ErrorCode.HOOK_FAILED, error
 
@@ -375,10 +417,21 @@ class Heart:
             try:
                 await self._beat()
                 pause = self._interval
-            except StoreUnavailable:
+            except StoreUnavailable as error:
                 pause = self._interval / 5
-            except Exception:
+                self._tell_failure(error)
+            except Exception as error:
                 logger.exception("Renewing the leases failed.")
+                self._tell_failure(error)
+
+    def _tell_failure(self, error: Exception) -> None:
+        if heartbeat_failed.receivers:
+            heartbeat_failed.emit(
+                type(self._store),
+                alias=self._store.alias,
+                producers=len(self._producers),
+                error=error,
+            )
 
     async def _beat(self) -> None:
         before = time.monotonic()

@@ -72,8 +72,8 @@ class StreamSignal(Signal):
                 errors.append(error)
         if errors and hook_errors == "raise":
             raise errors[0]
-        for error in errors:
-            _log(error)
+        for failure in errors:
+            _log(failure)
 
     def emit(self, sender: Any, **named: Any) -> None:
         """Tell every receiver from where nothing can be awaited; what they raise is logged."""
