@@ -1,0 +1,56 @@
+"""Sites of one or two server processes, with a store, a database and recordings of their own."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from .servers import Server, migrate, serve
+
+Serve = Callable[..., Server]
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    """Write an answer as a provider sends it: one JSON event a line, with text of many scripts."""
+    words = ["Streams", " überleben", " 再読み込み", " 🙂", ' "quoted"', "\\n", " end."] * 40
+    lines = [
+        json.dumps(
+            {"id": "chatcmpl-1", "choices": [{"index": 0, "delta": {"content": word}}]},
+            ensure_ascii=number % 2 == 0,
+        )
+        for number, word in enumerate(words)
+    ]
+    path = tmp_path / "recording.jsonl"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def expected(recording: Path) -> bytes:
+    """Say what /api/raw has to answer with, byte for byte."""
+    events = [f"data: {line}\n\n".encode() for line in recording.read_text("utf-8").splitlines()]
+    return b"".join(events) + b"data: [DONE]\n\n"
+
+
+@pytest.fixture
+def site(tmp_path: Path, key_prefix: str, recording: Path) -> Iterator[Serve]:
+    """Start server processes of one site: the same database, and the same store if it is Redis."""
+    environment = {
+        "DJANGO_SETTINGS_MODULE": "tests.acceptance.site_settings",
+        "DEMO_DB": str(tmp_path / "site.sqlite3"),
+        "DEMO_MODEL": f"recording:{recording}",
+        "DEMO_RATE": "0",
+        "DEMO_DEBUG": "0",
+        "KEY_PREFIX": key_prefix,
+    }
+    migrate(environment)
+    with ExitStack() as running:
+
+        def start(kind: str = "daphne", **more: str) -> Server:
+            log = tmp_path / f"server-{len(list(tmp_path.glob('server-*')))}.log"
+            return running.enter_context(serve({**environment, **more}, log, kind))
+
+        yield start

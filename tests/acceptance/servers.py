@@ -1,0 +1,115 @@
+"""Real server processes of the example, and visitors who talk to them over HTTP."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+START_SECONDS = 30
+
+COMMANDS = {
+    "daphne": ["-m", "daphne", "-b", "127.0.0.1", "-p", "{port}", "example_project.asgi:application"],
+    "uvicorn": [
+        "-m", "uvicorn", "--host", "127.0.0.1", "--port", "{port}", "--log-level", "warning",
+        "example_project.asgi:application",
+    ],
+}  # fmt: skip
+
+
+@dataclass
+class Server:
+    """Be one server process; `log` is what it has written."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def kill(self) -> None:
+        """End the process as power loss would."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+    def written(self) -> str:
+        return self.log.read_text(errors="replace")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def migrate(environment: Mapping[str, str]) -> None:
+    subprocess.run(  # noqa: S603
+        [sys.executable, "manage.py", "migrate", "--noinput", "-v", "0"],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        check=True,
+    )
+
+
+@contextmanager
+def serve(environment: Mapping[str, str], log: Path, kind: str = "daphne") -> Iterator[Server]:
+    """Run the example in a process of its own, on a free port, and stop it at the end."""
+    port = free_port()
+    command = [sys.executable, *(part.format(port=port) for part in COMMANDS[kind])]
+    with log.open("wb") as output:
+        process = subprocess.Popen(  # noqa: S603
+            command,
+            cwd=ROOT,
+            env={**os.environ, **environment},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    server = Server(url=f"http://127.0.0.1:{port}", process=process, log=log)
+    try:
+        _wait_until_it_answers(server)
+        yield server
+    finally:
+        server.stop()
+
+
+def _wait_until_it_answers(server: Server) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            httpx.get(server.url, timeout=5)
+            return
+        except httpx.TransportError:
+            if server.process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"The server did not start:\n{server.written()}") from None
+            time.sleep(0.1)
+
+
+@contextmanager
+def visitor(server: Server) -> Iterator[httpx.Client]:
+    """Be a browser session: with cookies, sending the CSRF token of its page."""
+    with httpx.Client(base_url=server.url, timeout=30) as client:
+        client.get("/")
+        client.headers["X-CSRFToken"] = client.cookies["csrftoken"]
+        yield client
+
+
+def at(server: Server, client: httpx.Client) -> httpx.Client:
+    """Return the same visitor at another server of the site."""
+    return httpx.Client(
+        base_url=server.url, timeout=30, cookies=client.cookies, headers=dict(client.headers)
+    )

@@ -1,0 +1,12 @@
+"""The example's settings with a lease that a test can wait for."""
+
+import os
+
+from example_project.settings import *  # noqa: F403
+from example_project.settings import RESUMABLE_STREAMS
+
+RESUMABLE_STREAMS["default"].update(
+    KEY_PREFIX=os.environ.get("KEY_PREFIX", "acceptance"),
+    LEASE=float(os.environ.get("LEASE", "15")),
+    SWEEP=float(os.environ.get("SWEEP", "5")),
+)

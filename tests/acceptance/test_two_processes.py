@@ -1,0 +1,139 @@
+"""Two server processes on one Redis: whatever one does, the other one knows."""
+
+import json
+import threading
+import time
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from .conftest import Serve
+from .servers import Server, at, visitor
+
+LEASE, SWEEP = 1.5, 0.5
+SLOW = {"DEMO_RATE": "20", "LEASE": str(LEASE), "SWEEP": str(SWEEP)}
+
+
+@pytest.fixture
+def pair(site: Serve, redis_url: str) -> tuple[Server, Server]:
+    slow = {**SLOW, "REDIS_URL": redis_url}
+    return site(**slow), site("uvicorn", **slow)
+
+
+class Reading(threading.Thread):
+    """Read one response to its end, in the background."""
+
+    def __init__(self, client: httpx.Client, address: str):
+        super().__init__(daemon=True)
+        self.client, self.address = client, address
+        self.received = b""
+        self.ended_at = 0.0
+        self.was_cut = False
+
+    def run(self) -> None:
+        try:
+            with self.client.stream("GET", self.address) as response:
+                for data in response.iter_raw():
+                    self.received += data
+        except httpx.TransportError:
+            self.was_cut = True
+        self.ended_at = time.monotonic()
+
+    def wait_for_bytes(self) -> None:
+        wait_until(lambda: bool(self.received))
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "It did not happen in time."
+        time.sleep(0.02)
+
+
+def begin(client: httpx.Client) -> str:
+    """Start an answer, read its first bytes, leave; return the address of its stream."""
+    with client.stream("POST", "/api/raw") as response:
+        next(response.iter_raw())
+        return f"/streams/{response.headers['X-Resumable-Stream-Id']}/"
+
+
+def test_produced_in_one_process_and_resumed_in_the_other(
+    pair: tuple[Server, Server], expected: bytes
+) -> None:
+    first, second = pair
+    with visitor(first) as owner, at(second, owner) as elsewhere, visitor(second) as stranger:
+        address = begin(owner)
+        assert stranger.get(address).status_code == 404
+        assert elsewhere.get(address).content == expected
+
+
+def test_cancelled_from_the_other_process(pair: tuple[Server, Server], expected: bytes) -> None:
+    first, second = pair
+    with visitor(first) as owner, at(second, owner) as elsewhere:
+        address = begin(owner)
+        reading = Reading(at(first, owner), address)
+        reading.start()
+        reading.wait_for_bytes()
+        asked = time.monotonic()
+        assert elsewhere.post(f"{address}cancel/").status_code == 202
+        assert elsewhere.post(f"{address}cancel/").status_code == 202
+        reading.join(timeout=5)
+        assert reading.ended_at - asked < 1
+        state = owner.get(f"{address}status/").json()
+        assert state["status"] == "cancelled"
+        # What was written stays readable, to the byte, and nothing is added to it.
+        kept = elsewhere.get(address).content
+        assert 0 < len(kept) == state["size"] < len(expected)
+        assert expected.startswith(kept)
+        assert kept.startswith(reading.received)
+        time.sleep(0.3)
+        assert owner.get(f"{address}status/").json()["size"] == state["size"]
+
+
+def test_a_killed_producer_is_reported_within_lease_and_sweep(
+    pair: tuple[Server, Server], expected: bytes
+) -> None:
+    first, second = pair
+    with visitor(first) as owner, at(second, owner) as elsewhere:
+        address = begin(owner)
+        reading = Reading(elsewhere, address)
+        reading.start()
+        reading.wait_for_bytes()
+        first.kill()
+        killed = time.monotonic()
+        reading.join(timeout=LEASE + SWEEP + 3)
+        assert reading.ended_at - killed < LEASE + SWEEP + 1
+        assert reading.was_cut  # a raw body that lacks bytes must not look complete
+        assert expected.startswith(reading.received)
+        state = at(second, owner).get(f"{address}status/").json()
+        assert (state["status"], state["error"]) == ("error", "producer_lost")
+        assert state["size"] == len(reading.received)
+
+
+def test_a_chat_that_loses_its_producer_ends_with_an_error_part(
+    pair: tuple[Server, Server],
+) -> None:
+    first, second = pair
+    question = {
+        "id": "chat-1",
+        "trigger": "submit-message",
+        "messages": [{"id": "m", "role": "user", "parts": [{"type": "text", "text": "Hello"}]}],
+    }
+    with visitor(first) as owner, at(second, owner) as elsewhere:
+        with owner.stream("POST", "/api/chat", json=question) as response:
+            assert response.status_code == 200
+            assert response.headers["x-vercel-ai-ui-message-stream"] == "v1"
+            next(response.iter_raw())
+        reading = Reading(elsewhere, "/api/chat/chat-1/stream")
+        reading.start()
+        reading.wait_for_bytes()
+        first.kill()
+        reading.join(timeout=LEASE + SWEEP + 3)
+        frames = reading.received.decode().strip().split("\n\n")
+        parts = [json.loads(frame[6:]) for frame in frames if frame != "data: [DONE]"]
+        assert parts[0]["type"] == "start"
+        assert parts[-1]["type"] == "error"
+        assert "producer_lost" not in parts[-1]["errorText"]
+        gone = at(second, owner).get("/api/chat/chat-1/stream")
+        assert gone.status_code in (200, 204)
