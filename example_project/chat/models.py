@@ -1,8 +1,12 @@
 """Chats and their messages; the bytes of a running answer are not here but in its stream."""
 
+from datetime import timedelta
 from typing import ClassVar
 
 from django.db import models
+from django.utils import timezone
+
+START_TIME = timedelta(seconds=5)
 
 
 class Chat(models.Model):
@@ -15,6 +19,9 @@ class Chat(models.Model):
     key = models.CharField(max_length=128)
     stream_id = models.CharField(max_length=256, blank=True)  # of the latest answer
     asked = models.CharField(max_length=128, blank=True)  # key of the message it answers
+    claimed = models.DateTimeField(
+        null=True
+    )  # when the stream got its id; it exists a little later
     created = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -25,6 +32,11 @@ class Chat(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+    @property
+    def is_starting(self) -> bool:
+        """Tell whether the latest stream may not exist yet, rather than not any more."""
+        return self.claimed is not None and timezone.now() - self.claimed < START_TIME
 
 
 class Message(models.Model):

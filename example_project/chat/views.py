@@ -3,11 +3,13 @@
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import partial, wraps
+from http import HTTPStatus
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_GET, require_POST
@@ -69,16 +71,20 @@ async def ask(request: HttpRequest) -> HttpResponseBase:
     info = await answers.settle(chat)
     if info and info.status in ("streaming", "done") and await _is_repeated(chat, question):
         return await resume_response(request, chat.stream_id)
-    if (info and info.is_streaming) or not await _claim(chat, question, owner):
+    is_busy = info.is_streaming if info else chat.is_starting
+    if is_busy or not await _claim(chat, question, owner):
         return _refusal("Another answer of this chat is still being written.", status=409)
     turns = await _turns(chat, question)
-    return await stream_response(
+    response = await stream_response(
         request,
         partial(answers.message_parts, chat, turns),
         stream_id=chat.stream_id,
         format="ui_message",
         attrs={"chat": chat.key},
     )
+    if response.status_code != HTTPStatus.OK:  # draining, a full quota, no store: let others try
+        await Chat.objects.filter(pk=chat.pk, stream_id=chat.stream_id).aupdate(claimed=None)
+    return response
 
 
 @require_GET
@@ -174,7 +180,9 @@ async def _claim(chat: Chat, question: Question, owner: str) -> bool:
     """
     unchanged = Chat.objects.filter(pk=chat.pk, stream_id=chat.stream_id)
     stream_id = str(uuid.uuid4())
-    if not await unchanged.aupdate(owner=owner, stream_id=stream_id, asked=question.message):
+    if not await unchanged.aupdate(
+        owner=owner, stream_id=stream_id, asked=question.message, claimed=timezone.now()
+    ):
         return False
     chat.owner, chat.stream_id = owner, stream_id
     return True

@@ -6,21 +6,15 @@ are no part of a plain run, which needs nothing but Python.
 
 import os
 import shutil
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from example_project.private_redis import free_port
+from tests.example.server import Serve, servers
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = [
     "--disable-gpu",
@@ -39,50 +33,11 @@ def pytest_ignore_collect(config: pytest.Config) -> bool | None:
     return None if named else True
 
 
-Serve = Callable[..., str]
-
-
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Serve]:
     """Start servers of the example; each call returns the address of a new one."""
-    servers: list[subprocess.Popen[bytes]] = []
-
-    def start(**environment: str) -> str:
-        port = free_port()
-        variables = os.environ | {
-            "DEMO_DB": str(tmp_path / f"{port}.sqlite3"),
-            "DJANGO_SETTINGS_MODULE": "example_project.settings",
-            **environment,
-        }
-        manage = [sys.executable, "manage.py"]
-        subprocess.run([*manage, "migrate", "-v", "0"], cwd=ROOT, env=variables, check=True)
-        command = [*manage, "runserver", "--noreload", f"127.0.0.1:{port}"]
-        log = (tmp_path / f"{port}.log").open("wb")
-        servers.append(subprocess.Popen(command, cwd=ROOT, env=variables, stdout=log, stderr=log))
-        log.close()
-        address = f"http://127.0.0.1:{port}"
-        _wait_for(address)
-        return address
-
-    yield start
-    for server in servers:
-        server.terminate()
-    for server in servers:
-        server.wait(timeout=15)
-
-
-def _wait_for(address: str) -> None:
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            with urllib.request.urlopen(f"{address}/streams/none/", timeout=2):
-                return
-        except urllib.error.HTTPError:
-            return
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
+    with servers(tmp_path) as start:
+        yield start
 
 
 @pytest.fixture(scope="session")
