@@ -16,13 +16,11 @@ import httpx
 ROOT = Path(__file__).resolve().parent.parent.parent
 START_SECONDS = 30
 
+APPLICATION = "example_project.asgi:application"
 COMMANDS = {
-    "daphne": ["-m", "daphne", "-b", "127.0.0.1", "-p", "{port}", "example_project.asgi:application"],
-    "uvicorn": [
-        "-m", "uvicorn", "--host", "127.0.0.1", "--port", "{port}", "--log-level", "warning",
-        "example_project.asgi:application",
-    ],
-}  # fmt: skip
+    "daphne": f"-m daphne -b 127.0.0.1 -p {{port}} {APPLICATION}",
+    "uvicorn": f"-m uvicorn --host 127.0.0.1 --port {{port}} --log-level warning {APPLICATION}",
+}
 
 
 @dataclass
@@ -58,7 +56,7 @@ def free_port() -> int:
 
 
 def migrate(environment: Mapping[str, str]) -> None:
-    subprocess.run(  # noqa: S603
+    subprocess.run(
         [sys.executable, "manage.py", "migrate", "--noinput", "-v", "0"],
         cwd=ROOT,
         env={**os.environ, **environment},
@@ -70,9 +68,9 @@ def migrate(environment: Mapping[str, str]) -> None:
 def serve(environment: Mapping[str, str], log: Path, kind: str = "daphne") -> Iterator[Server]:
     """Run the example in a process of its own, on a free port, and stop it at the end."""
     port = free_port()
-    command = [sys.executable, *(part.format(port=port) for part in COMMANDS[kind])]
+    command = [sys.executable, *COMMANDS[kind].format(port=port).split()]
     with log.open("wb") as output:
-        process = subprocess.Popen(  # noqa: S603
+        process = subprocess.Popen(
             command,
             cwd=ROOT,
             env={**os.environ, **environment},
