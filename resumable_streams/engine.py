@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import logging
 from collections.abc import Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
@@ -26,6 +27,8 @@ from .tail import Hub, Tail
 from .types import Claim, ErrorCode, StreamInfo, StreamKey
 
 __all__ = ["Engine", "get_engine", "make_store"]
+
+logger = logging.getLogger("resumable_streams.engine")
 
 T = TypeVar("T")
 
@@ -90,10 +93,8 @@ class Engine:
             self.enforce_soon(key.tenant)
         return tail
 
-    async def produce(
-        self, key: StreamKey, claim: Claim, info: StreamInfo, source: Source, rulings: int
-    ) -> None:
-        """Start the detached producer of a stream this process was elected for.
+    async def admit(self, key: StreamKey, info: StreamInfo) -> None:
+        """Count a stream this process was elected for as live.
 
         Raises StreamLimitExceeded, and leaves nothing, where a quota is reached.
         """
@@ -103,6 +104,21 @@ class Engine:
             except StreamLimitExceeded:
                 await self.store.delete(key, epoch=info.epoch)
                 raise
+
+    async def abandon(self, key: StreamKey, info: StreamInfo) -> None:
+        """Leave nothing of a stream this process was elected for and does not start."""
+        with suppress(StoreUnavailable):  # its lease ends the stream, and the count, by itself
+            await self.store.delete(key, epoch=info.epoch)
+            if self.store.has_quotas:
+                await self.store.release(key, info.owner)
+
+    def produce(
+        self, key: StreamKey, claim: Claim, info: StreamInfo, source: Source, rulings: int
+    ) -> None:
+        """Start the detached producer of a stream this process was elected for.
+
+        What raises here has started nothing.
+        """
         self._start(key, claim, info, source)
         if self.hub.rulings != rulings:
             self.enforce_soon(key.tenant)
@@ -131,7 +147,10 @@ class Engine:
             raise
         if self.settings.wait_until is not None:
             # A platform that tears handlers down is told what to wait for.
-            import_string(self.settings.wait_until)(task)
+            try:
+                import_string(self.settings.wait_until)(task)
+            except Exception:
+                logger.exception("WAIT_UNTIL failed; the producer goes on.")
 
     def enforce_soon(self, tenant: str | None) -> None:
         """Have the standing of a tenant (None: of all) enforced on what is attached here."""

@@ -13,7 +13,7 @@ from django.http import HttpRequest
 from . import namespaces
 from .conf import DEFAULT_ALIAS, AliasSettings, get_settings
 from .engine import Engine, get_engine
-from .exceptions import InvalidOffset, ShuttingDown, StreamDoesNotExist
+from .exceptions import InvalidOffset, ShuttingDown, StreamDoesNotExist, StreamLimitExceeded
 from .keys import encode_owner, validate_owner, validate_stream_id, validate_tenant
 from .readers import StreamReader
 from .runtime import runtime
@@ -24,10 +24,23 @@ from .signals import (
     stream_acquired,
     stream_cancelled,
     stream_deleted,
+    stream_failed,
+    stream_finalized,
     stream_resumed,
 )
 from .sources import Source
-from .types import PUBLIC, Claim, Owner, Role, Standing, StreamInfo, StreamKey, Terms
+from .types import (
+    PUBLIC,
+    Claim,
+    ErrorCode,
+    Owner,
+    Role,
+    Standing,
+    StreamInfo,
+    StreamKey,
+    StreamStatus,
+    Terms,
+)
 
 __all__ = ["DEFAULT_TENANT", "StreamManager", "streams"]
 
@@ -121,17 +134,70 @@ class StreamManager:
         acquisition = await engine.store.acquire(key, claim, terms)
         role, info = acquisition.role, acquisition.info
         if role is Role.PRODUCER:
-            await engine.produce(key, claim, info, source, rulings)
-            await self._notify(owner_bound, engine, key, info.owner, request=request)
+            await engine.admit(key, info)
+            try:
+                await self._announce(engine, key, info, request)
+                engine.produce(key, claim, info, source, rulings)
+            except Exception as error:
+                # Nothing was started, so a later `run` is to be elected as if this had never been.
+                await engine.abandon(key, info)
+                await self._tell_refusal(engine, key, info, error)
+                raise
         else:
             outcome = await _judge(engine, key, info, terms.owner, "run", standing)
             await self._checked(engine, key, terms.owner, "run", outcome, request)
             if outcome != "match":
                 raise StreamDoesNotExist
-        await self._notify(
-            stream_acquired, engine, key, terms.owner, role=role, attrs=info.attrs, request=request
-        )
+            await self._acquired(engine, key, terms.owner, role, info, request)
         return StreamReader(engine, key, info, role=role, rulings=rulings)
+
+    async def _announce(
+        self, engine: Engine, key: StreamKey, info: StreamInfo, request: HttpRequest | None
+    ) -> None:
+        """Tell of an election before its producer starts: any receiver may refuse it."""
+        try:
+            await self._notify(owner_bound, engine, key, info.owner, request=request)
+        finally:  # both are sent in any case: who counts what starts is told of its end, too
+            await self._acquired(engine, key, info.owner, Role.PRODUCER, info, request)
+
+    async def _acquired(
+        self,
+        engine: Engine,
+        key: StreamKey,
+        owner: Owner,
+        role: Role,
+        info: StreamInfo,
+        request: HttpRequest | None,
+    ) -> None:
+        await self._notify(
+            stream_acquired, engine, key, owner, role=role, attrs=info.attrs, request=request
+        )
+
+    async def _tell_refusal(
+        self, engine: Engine, key: StreamKey, info: StreamInfo, error: Exception
+    ) -> None:
+        code = _refusal_code(error)
+        await self._notify(
+            stream_failed,
+            engine,
+            key,
+            info.owner,
+            hook_errors="log",
+            error_code=code,
+            error=error,
+            size=0,
+        )
+        await self._notify(
+            stream_finalized,
+            engine,
+            key,
+            info.owner,
+            hook_errors="log",
+            status=StreamStatus.ERROR,
+            error_code=code,
+            size=0,
+            duration=0.0,
+        )
 
     async def resume(
         self,
@@ -333,15 +399,23 @@ class StreamManager:
         )
 
     async def _notify(
-        self, signal: StreamSignal, engine: Engine, key: StreamKey, owner: Owner, **named: Any
+        self,
+        signal: StreamSignal,
+        engine: Engine,
+        key: StreamKey,
+        owner: Owner,
+        *,
+        hook_errors: str | None = None,
+        **named: Any,
     ) -> None:
         if signal.receivers:
             await signal.notify(
                 type(engine.store),
-                hook_errors=engine.settings.hook_errors,
+                hook_errors=hook_errors or engine.settings.hook_errors,
                 alias=self.alias,
-                stream_id=key.stream_id,
                 tenant=key.tenant,
+                generation=key.generation,
+                stream_id=key.stream_id,
                 owner=owner,
                 **named,
             )
@@ -384,6 +458,16 @@ async def _judge(
         # A public stream is read by others, but revoked with its owner.
         standing = await engine.store.standing(key.tenant, PUBLIC)
     return "match" if standing.admits(key.generation, info.created) else "revoked"
+
+
+def _refusal_code(error: Exception) -> ErrorCode:
+    match error:
+        case ShuttingDown():
+            return ErrorCode.INTERRUPTED
+        case StreamLimitExceeded():
+            return ErrorCode.LIMIT_EXCEEDED
+        case _:
+            return ErrorCode.HOOK_FAILED
 
 
 def _owns(info: StreamInfo, owner: Owner) -> bool:
