@@ -59,7 +59,7 @@ class StreamRecord(models.Model):
         DONE = "done", _("done")
         ERROR = "error", _("error")
         CANCELLED = "cancelled", _("cancelled")
-        DELETED = "deleted", _("deleted while streaming")
+        DELETED = "deleted", _("gone while streaming")
         LOST = "lost", _("ended unseen")
 
     alias = models.CharField(_("alias"), max_length=100)

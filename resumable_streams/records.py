@@ -42,7 +42,7 @@ from .keys import owner_digest
 from .models import StreamNamespace, StreamRecord
 from .runtime import runtime
 from .signals import owner_bound, stream_deleted, stream_finalized
-from .types import Owner, StreamInfo, StreamKey
+from .types import ErrorCode, Owner, StreamInfo, StreamKey
 
 __all__ = ["Ending", "Recorder", "configure", "flush", "look", "recorder", "settle"]
 
@@ -100,7 +100,6 @@ class Recorder:
         if self._queue.qsize() >= QUEUE_ROWS:
             self._refuse()
             return
-        self._is_full = False
         self._queue.put(entry)
         if self._thread is None:
             self._start()
@@ -126,7 +125,7 @@ class Recorder:
             logger.error("The queue of stream records is full: records are being lost.")
 
     def _take_refused(self) -> int:
-        refused, self._refused = self._refused, 0
+        refused, self._refused, self._is_full = self._refused, 0, False
         return refused
 
     def _start(self) -> None:
@@ -237,10 +236,8 @@ def _save(
     using: str, rows: Sequence[StreamRecord], endings: Sequence[Ending], *, again: bool
 ) -> None:
     with transaction.atomic(using=using):
-        for row in rows:
-            row.pk = None  # an attempt that failed has given it one
-        # The answer to a commit may be lost; a row that is there then is not written twice.
-        StreamRecord.objects.using(using).bulk_create(rows, ignore_conflicts=again)
+        # The answer to a commit may have been lost: then the rows are there.
+        StreamRecord.objects.using(using).bulk_create(_absent(using, rows) if again else rows)
         for ending in endings:
             alias, tenant, stream_id = ending.election
             found = StreamRecord.objects.using(using).filter(
@@ -249,6 +246,17 @@ def _save(
             if ending.epoch:
                 found = found.filter(epoch=ending.epoch)
             found.update(**ending.changes)
+
+
+def _absent(using: str, rows: Sequence[StreamRecord]) -> list[StreamRecord]:
+    fields = ("stream_id", "acquired", "tenant", "alias")
+    ids = [row.stream_id for row in rows]
+    found = StreamRecord.objects.using(using).filter(stream_id__in=ids)
+    present = set(found.values_list(*fields))
+    absent = [r for r in rows if (r.stream_id, r.acquired, r.tenant, r.alias) not in present]
+    for row in absent:
+        row.pk = None  # the attempt that failed has given it one
+    return absent
 
 
 recorder = Recorder()
@@ -309,6 +317,8 @@ def _finalized(
     duration: float,
     **named: Any,
 ) -> None:
+    if error_code == ErrorCode.EXPIRED:  # under its producer, by whatever process
+        status = Status.DELETED
     recorder.put(
         Ending(
             election=(alias, tenant, stream_id),
@@ -341,8 +351,7 @@ RECEIVERS = ((owner_bound, _started), (stream_finalized, _finalized), (stream_de
 def configure() -> None:
     """Listen if any alias has RECORDS, and only then; called when Django is ready.
 
-    The start is heard of as `owner_bound`: unlike `stream_acquired` it is sent before the producer
-    has had a chance to run, so no end comes before its start.
+    The start is heard of as `owner_bound`, which only producers send, before their source starts.
     """
     try:
         wanted = any(get_settings(alias).records for alias in get_aliases())

@@ -166,7 +166,7 @@ class Migration(migrations.Migration):
                             ("done", "done"),
                             ("error", "error"),
                             ("cancelled", "cancelled"),
-                            ("deleted", "deleted while streaming"),
+                            ("deleted", "gone while streaming"),
                             ("lost", "ended unseen"),
                         ],
                         default="streaming",

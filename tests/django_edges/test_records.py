@@ -1,0 +1,519 @@
+"""Records: rows in a database of their own (a file, migrated), written behind real streams."""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.core.management import call_command
+from django.core.management.base import CommandError
+from django.db import connections
+from django.test import RequestFactory
+from django.utils import timezone
+
+from resumable_streams import PUBLIC, StreamManager, records
+from resumable_streams.keys import owner_digest
+from resumable_streams.models import StreamNamespace, StreamRecord
+from resumable_streams.runtime import runtime
+from resumable_streams.signals import owner_bound, stream_deleted, stream_finalized
+from resumable_streams.types import StreamStatus
+
+ARCHIVE = "archive"
+MEMORY = "resumable_streams.stores.memory.MemoryStore"
+Status = StreamRecord.Status
+
+
+class ArchiveRouter:
+    """Send everything of the app to the archive: nothing else may be asked."""
+
+    def db_for_read(self, model, **hints):
+        return ARCHIVE if model._meta.app_label == "resumable_streams" else None
+
+    db_for_write = db_for_read
+
+
+@pytest.fixture(scope="module")
+def migrated(tmp_path_factory, django_db_blocker) -> Path:
+    path: Path = tmp_path_factory.mktemp("archive") / "empty.sqlite3"
+    with django_db_blocker.unblock():
+        _add_database(path)
+        call_command("migrate", "resumable_streams", database=ARCHIVE, verbosity=0)
+        _remove_database()
+    return path
+
+
+@pytest.fixture
+def archive(migrated, tmp_path, settings, django_db_blocker) -> Iterator[Path]:
+    """Make the database, and everything that the recorder has, the test's own."""
+    path = tmp_path / "archive.sqlite3"
+    path.write_bytes(migrated.read_bytes())
+    settings.DATABASE_ROUTERS = [ArchiveRouter()]
+    with django_db_blocker.unblock():
+        _add_database(path)
+        yield path
+        records.flush()
+        _remove_database()
+
+
+def _add_database(path: Path) -> None:
+    entry = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(path), "OPTIONS": {"timeout": 0.1}}
+    configured = connections.configure_settings({"default": {}, ARCHIVE: entry})
+    connections.settings[ARCHIVE] = configured[ARCHIVE]
+
+
+def _remove_database() -> None:
+    connections[ARCHIVE].close()
+    del connections[ARCHIVE]
+    del connections.settings[ARCHIVE]
+
+
+@pytest.fixture
+def entry(settings, key_prefix) -> Callable[..., None]:
+    def configure(**entry: object) -> None:
+        entry = {"BACKEND": MEMORY, "KEY_PREFIX": key_prefix, "RECORDS": True, **entry}
+        settings.RESUMABLE_STREAMS = {
+            "default": entry,
+            "silent": {"BACKEND": MEMORY, "KEY_PREFIX": f"{key_prefix}-silent"},
+        }
+
+    configure()
+    return configure
+
+
+@pytest.fixture
+async def streams(archive, entry) -> AsyncIterator[StreamManager]:
+    yield StreamManager()
+    await runtime.aclose()
+
+
+@pytest.fixture
+def recorder(monkeypatch) -> Iterator[records.Recorder]:
+    """Give the receivers a recorder without a past."""
+    recorder = records.Recorder()
+    monkeypatch.setattr(records, "recorder", recorder)
+    monkeypatch.setattr(records, "GATHER_SECONDS", 0.05)
+    yield recorder
+    recorder.flush()
+
+
+async def drain(reader) -> bytes:
+    return b"".join([data async for data in reader])
+
+
+@sync_to_async(thread_sensitive=False)
+def written(recorder: records.Recorder) -> list[StreamRecord]:
+    try:
+        assert recorder.flush()
+        return list(StreamRecord.objects.order_by("pk"))
+    finally:
+        connections[ARCHIVE].close()
+
+
+def row(stream_id: str = "s1", **fields: object) -> StreamRecord:
+    given = {"alias": "default", "tenant": "default", "owner": "42", "acquired": timezone.now()}
+    given |= {"owner_digest": owner_digest("42"), "stream_id": stream_id, **fields}
+    return StreamRecord(**given)
+
+
+def ending(stream_id: str = "s1", epoch: str = "", **changes: object) -> records.Ending:
+    changes = {"status": "done", "ended": timezone.now(), **changes}
+    return records.Ending(election=("default", "default", stream_id), epoch=epoch, changes=changes)
+
+
+# What is recorded.
+
+
+async def test_a_stream_is_recorded_with_who_where_when_and_how_it_ended(streams, recorder, entry):
+    entry(TRUSTED_PROXIES=1)
+    request = RequestFactory().get(
+        "/", headers={"x-request-id": "r-1", "x-forwarded-for": "6.6.6.6, 2001:db8::1"}
+    )
+    before = timezone.now()
+    reader = await streams.run("s1", [b"abc"], owner="user:42", tenant="acme", request=request)
+    assert await drain(reader) == b"abc"
+    (record,) = await written(recorder)
+    assert (record.alias, record.tenant, record.stream_id) == ("default", "acme", "s1")
+    assert record.owner == record.stream_owner == "user:42"
+    assert record.owner_digest == owner_digest("user:42")
+    assert (record.request_id, record.ip, record.user) == ("r-1", "2001:db8::1", "")
+    assert (record.status, record.error_code, record.size) == (Status.DONE, "", 3)
+    assert record.ended is not None
+    assert record.duration is not None
+    assert before <= record.acquired <= record.ended <= timezone.now()
+    assert 0 <= record.duration < 5
+
+
+async def test_an_end_that_comes_after_its_start_was_written_updates_the_row(streams, recorder):
+    go_on = asyncio.Event()
+
+    async def source():
+        yield b"a"
+        await go_on.wait()
+        raise ValueError("no detail of this is recorded")
+
+    reader = await streams.run("s1", source(), owner="42")
+    (record,) = await written(recorder)
+    assert (record.status, record.ended) == (Status.STREAMING, None)
+    go_on.set()
+    with pytest.raises(Exception, match="source_failed"):
+        await drain(reader)
+    (record,) = await written(recorder)
+    assert (record.status, record.error_code, record.size) == (Status.ERROR, "source_failed", 1)
+
+
+async def test_a_public_stream_has_no_owner_and_a_consumer_no_record(streams, recorder):
+    await drain(await streams.run("s1", [b"a"], owner=PUBLIC))
+    await drain(await streams.run("s1", [b"b"], owner="42"))
+    (record,) = await written(recorder)
+    assert (record.owner, record.stream_owner) == ("", PUBLIC)
+
+
+async def test_a_stream_deleted_while_it_streams_and_its_successor_have_a_row_each(
+    streams, recorder
+):
+    async def endless():
+        yield b"a"
+        await asyncio.Event().wait()
+
+    ended = asyncio.Event()
+
+    def tell(**named: object) -> None:
+        ended.set()
+
+    stream_finalized.connect(tell)
+    await streams.run("s1", endless(), owner="42")
+    await streams.delete("s1", owner="42")
+    await ended.wait()
+    await drain(await streams.run("s1", [b"again"], owner="43"))
+    first, second = await written(recorder)
+    assert (first.owner, first.status) == ("42", Status.DELETED)
+    assert (second.owner, second.status) == ("43", Status.DONE)
+
+
+async def test_an_alias_that_did_not_opt_in_is_not_recorded(streams, recorder):
+    await drain(await streams.using("silent").run("s1", [b"a"], owner="42"))
+    assert await written(recorder) == []
+
+
+def test_nothing_is_connected_unless_an_alias_opts_in(settings, entry):
+    signals = (owner_bound, stream_finalized, stream_deleted)
+    assert all(signal.receivers for signal in signals)
+    settings.RESUMABLE_STREAMS = {"default": {"BACKEND": MEMORY}}
+    assert not any(signal.receivers for signal in signals)
+    settings.RESUMABLE_STREAMS = {"default": {"BACKEND": MEMORY, "RECORDS": "yes"}}
+    assert not any(signal.receivers for signal in signals)
+
+
+async def test_an_owner_that_some_databases_refuse_costs_no_batch(streams, recorder):
+    await drain(await streams.run("s1", [b"a"], owner="nul\0\U0001f600" + "x" * 900))
+    (record,) = await written(recorder)
+    assert record.owner.startswith("nul\ufffd\U0001f600")
+    assert record.owner_digest == owner_digest("nul\0\U0001f600" + "x" * 900)
+
+
+async def test_what_the_recorder_raises_never_reaches_the_stream(
+    streams, recorder, monkeypatch, caplog
+):
+    monkeypatch.setattr(records, "client_ip", lambda *args: 1 / 0)
+    assert await drain(await streams.run("s1", [b"a"], owner="42")) == b"a"
+    assert "A stream could not be recorded." in caplog.text
+
+
+# How it is written.
+
+
+def test_many_rows_are_few_transactions(archive, recorder, monkeypatch):
+    batches = []
+    save = records._save
+
+    def spy(using, rows, endings, *, again):
+        batches.append((len(rows), len(endings)))
+        save(using, rows, endings, again=again)
+
+    monkeypatch.setattr(records, "_save", spy)
+    for number in range(1_200):
+        recorder.put(row(f"s{number}"))
+        recorder.put(ending(f"s{number}"))
+    assert recorder.flush(20)
+    assert len(batches) <= 6  # 2,400 entries, 500 each
+    assert StreamRecord.objects.filter(status="done").count() == 1_200
+    assert (recorder.written, recorder.lost, recorder.queued) == (2_400, 0, 0)
+
+
+def test_a_batch_is_written_without_being_waited_for(archive, recorder, monkeypatch):
+    saved = threading.Event()
+    save = records._save
+
+    def spy(*args, **kwargs):
+        save(*args, **kwargs)
+        saved.set()
+
+    monkeypatch.setattr(records, "_save", spy)
+    recorder.put(row())
+    assert saved.wait(5)
+    assert StreamRecord.objects.count() == 1
+
+
+def test_a_busy_database_is_tried_again(archive, recorder, monkeypatch):
+    monkeypatch.setattr(records, "RETRY_PAUSES", (0.01,) * 100)
+    with _locked(archive):
+        recorder.put(row())
+        assert not recorder.flush(0.5)
+    assert recorder.flush()
+    assert StreamRecord.objects.count() == 1
+    assert recorder.lost == 0
+
+
+def _locked(path: Path):
+    """Hold the write lock of the archive, as a migration or a backup would."""
+    import contextlib
+    import sqlite3
+
+    @contextlib.contextmanager
+    def hold():
+        other = sqlite3.connect(path, isolation_level=None)
+        try:
+            other.execute("BEGIN EXCLUSIVE")
+            yield
+            other.execute("ROLLBACK")
+        finally:
+            other.close()
+
+    return hold()
+
+
+def test_an_answer_that_was_lost_at_the_commit_writes_nothing_twice(archive, recorder, monkeypatch):
+    from django.db import OperationalError
+
+    save, calls = records._save, []
+
+    def unlucky(*args, **kwargs):
+        save(*args, **kwargs)
+        calls.append(kwargs)
+        if len(calls) == 1:
+            raise OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(records, "_save", unlucky)
+    monkeypatch.setattr(records, "RETRY_PAUSES", (0.01,))
+    recorder.put(row("s1"))
+    recorder.put(row("s2"))
+    assert recorder.flush()
+    assert len(calls) == 2
+    assert StreamRecord.objects.count() == 2
+
+
+def test_a_row_the_database_refuses_takes_no_other_with_it(archive, recorder, caplog):
+    recorder.put(row("s1"))
+    recorder.put(row("s2", owner_digest=None))
+    recorder.put(row("s3"))
+    recorder.put(ending("s0"))
+    assert recorder.flush()
+    assert sorted(StreamRecord.objects.values_list("stream_id", flat=True)) == ["s1", "s3"]
+    assert (recorder.written, recorder.lost) == (3, 1)
+    assert "1 stream records were not written: IntegrityError." in caplog.text
+
+
+async def test_a_dead_database_slows_no_stream_and_the_loss_is_counted(
+    streams, recorder, archive, monkeypatch, caplog
+):
+    monkeypatch.setattr(records, "RETRY_PAUSES", (0.01,))
+    await asyncio.to_thread(_wreck, archive)
+    started = time.perf_counter()
+    for number in range(50):
+        await drain(await streams.run(f"s{number}", [b"a"], owner="42"))
+    assert time.perf_counter() - started < 2
+    assert await asyncio.to_thread(recorder.flush)
+    assert (recorder.written, recorder.lost) == (0, 100)
+    assert "stream records were not written" in caplog.text
+
+
+def _wreck(path: Path) -> None:
+    connections[ARCHIVE].close()
+    path.unlink()
+    path.mkdir()  # "unable to open database file"
+
+
+def test_a_full_queue_refuses_counts_and_says_so_once(archive, recorder, monkeypatch, caplog):
+    monkeypatch.setattr(records, "QUEUE_ROWS", 10)
+    monkeypatch.setattr(records, "RETRY_PAUSES", (0.01,) * 100)
+    with _locked(archive):
+        for number in range(1_000):
+            recorder.put(row(f"s{number}"))
+    assert recorder.flush()
+    recorder.put(row("later"))
+    assert recorder.flush()
+    assert recorder.written + recorder.lost == 1_001
+    assert recorder.lost > 400
+    assert StreamRecord.objects.count() == recorder.written
+    assert StreamRecord.objects.filter(stream_id="later").exists()
+    full = [r for r in caplog.records if "is full" in r.message]
+    assert len(full) <= 3
+    assert all(r.levelno == logging.ERROR for r in full)
+
+
+def test_the_connection_is_closed_when_there_is_nothing_to_write(archive, recorder, monkeypatch):
+    closed = threading.Event()
+    close_all = connections.close_all
+
+    def spy():
+        close_all()
+        closed.set()
+
+    monkeypatch.setattr(connections, "close_all", spy)
+    monkeypatch.setattr(records, "IDLE_SECONDS", 0.05)
+    recorder.put(row())
+    assert closed.wait(5)
+    recorder.put(row("s2"))
+    assert recorder.flush()
+    assert StreamRecord.objects.count() == 2
+
+
+def test_the_end_of_the_process_does_not_wait_for_a_dead_database(
+    archive, recorder, monkeypatch, caplog
+):
+    monkeypatch.setattr(records, "RETRY_PAUSES", (60.0, 60.0))
+    _wreck(archive)
+    recorder.put(row())
+    started = time.perf_counter()
+    recorder.close()
+    assert time.perf_counter() - started < 5
+    assert recorder.lost == 1
+
+
+def test_a_process_writes_what_is_queued_before_it_ends(archive, tmp_path):
+    import subprocess
+    import sys
+
+    script = f"""
+import django
+from django.conf import settings
+settings.configure(
+    USE_TZ=True,
+    INSTALLED_APPS=["resumable_streams"],
+    DATABASES={{"default": {{"ENGINE": "django.db.backends.sqlite3", "NAME": {str(archive)!r}}}}},
+    RESUMABLE_STREAMS={{"default": {{"BACKEND": {MEMORY!r}, "RECORDS": True}}}},
+)
+django.setup()
+from resumable_streams import streams
+print(b"".join(streams.run_sync("s1", [b"abc"], owner="42")))
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, timeout=30
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "b'abc'\n", "")
+    record = StreamRecord.objects.get()
+    assert (record.stream_id, record.status, record.size) == ("s1", Status.DONE, 3)
+
+
+def test_a_forked_child_writes_only_its_own(recorder):
+    recorder._queue.put(row())
+    recorder._reset()
+    assert recorder.queued == 0
+
+
+def test_an_end_of_another_incarnation_changes_nothing(archive, recorder):
+    recorder.put(row("s1", epoch="b"))
+    recorder.put(ending("s1", epoch="a"))
+    assert recorder.flush()
+    recorder.put(ending("s1", epoch="a"))
+    assert recorder.flush()
+    assert StreamRecord.objects.get().status == Status.STREAMING
+    recorder.put(ending("s1", epoch="b"))
+    assert recorder.flush()
+    assert StreamRecord.objects.get().status == Status.DONE
+
+
+# Back to the streams.
+
+
+def test_records_of_streams_that_ended_unheard_are_settled(archive, entry):
+    entry(LEASE=0.2, TTL=60)
+    past = timezone.now() - timedelta(minutes=1)
+    streams = StreamManager()
+    try:
+        list(streams.run_sync("done", [b"abc"], owner="42"))
+        hold = threading.Event()
+        streams.run_sync("live", lambda: _held(hold), owner="42")
+        list(streams.run_sync("other", [b"abc"], owner="43"))
+        records.flush()
+        StreamRecord.objects.all().delete()
+        for name in ("done", "live", "gone", "other"):
+            row(name, acquired=past).save()
+        row("new").save()
+        assert records.settle("default", batch=2) == 3
+        assert records.settle("default") == 0
+        hold.set()
+        found = dict(StreamRecord.objects.values_list("stream_id", "status"))
+        assert StreamRecord.objects.get(stream_id="done").size == 3
+    finally:
+        _close_home()
+    assert found == {
+        "done": Status.DONE,
+        "live": Status.STREAMING,
+        "gone": Status.LOST,
+        "other": Status.LOST,  # the id has another owner by now
+        "new": Status.STREAMING,
+    }
+
+
+def test_every_status_of_a_stream_is_one_of_a_record():
+    assert {str(status) for status in StreamStatus} < set(Status.values)
+
+
+def _held(hold: threading.Event) -> Iterator[bytes]:
+    yield b"a"
+    hold.wait(10)
+
+
+def _close_home() -> None:
+    runtime.call_sync(runtime.aclose)
+
+
+def test_a_record_is_looked_up_in_its_generation_or_in_the_one_in_force(archive, entry):
+    streams = StreamManager()
+    try:
+        list(streams.run_sync("s1", [b"abc"], owner="42"))
+        first = row("s1", generation=1)
+        StreamNamespace.objects.create(alias="default", tenant="default", generation=2)
+        assert records.look("default", [first])[0] is not None
+        assert records.look("default", [row("s1")]) == [None]
+        assert records.look("default", [row("s1", generation=1, epoch="other")]) == [None]
+    finally:
+        _close_home()
+
+
+# clear_records.
+
+
+def test_old_records_are_cleared_in_batches(archive, entry, capsys):
+    now = timezone.now()
+    for days in range(10):
+        row(f"s{days}", acquired=now - timedelta(days=days, minutes=1)).save()
+    row("elsewhere", alias="silent", acquired=now - timedelta(days=9)).save()
+    call_command("clear_records", "--older-than", "3d", "--using", "default", "--dry-run")
+    assert "7 stream records would be deleted" in capsys.readouterr().out
+    assert StreamRecord.objects.count() == 11
+    call_command("clear_records", "--older-than", "3d", "--using", "default", "--batch", "2")
+    assert "7 stream records deleted" in capsys.readouterr().out
+    assert StreamRecord.objects.filter(alias="silent").exists()
+    assert StreamRecord.objects.count() == 4
+    call_command("clear_records", "--older-than", "90m")
+    assert "3 stream records deleted" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("age", ["", "3", "d", "-3d", "3y", "0d", "1e9d", "99999999999d"])
+def test_an_age_that_is_none_is_refused(archive, age):
+    with pytest.raises(CommandError, match="older-than"):
+        call_command("clear_records", f"--older-than={age}")
+
+
+def test_clearing_needs_an_age_and_a_known_alias(archive, entry):
+    with pytest.raises(CommandError, match="older-than"):
+        call_command("clear_records")
+    with pytest.raises(CommandError, match="nope"):
+        call_command("clear_records", "--older-than", "3d", "--using", "nope")
