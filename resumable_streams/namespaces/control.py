@@ -1,0 +1,276 @@
+"""What is in force in a tenant: its generation, its TTL, and whose streams are revoked.
+
+    rotate   generation + 1: every stream of the tenant becomes unreachable, in one step
+    revoke   a time mark for one owner: what was acquired before it becomes unreachable
+    retire   another TTL, for what comes and (if asked) for what is there
+
+The control key in the store says what is in force, and is read at every acquire and resume, never
+cached. The database keeps a copy, so that a store that lost the key cannot bring back an older
+generation; the copy is consulted only when the key is missing. If it cannot be consulted then,
+nothing is served: a wrong generation would undo an operator's rotation. For the same reason a
+process that has seen a generation does not follow a store that fell back behind it (a failover to
+a replica that lagged): it sets the store right.
+
+When a change has been made, the store pushes it to every process, which ends what it bars.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+from weakref import WeakKeyDictionary
+
+from asgiref.sync import sync_to_async
+from django.apps import apps
+from django.core.exceptions import ImproperlyConfigured
+from django.db import Error as DatabaseTrouble
+from django.db import connections, router, transaction
+
+from ..engine import Engine, get_engine
+from ..exceptions import StoreUnavailable, StreamError
+from ..keys import validate_owner, validate_tenant
+from ..types import Owner, Standing
+from .selection import Selection
+from .sweep import Sweep, Tally, purge, shorten
+
+if TYPE_CHECKING:
+    from ..models import StreamNamespace
+
+__all__ = [
+    "FIRST_GENERATION",
+    "Unconfirmed",
+    "Unsaved",
+    "retire",
+    "revoke",
+    "rotate",
+    "saved_generations",
+    "standing",
+]
+
+logger = logging.getLogger("resumable_streams.namespaces")
+
+T = TypeVar("T")
+
+FIRST_GENERATION = 1
+TICK_SECONDS = 0.002
+SLACK_SECONDS = 60.0
+AGAIN_SECONDS = 0.1
+
+# The generations that the stores of this process have shown, where they are not the first one: as
+# many entries as tenants that were ever rotated.
+_seen: WeakKeyDictionary[Engine, dict[str, int]] = WeakKeyDictionary()
+
+
+class Unsaved(StreamError):
+    """Say that a change is in force in the store, but that the database has no copy of it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The change is in force, but the database could not save it: repeat the command when "
+            "the database is back, or a store that loses its keys will lose the change."
+        )
+
+
+class Unconfirmed(StoreUnavailable):
+    """Say that the store stopped to answer in the middle of a change that the database undid."""
+
+    def __init__(self, alias: str) -> None:
+        super().__init__(alias)
+        message = (
+            f"The stream store {alias!r} stopped to answer. The database has undone the change; "
+            f"in the store it may be in force, if it was the answer that was lost. Repeat the "
+            f"command when the store is back."
+        )
+        self.args = (message,)
+
+
+async def standing(engine: Engine, tenant: str, owner: Owner) -> Standing:
+    """Return what is in force for `owner`, restored if the store lost it."""
+    found = await engine.store.standing(tenant, owner)
+    seen = _seen.setdefault(engine, {})
+    known = seen.get(tenant, FIRST_GENERATION)
+    if found.generation is None:
+        await _restore(engine, tenant, known)
+        found = await engine.store.standing(tenant, owner)
+    elif found.generation < known:
+        logger.error("The store fell back to an older generation of a tenant; it is set right.")
+        await engine.store.set_control(tenant, generation=known)
+        found = await engine.store.standing(tenant, owner)
+    if found.generation is not None and found.generation > known:
+        seen[tenant] = found.generation
+    return found
+
+
+async def _restore(engine: Engine, tenant: str, known: int) -> None:
+    generation, ttl = known, None
+    if engine.store.outlives_process:
+        try:
+            row = await _in_database(lambda: _row(engine.settings.alias, tenant))
+        except DatabaseTrouble as error:
+            logger.error("The generation of a tenant is in neither store nor database.")
+            raise StoreUnavailable(engine.settings.alias) from error
+        if row is not None:
+            generation, ttl = max(known, row.generation), row.ttl
+    await engine.store.set_control(tenant, generation=generation, ttl=ttl)
+
+
+def _model() -> "type[StreamNamespace]":
+    # This module is imported with the package, before Django has loaded the models.
+    return apps.get_model("resumable_streams", "StreamNamespace")
+
+
+def _row(alias: str, tenant: str) -> "StreamNamespace | None":
+    try:
+        return _model().objects.filter(alias=alias, tenant=tenant).first()
+    except (ImproperlyConfigured, LookupError):  # no database, or the app is not installed
+        return None
+
+
+async def saved_generations(alias: str) -> dict[str, int]:
+    """Return the generations that the database has of the tenants of an alias."""
+
+    def query() -> dict[str, int]:
+        try:
+            rows = _model().objects.filter(alias=alias)
+            return dict(rows.values_list("tenant", "generation"))
+        except (ImproperlyConfigured, LookupError):
+            return {}
+
+    return await _in_database(query)
+
+
+async def _in_database(query: Callable[[], T]) -> T:
+    """Run a query in a thread of its own: a request's thread may be waiting for us."""
+
+    def run() -> T:
+        try:
+            return query()
+        finally:
+            connections.close_all()
+
+    return await sync_to_async(run, thread_sensitive=False)()
+
+
+async def rotate(alias: str, tenant: str, *, purge_old: bool = False) -> int:
+    """Start a new generation of the tenant and return it.
+
+    When this returns, no acquire or resume that starts later reaches an older stream, in any
+    process; attached readers and producers end within a second. The new generation is written to
+    the database and the store, or to neither: the store's part is the last before the commit, and
+    is repeated while STORE_TIMEOUT allows. What can be left is named by the error: `Unconfirmed`
+    (the store may have it, the database has not) and `Unsaved` (the store has it, the database has
+    not). `purge_old` then removes the older generations.
+    """
+    engine = get_engine(alias)
+    tenant = validate_tenant(tenant)
+    generation = await _in_database(lambda: _change(engine, tenant, _next_generation))
+    if purge_old:
+        old = Selection(tenant=tenant, before_generation=generation)
+        await purge(Sweep(engine, old), Tally())
+    return generation
+
+
+async def retire(alias: str, tenant: str, *, ttl: float, existing: bool = False) -> int:
+    """Give what is acquired from now on `ttl` seconds; `ttl=0` removes the override.
+
+    With `existing`, streams that would live longer than `ttl` are shortened to it as well.
+    Returns how many were. Saved as `rotate` is.
+    """
+    engine = get_engine(alias)
+    tenant = validate_tenant(tenant)
+    if ttl and not engine.settings.lease < ttl < float("inf"):
+        raise ValueError(
+            f"ttl is longer than the lease ({engine.settings.lease:g} seconds), and finite."
+        )
+
+    def change(row: "StreamNamespace", known: int) -> float:
+        row.generation, row.ttl = known, ttl or None
+        return ttl
+
+    await _in_database(lambda: _change(engine, tenant, change))
+    if not (existing and ttl):
+        return 0
+    tally = Tally()
+    await shorten(Sweep(engine, Selection(tenant=tenant)), tally, ttl=ttl)
+    return tally.done
+
+
+def _next_generation(row: "StreamNamespace", known: int) -> None:
+    row.generation = known + 1
+
+
+def _change(
+    engine: Engine, tenant: str, change: Callable[["StreamNamespace", int], float | None]
+) -> int:
+    """Change the row of a tenant and its control key, both or neither; return the generation.
+
+    `change` gets the row, locked, and the generation in force; it returns a new TTL for the store,
+    or None to leave that.
+    """
+    model = _model()
+    using = router.db_for_write(model)
+    is_in_force = False
+    try:
+        with transaction.atomic(using=using):
+            row, _ = (
+                model.objects.using(using)
+                .select_for_update()
+                .get_or_create(alias=engine.settings.alias, tenant=tenant)
+            )
+            # The store may be ahead (a change that was not saved) or behind (a lost key).
+            known = engine.submit(
+                engine.store.set_control(tenant, generation=row.generation)
+            ).result()
+            ttl = change(row, known)
+            row.save()
+            # From here only the commit can fail: an exception undoes the row.
+            engine.submit(_put_in_force(engine, tenant, row.generation, ttl)).result()
+            is_in_force = True
+    except DatabaseTrouble as error:
+        if is_in_force:
+            raise Unsaved from error
+        raise
+    return row.generation
+
+
+async def _put_in_force(engine: Engine, tenant: str, generation: int, ttl: float | None) -> None:
+    """Set the control key; again while the store is away, which does not do it twice."""
+    try:
+        async with asyncio.timeout(engine.settings.store_timeout):
+            while True:
+                try:
+                    await engine.store.set_control(tenant, generation=generation, ttl=ttl)
+                    return
+                except StoreUnavailable:
+                    await asyncio.sleep(AGAIN_SECONDS)
+    except TimeoutError as error:
+        raise Unconfirmed(engine.settings.alias) from error
+
+
+async def revoke(alias: str, tenant: str, owner: Owner) -> float:
+    """Bar every stream that `owner` has acquired so far; return the time of the mark.
+
+    One write, whatever the number of streams. When this returns, none of them can be resumed, in
+    any process, and attached readers and producers end within a second. New acquires work.
+    """
+    engine = get_engine(alias)
+    tenant, owner = validate_tenant(tenant), validate_owner(owner)
+    keep = 0.0
+    # A TTL is announced before the stream that has it is acquired. So what is known after the mark
+    # covers all that the mark bars; if the mark was made for less, it is made again.
+    while (longest := await _keep(engine, tenant, owner)) > keep:
+        keep = longest
+        mark = await engine.store.revoke(tenant, owner, keep=keep)
+    # The next acquire must get a later time than the mark, which has the store's resolution.
+    await asyncio.sleep(TICK_SECONDS)
+    return mark
+
+
+async def _keep(engine: Engine, tenant: str, owner: Owner) -> float:
+    """Return for how long a mark of now can be needed (seconds).
+
+    The last write before the mark gives a stream one TTL. If its producer died, the look that
+    finds out gives it another one, at the end of the first at the latest.
+    """
+    found = await engine.store.standing(tenant, owner)
+    return 2 * max(engine.settings.ttl, found.ttl or 0, found.longest_ttl) + SLACK_SECONDS
