@@ -20,6 +20,9 @@ APPLICATION = "example_project.asgi:application"
 COMMANDS = {
     "daphne": f"-m daphne -b 127.0.0.1 -p {{port}} {APPLICATION}",
     "uvicorn": f"-m uvicorn --host 127.0.0.1 --port {{port}} --log-level warning {APPLICATION}",
+    "hypercorn": f"-m hypercorn --bind 127.0.0.1:{{port}} {APPLICATION}",
+    "granian": f"-m granian --interface asgi --host 127.0.0.1 --port {{port}} {APPLICATION}",
+    "gunicorn": f"-m gunicorn -k uvicorn_worker.UvicornWorker -b 127.0.0.1:{{port}} {APPLICATION}",
 }
 
 

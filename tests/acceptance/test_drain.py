@@ -5,10 +5,13 @@ import time
 import pytest
 
 from .conftest import Serve
-from .servers import at, visitor
+from .servers import COMMANDS, at, visitor
 from .test_two_processes import Reading, begin, wait_until
 
-KINDS = ["daphne", "uvicorn"]
+KINDS = list(COMMANDS)
+# Within how many seconds attached readers are sent elsewhere. Hypercorn tells its workers by an
+# event that only it sees, and waits for its readers first: they go when its patience (3 s) ends.
+RELEASED_WITHIN = {"hypercorn": 5.0}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -25,8 +28,9 @@ def test_a_short_answer_is_finished_and_its_reader_resumes_elsewhere(
         ending.process.terminate()
         told = time.monotonic()
         reading.join(timeout=5)
-        assert reading.ended_at - told < 1.5
-        assert reading.was_cut  # raw has no other way to say that bytes are missing
+        assert reading.ended_at - told < RELEASED_WITHIN.get(kind, 1.5)
+        # Raw has no other way to say that bytes are missing; Hypercorn ends such a body cleanly.
+        assert reading.was_cut is (kind != "hypercorn")
         rest = elsewhere.get(address, params={"offset": len(reading.received)})
         assert reading.received + rest.content == expected
         assert elsewhere.get(f"{address}status/").json()["status"] == "done"
@@ -44,6 +48,6 @@ def test_a_long_answer_is_interrupted_in_writing(
         ending.process.terminate()
         told = time.monotonic()
         wait_until(lambda: ending.process.poll() is not None)
-        assert time.monotonic() - told < 4
+        assert time.monotonic() - told < 6
         state = elsewhere.get(f"{address}status/").json()
         assert (state["status"], state["error"]) == ("error", "interrupted")
