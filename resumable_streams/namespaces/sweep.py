@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 from ..engine import Engine
+from ..exceptions import StreamError
 from ..types import ErrorCode, StreamInfo, StreamKey, StreamStatus
 from .selection import Selection
 
@@ -18,8 +19,11 @@ __all__ = ["Found", "Interrupted", "Sweep", "Tally", "cancel", "purge", "reap", 
 BATCH = 500
 
 
-class Interrupted(KeyboardInterrupt):
+class Interrupted(StreamError):
     """Say that somebody asked a sweep to stop; what it did until then stays done."""
+
+    def __init__(self) -> None:
+        super().__init__("Interrupted: what was done until then stays done.")
 
 
 @dataclass(slots=True)

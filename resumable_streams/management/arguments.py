@@ -1,0 +1,75 @@
+"""What the command line of an operator is made of: ages, numbers, owners."""
+
+import re
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Mapping
+from typing import Any
+
+from django.contrib.sessions.middleware import SessionMiddleware
+from django.core.management.base import CommandError
+from django.http import HttpResponse
+
+from resumable_streams.keys import validate_owner
+from resumable_streams.owners import SESSION_KEY
+from resumable_streams.types import PUBLIC, Owner
+
+__all__ = ["age", "chosen_owner", "number", "owner_arguments", "pause", "seconds"]
+
+UNITS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+
+
+def age(text: str) -> float:
+    """Parse a whole number with s, m, h, d or w (seconds without) into seconds."""
+    match = re.fullmatch(r"([0-9]{1,9})([smhdw]?)", text)
+    if match is None:
+        raise ArgumentTypeError(f"{text!r} is not an age: such as 90, 30m, 2h, 7d.")
+    return float(int(match[1]) * UNITS[match[2]])
+
+
+seconds = age
+
+
+def number(text: str) -> int:
+    """Parse a whole number from 1."""
+    if not re.fullmatch(r"[1-9][0-9]{0,8}", text):
+        raise ArgumentTypeError(f"{text!r} is not a whole number from 1.")
+    return int(text)
+
+
+def pause(text: str) -> float:
+    """Parse a number of seconds, with or without a point."""
+    if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,6})?", text):
+        raise ArgumentTypeError(f"{text!r} is not a number of seconds, such as 0.05.")
+    return float(text)
+
+
+def owner_arguments(parser: ArgumentParser, *, required: bool = False) -> None:
+    """Add the four ways to name an owner."""
+    who = parser.add_mutually_exclusive_group(required=required)
+    who.add_argument("--owner", metavar="OWNER", help="as the OWNER callable returns it")
+    who.add_argument("--user", metavar="PK", help="a user of the default OWNER, by primary key")
+    who.add_argument("--session", metavar="KEY", help="a visitor, by the key of the session")
+    who.add_argument("--public", action="store_true", help="nobody: the streams that are PUBLIC")
+
+
+def chosen_owner(options: Mapping[str, Any]) -> Owner | None:
+    """Return whom the options name; None: nobody in particular."""
+    if options["public"]:
+        return PUBLIC
+    if options["session"] is not None:
+        return _visitor(options["session"])
+    if options["user"] is not None:
+        return validate_owner(f"user:{options['user']}")
+    return None if options["owner"] is None else validate_owner(options["owner"])
+
+
+def _visitor(session_key: str) -> str:
+    """Return the owner that a session stands for: the token in its data, not its key."""
+    session = SessionMiddleware(lambda request: HttpResponse()).SessionStore(session_key)
+    token = session.get(SESSION_KEY)
+    if token is None:
+        raise CommandError(
+            "This session is gone, or has never started a stream. If the records have its owner "
+            "(session:…), name that with --owner."
+        )
+    return f"session:{token}"
