@@ -22,7 +22,7 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
 from .conf import AliasSettings
@@ -44,7 +44,7 @@ from .signals import (
     stream_finalized,
     stream_started,
 )
-from .sources import Source, encode, open_source
+from .sources import Chunk, Source, encode, open_source
 from .stores.base import MAX_APPEND_BYTES, BaseStore
 from .tail import Tail
 from .types import Claim, ErrorCode, StreamInfo, StreamStatus
@@ -81,25 +81,36 @@ class Gathering:
         self._closed = False
         self._error: BaseException | None = None
 
-    async def put(self, chunk: bytes) -> None:
-        """Add a chunk; wait while it doesn't fit (one that never fits, fits when alone)."""
+    async def put(self, chunk: bytes) -> bool:
+        """Add a chunk; wait while it doesn't fit (one that never fits, fits when alone).
+
+        Returns False when nobody takes any more.
+        """
         while self._chunks and (
             self._size + len(chunk) > GATHER_BYTES or len(self._chunks) >= GATHER_CHUNKS
         ):
             self._room.clear()
             await self._room.wait()
+        if self._closed:
+            return False
         self._chunks.append(chunk)
         self._size += len(chunk)
         self._news.set()
+        return True
 
-    def close(self, error: BaseException | None = None) -> None:
-        """Say that no more will come; `error` is raised once everything before it was taken."""
-        if not self._closed:
-            self._closed, self._error = True, error
-            self._news.set()
+    def close(self, error: BaseException | None = None) -> bool:
+        """Say that no more will come; `error` is raised once everything before it was taken.
 
-    def abort(self, error: BaseException) -> None:
-        """Raise `error` at the next take, whatever is left."""
+        Returns False when that has been said before, which stays.
+        """
+        if self._closed:
+            return False
+        self._closed, self._error = True, error
+        self._news.set()
+        return True
+
+    def abort(self, error: BaseException | None = None) -> None:
+        """End at the next take, whatever is left; with `error` if there is one."""
         self._chunks.clear()
         self._size = 0
         self._closed, self._error = True, error
@@ -182,27 +193,41 @@ class Producer:
             if stream_started.receivers:
                 await self._notify(stream_started)
             async with open_source(self._source) as chunks:
-                async for chunk in chunks:
-                    data = encode(chunk)
-                    if self._most is not None and len(data) > self._most:
-                        raise StreamLimitExceeded("MAX_CHUNK_BYTES", self._most)
-                    if data:
-                        await self._gathering.put(data)
-        except (StreamLimitExceeded, HookFailed) as error:
+                await self._gather_from(chunks)
+        except HookFailed as error:
             self._gathering.close(error)
         except BaseException as error:
-            # Also a cancellation: ours comes when nobody takes any more, one of the source's own
-            # making must end the stream.
-            failure = SourceFailed()
-            failure.__cause__ = error
-            self._gathering.close(failure)
+            if not self._source_failed(error) and isinstance(error, Exception):
+                logger.error("A source failed while it was closed.", exc_info=error)
             if not isinstance(error, Exception):
+                raise
+
+    async def _gather_from(self, chunks: AsyncIterator[Chunk]) -> None:
+        """Gather until the source ends; that is said before it is closed, which may take long."""
+        try:
+            async for chunk in chunks:
+                data = encode(chunk)
+                if self._most is not None and len(data) > self._most:
+                    self._gathering.close(StreamLimitExceeded("MAX_CHUNK_BYTES", self._most))
+                    return
+                if data and not await self._gathering.put(data):
+                    return
+        except BaseException as error:
+            # Also a cancellation: ours comes when nobody takes any more, one of the source's own
+            # making must end the stream. And what was raised after ours must be told by somebody.
+            if not self._source_failed(error) or not isinstance(error, Exception):
                 raise
         else:
             self._gathering.close()
 
+    def _source_failed(self, error: BaseException) -> bool:
+        failure = SourceFailed()
+        failure.__cause__ = error
+        return self._gathering.close(failure)
+
     async def _stop(self, gather: asyncio.Task[None]) -> None:
-        """Close the source, within bounds; what it raises while closing was not asked for."""
+        """Close the source, within bounds; it may be deaf to its cancellation."""
+        self._gathering.abort()
         gather.cancel()
         await asyncio.wait([gather], timeout=CLOSE_SECONDS)
 

@@ -6,7 +6,7 @@ must not block. A sync iterable is advanced in the producer's own thread.
 """
 
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from inspect import isawaitable
 from typing import Any
 
@@ -29,7 +29,7 @@ def encode(chunk: object) -> bytes:
         return chunk.encode()
     if isinstance(chunk, bytes | bytearray | memoryview):
         return bytes(chunk)
-    raise TypeError(f"A source yields bytes or str, not {type(chunk).__name__}.")
+    raise TypeError(f"A source yields bytes or str, not {_kind(chunk)}.")
 
 
 @asynccontextmanager
@@ -38,26 +38,46 @@ async def open_source(source: Source) -> AsyncIterator[AsyncIterator[Chunk]]:
     opened: Any = source() if callable(source) else source
     if isawaitable(opened):
         opened = await opened
-    if isinstance(opened, AsyncIterable):
-        chunks = aiter(opened)
-    elif isinstance(opened, Iterable) and not isinstance(opened, str | bytes | bytearray):
-        chunks = _in_thread(iter(opened))
-    else:
-        raise TypeError(f"A source is an iterable of bytes or str, not {type(opened).__name__}.")
-    try:
+    async with AsyncExitStack() as closing:
+        if isinstance(opened, AsyncIterable):
+            chunks = aiter(opened)
+            if chunks is not opened:  # a response, say, whose iterator is a generator
+                closing.push_async_callback(_aclose, opened)
+        elif isinstance(opened, Iterable) and not isinstance(opened, str | bytes | bytearray):
+            chunks = _in_thread(opened)
+        else:
+            raise TypeError(f"A source is an iterable of bytes or str, not {_kind(opened)}.")
+        closing.push_async_callback(_aclose, chunks)
         yield chunks
-    finally:
-        aclose = getattr(chunks, "aclose", None)
-        if aclose is not None:
-            await aclose()
 
 
-async def _in_thread(iterator: Iterator[Chunk]) -> AsyncIterator[Chunk]:
-    advance = sync_to_async(lambda: next(iterator, _END))
+def _kind(value: object) -> str:
+    return type(value).__name__
+
+
+async def _aclose(source: Any) -> None:
+    close = getattr(source, "aclose", None) or getattr(source, "close", None)
+    closed = close() if close is not None else None
+    if isawaitable(closed):
+        await closed
+
+
+async def _in_thread(source: Iterable[Chunk]) -> AsyncIterator[Chunk]:
+    chunks: Iterator[Chunk] | None = None
+
+    def advance() -> Chunk:
+        nonlocal chunks
+        chunks = iter(source) if chunks is None else chunks
+        return next(chunks, _END)
+
+    def close() -> None:
+        for opened in (chunks, source) if chunks is not source else (source,):
+            if hasattr(opened, "close"):
+                opened.close()
+
     try:
-        while (chunk := await advance()) is not _END:
+        while (chunk := await sync_to_async(advance)()) is not _END:
             yield chunk
     finally:
-        close = getattr(iterator, "close", None)
-        if close is not None:
+        if hasattr(source, "close") or hasattr(chunks, "close"):
             await sync_to_async(close)()
