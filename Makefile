@@ -67,8 +67,8 @@ format: $(VENV)/.dev ## Sort imports, mend what can be mended, format
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(VENV)/.dev ## Run the benchmarks
-	@$(BIN)/python -m pytest -q -s -p no:randomly -m benchmark --timeout 600 tests/benchmarks $(ARGS)
+bench: $(VENV)/.dev ## Measure against redis-py and assistant-stream (ARGS="latency --json figures.json")
+	@$(BIN)/python -m tests.benchmarks $(ARGS)
 
 matrix: $(VENV)/.dev ## Run the suite on each pair of Python and Django whose interpreter is there
 	@$(BIN)/tox run -q $(ARGS) $(DISCOVER)
