@@ -15,7 +15,6 @@ from redis import Redis
 
 from example_project.private_redis import private_server
 
-
 COLUMNS = ("ours", "bare", "peer")
 
 
