@@ -81,6 +81,8 @@ class StreamRecord(models.Model):
     size = models.PositiveBigIntegerField(_("bytes"), null=True, blank=True)
     duration = models.FloatField(_("seconds"), null=True, blank=True)
 
+    status_now: str | None = None  # what the stream is, once somebody has asked its store
+
     class Meta:
         verbose_name = _("stream record")
         verbose_name_plural = _("stream records")
