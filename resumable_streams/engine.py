@@ -114,16 +114,19 @@ class Engine:
 
     def produce(
         self, key: StreamKey, claim: Claim, info: StreamInfo, source: Source, rulings: int
-    ) -> None:
+    ) -> asyncio.Task[None]:
         """Start the detached producer of a stream this process was elected for.
 
         What raises here has started nothing.
         """
-        self._start(key, claim, info, source)
+        task = self._start(key, claim, info, source)
         if self.hub.rulings != rulings:
             self.enforce_soon(key.tenant)
+        return task
 
-    def _start(self, key: StreamKey, claim: Claim, info: StreamInfo, source: Source) -> None:
+    def _start(
+        self, key: StreamKey, claim: Claim, info: StreamInfo, source: Source
+    ) -> asyncio.Task[None]:
         tail = self.hub.open_local(info, key)
         producer = Producer(
             store=self.store, settings=self.settings, claim=claim, tail=tail, source=source
@@ -151,6 +154,7 @@ class Engine:
                 import_string(self.settings.wait_until)(task)
             except Exception:
                 logger.exception("WAIT_UNTIL failed; the producer goes on.")
+        return task
 
     def enforce_soon(self, tenant: str | None) -> None:
         """Have the standing of a tenant (None: of all) enforced on what is attached here."""

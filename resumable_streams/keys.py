@@ -6,6 +6,7 @@
     {prefix}:{tenant}:revoked:{<owner digest>}            STRING  when the owner was revoked
     {prefix}:{tenant}:live                                ZSET    live streams by end of lease
     {prefix}:{tenant}:live:{<owner digest>}               ZSET    those of one owner
+    {prefix}:orders                                       STREAM  orders for workers
     {prefix}:events                                       push channel of the whole prefix
 
 The braces around the stream id are the cluster hash tag: one stream is one slot. No identifier
@@ -113,11 +114,15 @@ class KeySpace:
         return f"{self.prefix}:{tenant}:live{suffix}"
 
     @property
+    def orders(self) -> str:
+        return f"{self.prefix}:orders"
+
+    @property
     def events(self) -> str:
         return f"{self.prefix}:events"
 
     def meta_pattern(self, tenant: str | None = None, generation: int | None = None) -> str:
-        """Return the SCAN pattern of the streams of one tenant (or all), one generation (or all)."""
+        """Return the SCAN pattern of the streams of a tenant (or all), a generation (or all)."""
         middle = "*" if tenant is None else _escape(tenant)
         epoch = "*" if generation is None else str(generation)
         return f"{_escape(self.prefix)}:{middle}:g{epoch}:{{*}}:meta"

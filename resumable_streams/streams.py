@@ -3,7 +3,7 @@
 import asyncio
 import math
 import uuid
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from secrets import compare_digest
 from typing import Any
@@ -41,12 +41,17 @@ from .types import (
     StreamStatus,
     Terms,
 )
+from .workers import Order
 
 __all__ = ["DEFAULT_TENANT", "StreamManager", "streams"]
 
 DEFAULT_TENANT = "default"
 MAX_ATTRS_BYTES = 4_096
 CONTROL_VERBS = ("cancel", "delete")
+
+
+_Start = Callable[[Engine, StreamKey, Claim, StreamInfo, int], Awaitable[None]]
+"""Have the stream produced that a claim was won for."""
 
 
 class StreamManager:
@@ -94,12 +99,47 @@ class StreamManager:
         terms = _terms(get_settings(self.alias), validate_owner(owner), ttl, attrs)
         if runtime.is_draining:
             raise ShuttingDown
-        return await runtime.call(self._run, address, source, terms, ttl is None, request)
+
+        async def start(
+            engine: Engine, key: StreamKey, claim: Claim, info: StreamInfo, rulings: int
+        ) -> None:
+            engine.produce(key, claim, info, source, rulings)
+
+        return await runtime.call(self._run, address, start, terms, ttl is None, request)
+
+    async def enqueue(
+        self,
+        stream_id: str | None,
+        path: str,
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        owner: Owner,
+        tenant: str | None = None,
+        ttl: float | None = None,
+        attrs: Mapping[str, str] | None = None,
+        recover: str | None = None,
+        wait: float = 60,
+        request: HttpRequest | None = None,
+    ) -> StreamReader:
+        """Be `run`, with a producer in a worker process (`manage.py resumable_streams worker`).
+
+        `path` names a callable that a worker calls as `path(stream_id=…, **kwargs)` for the
+        source; `kwargs` is JSON. `recover`, called with `offset=…` as well, continues at that byte
+        if a worker died; without it such a stream ends as `producer_lost`. A stream that no worker
+        takes within `wait` seconds does, too. With a store that has no queue (memory) the source
+        is run in this process.
+        """
+        stream_id = str(uuid.uuid4()) if stream_id is None else stream_id
+        address, settings = _Address(stream_id, tenant), get_settings(self.alias)
+        terms = _terms(settings, validate_owner(owner), ttl, attrs)
+        terms = replace(terms, grace=2 * settings.lease, wait=wait)
+        order = Order(path=path, kwargs=dict(kwargs or {}), recover=recover)
+        return await runtime.call(self._run, address, order.hand_over, terms, ttl is None, request)
 
     async def _run(
         self,
         address: "_Address",
-        source: Source,
+        start: "_Start",
         terms: Terms,
         default_ttl: bool,
         request: HttpRequest | None,
@@ -114,7 +154,7 @@ class StreamManager:
         # Between the election and the start of the producer a cancellation would leave a claim
         # that nobody uses until its lease runs out, so the two are one uncancellable step.
         election = asyncio.create_task(
-            self._elect(engine, address.key(standing), source, terms, standing, request, rulings),
+            self._elect(engine, address.key(standing), start, terms, standing, request, rulings),
             name=f"resumable_streams.election {address.stream_id}",
         )
         election.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -124,7 +164,7 @@ class StreamManager:
         self,
         engine: Engine,
         key: StreamKey,
-        source: Source,
+        start: "_Start",
         terms: Terms,
         standing: Standing,
         request: HttpRequest | None,
@@ -137,7 +177,7 @@ class StreamManager:
             await engine.admit(key, info)
             try:
                 await self._announce(engine, key, info, request)
-                engine.produce(key, claim, info, source, rulings)
+                await start(engine, key, claim, info, rulings)
             except Exception as error:
                 # Nothing was started, so a later `run` is to be elected as if this had never been.
                 await engine.abandon(key, info)

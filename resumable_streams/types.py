@@ -85,17 +85,23 @@ class Claim:
     """
 
     token: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
-    epoch: str = field(default_factory=lambda: secrets.token_hex(4))
+    epoch: str = field(default_factory=lambda: secrets.token_hex(4), compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """State what an election binds for good; durations in seconds."""
+    """State what an election binds for good; durations in seconds.
+
+    `grace` is how long after its lease a silent producer may still be replaced, before it counts
+    as lost. `wait`, if longer, is the first lease: until somebody starts to produce.
+    """
 
     owner: Owner
     ttl: float
     finished_ttl: float
     lease: float
+    grace: float = 0.0
+    wait: float = 0.0
     attrs: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -34,7 +34,7 @@ from ..types import (
     Terms,
 )
 
-__all__ = ["MAX_APPEND_BYTES", "BaseStore", "Feed", "Listener"]
+__all__ = ["MAX_APPEND_BYTES", "BaseStore", "Feed", "Listener", "Queue"]
 
 MAX_APPEND_BYTES = 262_144
 """What one append carries at most, so that a push message stays small."""
@@ -73,6 +73,34 @@ class Feed(ABC):
         """Close the feed and its connections."""
 
 
+class Queue(ABC):
+    """Hand orders to workers, each at least once; fencing makes once of it."""
+
+    @abstractmethod
+    async def put(self, order: bytes) -> None:
+        """Add an order; raises StreamLimitExceeded when too many are waiting."""
+
+    @abstractmethod
+    async def take(self, *, wait: float, idle: float) -> tuple[str, bytes] | None:
+        """Return an order and its ticket, or None after `wait` seconds.
+
+        An order that another worker took, and neither kept nor did for `idle` seconds, is handed
+        out again.
+        """
+
+    @abstractmethod
+    async def keep(self, tickets: Sequence[str]) -> None:
+        """Say that these orders are being worked on."""
+
+    @abstractmethod
+    async def done(self, ticket: str) -> None:
+        """Remove an order."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Close the connection that waits."""
+
+
 class BaseStore(ABC):
     """Keep the state and the bytes of streams.
 
@@ -102,6 +130,15 @@ class BaseStore(ABC):
 
         Everyone later is a consumer and gets the state as it is, also after the end. Whether a
         consumer may read is for the caller to decide, from `info.owner`.
+        """
+
+    @abstractmethod
+    async def reclaim(self, key: StreamKey, held: str, claim: Claim) -> StreamInfo:
+        """Hand a streaming stream to a new producer, and return where it stands.
+
+        `held` is the token of the claim it is handed over from. Another one does only when its
+        holder has been silent for a lease, within the grace of the terms. Whoever held the claim
+        before appends nothing more. Raises StreamClaimLost, StreamFinalized, StreamDoesNotExist.
         """
 
     @abstractmethod
@@ -208,6 +245,10 @@ class BaseStore(ABC):
     @abstractmethod
     async def release(self, key: StreamKey, owner: Owner) -> None:
         """Stop to count the stream as live."""
+
+    def queue(self, worker: str = "") -> Queue | None:
+        """Return the queue as the named worker sees it; None where there are no workers."""
+        return None
 
     @abstractmethod
     def feed(self, listener: Listener) -> Feed:

@@ -51,38 +51,41 @@ class _Stream:
     error: str = ""
     entries: int = 0
     log: bytearray = field(default_factory=bytearray)
+    deadline: tuple[float, int] = (0.0, 0)  # the one entry of `_Space.deadlines` that counts
 
 
 class _Space:
-    """The streams of one location and prefix, shared by every store of the process that names it."""
+    """The streams of one location and prefix, shared by every store that names them."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.streams: dict[StreamKey, _Stream] = {}
         self.feeds: set[_MemoryFeed] = set()
-        # (when to look, tie breaker, key): looked at again later if the stream was refreshed.
-        self.deadlines: list[tuple[float, int, StreamKey]] = []
+        # (when to look, number of the entry), key: looked at again later if it was refreshed.
+        self.deadlines: list[tuple[tuple[float, int], StreamKey]] = []
         self.sequence = 0
         self.controls: dict[str, Standing] = {}
         self.revoked: dict[tuple[str, Owner], tuple[float, float]] = {}  # when, kept until
         self.live: dict[StreamKey, tuple[Owner, float]] = {}  # owner, end of the lease
 
-    def schedule(self, key: StreamKey, when: float) -> None:
+    def schedule(self, key: StreamKey, stream: _Stream) -> None:
+        """Have the stream looked at when it expires; an entry that it had counts no more."""
         self.sequence += 1
-        heapq.heappush(self.deadlines, (when, self.sequence, key))
+        stream.deadline = (stream.expires, self.sequence)
+        heapq.heappush(self.deadlines, (stream.deadline, key))
 
     def evict(self, now: float) -> None:
         """Drop what has expired; every look-up does it first, so nothing expired is ever seen."""
-        while self.deadlines and self.deadlines[0][0] <= now:
-            _, _, key = heapq.heappop(self.deadlines)
+        while self.deadlines and self.deadlines[0][0][0] <= now:
+            deadline, key = heapq.heappop(self.deadlines)
             stream = self.streams.get(key)
-            if stream is None:
+            if stream is None or stream.deadline != deadline:
                 continue
             if stream.expires <= now:
                 del self.streams[key]
                 self.disturb(key)
             else:
-                self.schedule(key, stream.expires)
+                self.schedule(key, stream)
 
     def disturb(self, key: StreamKey) -> None:
         for feed in self.feeds:
@@ -119,8 +122,8 @@ class MemoryStore(BaseStore):
     @contextmanager
     def _at(self) -> Iterator[float]:
         """Hold the lock at one moment, without anything that has expired by then."""
-        now = self._clock()
         with self._space.lock:
+            now = self._clock()  # inside: times of different threads are in order, too
             self._space.evict(now)
             yield now
 
@@ -135,12 +138,12 @@ class MemoryStore(BaseStore):
         stream = self._get(key, now)
         if stream is None:
             raise StreamDoesNotExist
-        if stream.claim != claim:
+        if stream.claim.token != claim.token:
             raise StreamClaimLost
         return stream
 
     def _touch(self, stream: _Stream, now: float) -> None:
-        stream.lease_ends = now + stream.terms.lease
+        stream.lease_ends = now + stream.terms.lease + stream.terms.grace
         stream.expires = now + stream.terms.ttl
 
     def _end(
@@ -154,7 +157,7 @@ class MemoryStore(BaseStore):
     ) -> None:
         stream.status, stream.error_code, stream.error = status, code, error
         stream.expires = now + stream.terms.finished_ttl
-        self._space.schedule(key, stream.expires)
+        self._space.schedule(key, stream)
         self._space.disturb(key)
 
     def _info(self, key: StreamKey, stream: _Stream, now: float) -> StreamInfo:
@@ -173,7 +176,7 @@ class MemoryStore(BaseStore):
             lease=max(0.0, stream.lease_ends - now),
             error_code=stream.error_code,
             error=stream.error,
-            attrs=stream.terms.attrs,
+            attrs=dict(stream.terms.attrs),
         )
 
     async def acquire(self, key: StreamKey, claim: Claim, terms: Terms) -> Acquisition:
@@ -182,15 +185,29 @@ class MemoryStore(BaseStore):
             if stream is None:
                 stream = _Stream(
                     claim=claim,
-                    terms=terms,
+                    terms=replace(terms, attrs=dict(terms.attrs)),
                     created=now,
                     expires=now + terms.ttl,
-                    lease_ends=now + terms.lease,
+                    lease_ends=now + max(terms.lease + terms.grace, terms.wait),
                 )
                 self._space.streams[key] = stream
-                self._space.schedule(key, stream.expires)
-            role = Role.PRODUCER if stream.claim == claim else Role.CONSUMER
+                self._space.schedule(key, stream)
+            role = Role.PRODUCER if stream.claim.token == claim.token else Role.CONSUMER
             return Acquisition(role=role, info=self._info(key, stream, now))
+
+    async def reclaim(self, key: StreamKey, held: str, claim: Claim) -> StreamInfo:
+        with self._at() as now:
+            stream = self._get(key, now)
+            if stream is None:
+                raise StreamDoesNotExist
+            if stream.status is not StreamStatus.STREAMING:
+                raise StreamFinalized(stream.status)
+            is_silent = stream.lease_ends - stream.terms.grace <= now
+            if stream.claim.token != held and not is_silent:
+                raise StreamClaimLost
+            stream.claim = replace(claim, epoch=stream.claim.epoch)
+            self._touch(stream, now)
+            return self._info(key, stream, now)
 
     async def append(
         self, key: StreamKey, claim: Claim, offset: int, data: bytes, *, chunks: int = 1
@@ -248,7 +265,7 @@ class MemoryStore(BaseStore):
     async def status(self, keys: Sequence[StreamKey]) -> list[StreamInfo | None]:
         with self._at() as now:
             found = [(key, self._get(key, now)) for key in keys]
-            return [stream and self._info(key, stream, now) for key, stream in found]
+            return [None if one is None else self._info(key, one, now) for key, one in found]
 
     async def delete(self, key: StreamKey, *, epoch: str | None = None) -> bool:
         with self._at():
@@ -265,7 +282,9 @@ class MemoryStore(BaseStore):
 
     def _beat(self, key: StreamKey, claim: Claim, now: float) -> bool:
         stream = self._get(key, now)
-        if stream is None or stream.claim != claim or stream.status is not StreamStatus.STREAMING:
+        if stream is None or stream.claim.token != claim.token:
+            return False
+        if stream.status is not StreamStatus.STREAMING:
             return False
         self._touch(stream, now)
         return True
@@ -286,7 +305,7 @@ class MemoryStore(BaseStore):
                 return False
             stream.terms = replace(stream.terms, ttl=ttl, finished_ttl=ttl)
             stream.expires = now + ttl
-            self._space.schedule(key, stream.expires)
+            self._space.schedule(key, stream)
             return True
 
     async def scan(

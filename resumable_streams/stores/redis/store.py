@@ -39,9 +39,10 @@ from ...types import (
     StreamStatus,
     Terms,
 )
-from ..base import BaseStore, Feed, Listener
+from ..base import BaseStore, Feed, Listener, Queue
 from .connect import Connect, connect_from_cache, connect_from_url
 from .feed import RedisFeed
+from .queue import RedisQueue
 from .wire import Wire
 
 __all__ = ["RedisStore"]
@@ -125,10 +126,18 @@ class RedisStore(BaseStore):
             _ms(terms.ttl),
             _ms(terms.finished_ttl),
             _ms(terms.lease),
+            round(terms.grace * 1000),
+            round(terms.wait * 1000),
             json.dumps(dict(terms.attrs)),
         )
         role = Role.PRODUCER if elected else Role.CONSUMER
         return Acquisition(role=role, info=_info(key, state))
+
+    async def reclaim(self, key: StreamKey, held: str, claim: Claim) -> StreamInfo:
+        answer = await self._run("reclaim", key, held, claim.token)
+        if answer[0] != b"ok":
+            self._refuse(answer)
+        return _info(key, answer[1])
 
     async def append(
         self, key: StreamKey, claim: Claim, offset: int, data: bytes, *, chunks: int = 1
@@ -284,6 +293,9 @@ class RedisStore(BaseStore):
 
     def _member(self, key: StreamKey) -> str:
         return f"g{key.generation}:{key.stream_id}"
+
+    def queue(self, worker: str = "") -> Queue:
+        return RedisQueue(self._wire, self._connect, self.keys, alias=self.alias, worker=worker)
 
     def feed(self, listener: Listener) -> Feed:
         return RedisFeed(self._connect, self.keys, listener)

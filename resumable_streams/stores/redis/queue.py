@@ -1,0 +1,104 @@
+"""Orders for workers: a stream with one consumer group, so each is handed out at least once.
+
+An order leaves the stream when it is done. A worker that dies leaves its orders pending; they are
+claimed by another one when nobody has kept them for a while. Waiting for the next order blocks a
+connection of its own: one a worker process.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from redis.exceptions import ResponseError
+
+from ...exceptions import StoreUnavailable, StreamLimitExceeded
+from ...keys import KeySpace
+from ..base import Queue
+from .connect import Connect
+from .wire import Wire
+
+__all__ = ["RedisQueue"]
+
+GROUP = "workers"
+MAX_ORDERS = 100_000
+KEEP_MS = 7 * 86_400_000  # an order outlives no stream that it could be for by much
+BLOCK_MARGIN_SECONDS = 5.0
+
+
+class RedisQueue(Queue):
+    """Put and take the orders of one prefix."""
+
+    def __init__(self, wire: Wire, connect: Connect, keys: KeySpace, *, alias: str, worker: str):
+        self._wire = wire
+        self._waiting = Wire(connect, alias=alias, timeout=60 + BLOCK_MARGIN_SECONDS)
+        self._key = keys.orders
+        self._alias = alias
+        self._worker = worker
+        self._has_group = False
+
+    async def put(self, order: bytes) -> None:
+        if await self._wire.execute("XLEN", self._key) >= MAX_ORDERS:
+            raise StreamLimitExceeded("MAX_ORDERS", MAX_ORDERS)
+        await self._wire.execute("XADD", self._key, "*", "order", order)
+        # Cancelled here, the key keeps the deadline of an earlier order, or has none until the
+        # next one comes.
+        await self._wire.execute("PEXPIRE", self._key, KEEP_MS)
+
+    async def take(self, *, wait: float, idle: float) -> tuple[str, bytes] | None:
+        await self._ensure_group()
+        try:
+            return await self._take_abandoned(idle) or await self._take_next(wait)
+        except StoreUnavailable as error:
+            if _is_missing_group(error):  # the key expired, or the server lost it
+                self._has_group = False
+                return None
+            raise
+
+    async def _ensure_group(self) -> None:
+        if self._has_group:
+            return
+        try:
+            await self._wire.execute("XGROUP", "CREATE", self._key, GROUP, "0", "MKSTREAM")
+        except StoreUnavailable as error:
+            if "BUSYGROUP" not in str(error.__cause__):
+                raise
+        await self._wire.execute("PEXPIRE", self._key, KEEP_MS)
+        self._has_group = True
+
+    async def _take_abandoned(self, idle: float) -> tuple[str, bytes] | None:
+        answer = await self._wire.execute(
+            "XAUTOCLAIM", self._key, GROUP, self._worker, round(idle * 1000), "0", "COUNT", 1
+        )
+        return _first(answer[1])
+
+    async def _take_next(self, wait: float) -> tuple[str, bytes] | None:
+        answer = await self._waiting.execute(
+            "XREADGROUP", "GROUP", GROUP, self._worker, "COUNT", 1,
+            "BLOCK", round(wait * 1000), "STREAMS", self._key, ">",
+        )  # fmt: skip
+        return None if not answer else _first(answer[0][1])
+
+    async def keep(self, tickets: Sequence[str]) -> None:
+        if tickets:
+            await self._wire.execute(
+                "XCLAIM", self._key, GROUP, self._worker, 0, *tickets, "JUSTID"
+            )
+
+    async def done(self, ticket: str) -> None:
+        # Cancelled between the two, the order is acknowledged and its text stays until it expires.
+        await self._wire.execute("XACK", self._key, GROUP, ticket)
+        await self._wire.execute("XDEL", self._key, ticket)
+
+    async def aclose(self) -> None:
+        await self._waiting.aclose()
+
+
+def _first(entries: Sequence[Any]) -> tuple[str, bytes] | None:
+    for ticket, fields in entries:
+        if fields:  # an entry that was deleted while pending has none
+            return ticket.decode(), fields[1]
+    return None
+
+
+def _is_missing_group(error: StoreUnavailable) -> bool:
+    cause = error.__cause__
+    return isinstance(cause, ResponseError) and str(cause).startswith("NOGROUP")
