@@ -32,6 +32,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 THREAD_LINGERS_SECONDS = 0.05
+INTERRUPT_SECONDS = 15.0
 
 
 class Resource(Protocol):
@@ -162,7 +163,8 @@ class Runtime:
         pending = list(self._tasks)
         for task in pending:
             task.cancel()  # a producer answers by finalizing its stream as interrupted
-        await asyncio.gather(*pending, return_exceptions=True)
+        if pending:  # one whose thread is stuck has done so, and is left behind
+            await asyncio.wait(pending, timeout=INTERRUPT_SECONDS)
 
     async def aclose(self) -> None:
         """Drain (without grace, unless a drain is under way) and close every connection.
