@@ -12,7 +12,8 @@ class ResumableStreamsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import checks, records  # noqa: F401  importing checks registers them
+        from . import audit, checks, records  # noqa: F401  importing checks registers them
 
+        audit.connect()
         records.configure()
         timezone.get_default_timezone()  # the first stream would read it on the loop
