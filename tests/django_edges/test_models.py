@@ -1,0 +1,125 @@
+"""The models: what they may hold, what they say of themselves, and that migrations match."""
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.core.management import call_command
+from django.db import IntegrityError, models
+from django.utils import timezone
+
+from resumable_streams import PUBLIC
+from resumable_streams.incidents import incident, operating_user
+from resumable_streams.models import IncidentAction, StreamNamespace, StreamRecord
+
+MODELS = (StreamNamespace, StreamRecord, IncidentAction)
+SECRET = "session:very-secret"
+
+
+def record(**fields: object) -> StreamRecord:
+    given = {"alias": "default", "tenant": "acme", "stream_id": "s1", "owner": SECRET}
+    return StreamRecord(**{"acquired": timezone.now(), "owner_digest": "d", **given, **fields})
+
+
+@pytest.mark.django_db
+def test_no_migration_is_missing():
+    call_command("makemigrations", "resumable_streams", check=True, dry_run=True, verbosity=0)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_row_outlives_the_account_it_is_about(model):
+    assert not [field for field in model._meta.get_fields() if field.is_relation]
+    assert isinstance(model._meta.pk, models.BigAutoField)
+
+
+def test_a_row_names_itself_without_its_owner():
+    assert str(record()) == "default/acme/s1"
+    namespace = StreamNamespace(alias="default", tenant="acme", generation=7)
+    assert str(namespace) == "default/acme (generation 7)"
+    act = IncidentAction(action="purge", alias="default", who="os:root")
+    assert str(act) == "purge default/* by os:root"
+
+
+def test_an_empty_owner_is_the_public():
+    assert record(owner="").stream_owner is PUBLIC
+    assert record().stream_owner == SECRET
+
+
+@pytest.mark.django_db
+def test_a_tenant_has_one_generation_and_an_election_one_record():
+    StreamNamespace.objects.create(alias="default", tenant="acme")
+    StreamNamespace.objects.create(alias="other", tenant="acme")
+    now = timezone.now()
+    record(acquired=now).save()
+    record(acquired=now, tenant="other").save()
+    with pytest.raises(IntegrityError):
+        record(acquired=now).save()
+
+
+@pytest.mark.django_db
+def test_what_can_be_permitted_is_what_can_be_done():
+    given = Permission.objects.filter(content_type__app_label="resumable_streams")
+    assert sorted(given.values_list("codename", flat=True)) == [
+        "add_streamnamespace",
+        "cancel_streamrecord",
+        "erase_streamrecord",
+        "retire_streamnamespace",
+        "revoke_streamrecord",
+        "rotate_streamnamespace",
+        "view_incidentaction",
+        "view_streamnamespace",
+        "view_streamrecord",
+    ]
+
+
+# Incidents.
+
+
+@pytest.mark.django_db
+def test_an_act_is_written_before_it_begins_and_after_it_ended():
+    with incident(
+        IncidentAction.Action.PURGE, alias="default", tenant="acme", who="os:me", arguments={"b": 1}
+    ) as act:
+        before = IncidentAction.objects.get()
+        act.counts = {"streams": 3}
+    assert (before.outcome, before.finished) == ("interrupted", None)
+    after = IncidentAction.objects.get()
+    assert (after.outcome, after.arguments, after.counts) == ("done", {"b": 1}, {"streams": 3})
+    assert after.finished is not None
+    assert after.finished >= after.started
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("error", "outcome"), [(ValueError("no"), "failed"), (KeyboardInterrupt(), "interrupted")]
+)
+def test_an_act_that_ends_badly_says_how(error, outcome):
+    def act() -> None:
+        with incident(IncidentAction.Action.PURGE, alias="default", who="os:me"):
+            raise error
+
+    with pytest.raises(type(error)):
+        act()
+    row = IncidentAction.objects.get()
+    assert (row.outcome, row.tenant) == (outcome, "")
+    assert row.error.startswith(type(error).__name__)
+    assert row.finished is not None
+
+
+def test_a_dead_database_keeps_nobody_from_acting(monkeypatch, caplog):
+    from django.db import OperationalError
+
+    def refuse(*args, **kwargs):
+        raise OperationalError("gone")
+
+    monkeypatch.setattr(IncidentAction, "save", refuse)
+    caplog.set_level("INFO")
+    with incident(IncidentAction.Action.PURGE, alias="default", who="os:me") as act:
+        act.counts = {"streams": 3}
+    assert "could not be written to the database" in caplog.text
+    line = next(r for r in caplog.records if r.levelname == "INFO")
+    assert line.getMessage() == "purge of default/* by os:me: done"
+    assert line.__dict__["counts"] == {"streams": 3}
+
+
+def test_a_command_is_run_by_somebody(monkeypatch):
+    monkeypatch.setenv("LOGNAME", "jane")
+    assert operating_user() == "os:jane"
