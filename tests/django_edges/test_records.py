@@ -200,13 +200,17 @@ async def test_an_alias_that_did_not_opt_in_is_not_recorded(streams, recorder):
     assert await written(recorder) == []
 
 
+def listens(signal) -> bool:
+    return any(key[0] == "resumable_streams.records" for key, *_ in signal.receivers)
+
+
 def test_nothing_is_connected_unless_an_alias_opts_in(settings, entry):
     signals = (owner_bound, stream_finalized, stream_deleted)
-    assert all(signal.receivers for signal in signals)
+    assert all(map(listens, signals))
     settings.RESUMABLE_STREAMS = {"default": {"BACKEND": MEMORY}}
-    assert not any(signal.receivers for signal in signals)
+    assert not any(map(listens, signals))
     settings.RESUMABLE_STREAMS = {"default": {"BACKEND": MEMORY, "RECORDS": "yes"}}
-    assert not any(signal.receivers for signal in signals)
+    assert not any(map(listens, signals))
 
 
 async def test_an_owner_that_some_databases_refuse_costs_no_batch(streams, recorder):
