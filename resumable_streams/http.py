@@ -338,14 +338,12 @@ class Body:
 
     async def frames(self) -> AsyncGenerator[bytes, None]:
         """Yield the body; b"" too, which makes a server send the headers and notice who left."""
-        time = asyncio.get_running_loop().time
-        deadline = time() + (self._seconds or math.inf)
+        deadline = _now() + (self._seconds or math.inf)
         try:
             yield self._encoder.opening()
             while self._left != 0:
-                patience = min(self._keep_alive or math.inf, deadline - time())
                 try:
-                    data = await self._read(patience)
+                    data = await self._read(deadline)
                 except (StreamError, StopAsyncIteration) as ending:
                     yield self._last(ending)
                     return
@@ -366,15 +364,16 @@ class Body:
         finally:
             runtime.call_sync(frames.aclose)
 
-    async def _read(self, patience: float) -> bytes | None:
-        """Return the next bytes; None after that many seconds of silence."""
-        if patience <= 0:
-            raise ShuttingDown
-        try:
-            async with asyncio.timeout(None if patience == math.inf else patience):
-                return await anext(self._reader)
-        except TimeoutError:
-            return None
+    async def _read(self, deadline: float) -> bytes | None:
+        """Return the next bytes; None for a keep-alive in their place."""
+        if (patience := min(self._keep_alive or math.inf, deadline - _now())) > 0:
+            try:
+                async with asyncio.timeout(None if patience == math.inf else patience):
+                    return await anext(self._reader)
+            except TimeoutError:
+                if _now() < deadline:
+                    return None
+        raise ShuttingDown  # to this client it is the same
 
     def _take(self, data: bytes) -> bytes:
         if self._left is not None:
@@ -394,6 +393,10 @@ class Body:
         if last is None:
             raise self._cut()
         return last
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 class ResumableStreamResponse(StreamingHttpResponse):
