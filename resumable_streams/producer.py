@@ -382,6 +382,7 @@ class Producer:
                 tenant=self.key.tenant,
                 generation=self.key.generation,
                 stream_id=self.key.stream_id,
+                epoch=self.tail.info.epoch,
                 owner=self.tail.info.owner,
                 **named,
             )

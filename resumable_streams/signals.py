@@ -9,7 +9,8 @@ log. Where the event cannot be undone, and where nobody waits for it, it is logg
 comments below say which. No signal carries the bytes of a stream.
 
 Every signal of a stream has `alias`, `tenant`, `generation`, `stream_id` and `owner` (whose stream
-it is; for `owner_checked` and what follows from it, who asked). `request` is the HttpRequest, the
+it is; for `owner_checked` and what follows from it, who asked). All but `owner_checked` have the
+`epoch`, which tells one incarnation of an id from the next. `request` is the HttpRequest, the
 Channels scope, or None. The sender is the class of the store. Sizes are bytes, durations seconds.
 """
 

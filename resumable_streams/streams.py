@@ -132,6 +132,8 @@ class StreamManager:
         stream_id = str(uuid.uuid4()) if stream_id is None else stream_id
         address, settings = _Address(stream_id, tenant), get_settings(self.alias)
         terms = _terms(settings, validate_owner(owner), ttl, attrs)
+        if not 0 < wait < terms.ttl:
+            raise ValueError("wait is a number of seconds, shorter than the ttl.")
         terms = replace(terms, grace=2 * settings.lease, wait=wait)
         order = Order(path=path, kwargs=dict(kwargs or {}), recover=recover)
         return await runtime.call(self._run, address, order.hand_over, terms, ttl is None, request)
@@ -196,7 +198,9 @@ class StreamManager:
     ) -> None:
         """Tell of an election before its producer starts: any receiver may refuse it."""
         try:
-            await self._notify(owner_bound, engine, key, info.owner, request=request)
+            await self._notify(
+                owner_bound, engine, key, info.owner, epoch=info.epoch, request=request
+            )
         finally:  # both are sent in any case: who counts what starts is told of its end, too
             await self._acquired(engine, key, info.owner, Role.PRODUCER, info, request)
 
@@ -210,7 +214,14 @@ class StreamManager:
         request: HttpRequest | None,
     ) -> None:
         await self._notify(
-            stream_acquired, engine, key, owner, role=role, attrs=info.attrs, request=request
+            stream_acquired,
+            engine,
+            key,
+            owner,
+            epoch=info.epoch,
+            role=role,
+            attrs=info.attrs,
+            request=request,
         )
 
     async def _tell_refusal(
@@ -223,6 +234,7 @@ class StreamManager:
             key,
             info.owner,
             hook_errors="log",
+            epoch=info.epoch,
             error_code=code,
             error=error,
             size=0,
@@ -233,6 +245,7 @@ class StreamManager:
             key,
             info.owner,
             hook_errors="log",
+            epoch=info.epoch,
             status=StreamStatus.ERROR,
             error_code=code,
             size=0,
@@ -279,6 +292,7 @@ class StreamManager:
             engine,
             key,
             owner,
+            epoch=info.epoch,
             offset=offset,
             size=info.size,
             status=info.status,
@@ -356,7 +370,7 @@ class StreamManager:
         key, info = found
         # The epoch keeps the check and the act about the same incarnation.
         ended = await engine.store.cancel(key, epoch=info.epoch)
-        await self._notify(stream_cancelled, engine, key, owner, request=request)
+        await self._notify(stream_cancelled, engine, key, owner, epoch=info.epoch, request=request)
         return ended
 
     async def delete(
@@ -381,7 +395,7 @@ class StreamManager:
             return False
         key, info = found
         was_there = await engine.store.delete(key, epoch=info.epoch)
-        await self._notify(stream_deleted, engine, key, owner, request=request)
+        await self._notify(stream_deleted, engine, key, owner, epoch=info.epoch, request=request)
         return was_there
 
     # Sync twins, for threads without an event loop.

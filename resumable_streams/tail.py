@@ -229,6 +229,7 @@ class Tail:
             tenant=self.key.tenant,
             generation=self.key.generation,
             stream_id=self.key.stream_id,
+            epoch=self.info.epoch,
             owner=self.info.owner,
             **named,
         )
