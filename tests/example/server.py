@@ -14,7 +14,7 @@ from example_project.private_redis import free_port
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 START_SECONDS = 30
-STOP_SECONDS = 20
+STOP_SECONDS = 10
 
 Serve = Callable[..., str]
 
@@ -42,7 +42,7 @@ def servers(folder: Path) -> Iterator[Serve]:
         yield start
     finally:
         for server in running:
-            server.terminate()
+            server.kill()  # a polite end waits for the answers that tests leave behind
         for server in running:
             server.wait(STOP_SECONDS)
 

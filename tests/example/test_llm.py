@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -131,6 +132,7 @@ def test_a_rate_that_is_none_is_a_clear_error(value):
         llm.parse_rate(value)
 
 
+@pytest.mark.usefixtures("openai_extra")
 @pytest.mark.parametrize("missing", ["OPENAI_API_KEY", "OPENAI_MODEL"])
 def test_openai_without_its_settings_is_a_clear_error(monkeypatch, missing):
     monkeypatch.setenv("OPENAI_API_KEY", "key")
@@ -186,6 +188,12 @@ class Endpoint(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
+def openai_extra() -> None:
+    """Need what DEMO_MODEL=openai needs, which is no part of the demo otherwise."""
+    pytest.importorskip("openai", reason="the extra 'openai' is not installed")
+
+
+@pytest.fixture
 def endpoint(monkeypatch) -> Iterator[type[Endpoint]]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Endpoint) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{server.server_port}/v1")
@@ -198,6 +206,13 @@ def endpoint(monkeypatch) -> Iterator[type[Endpoint]]:
         thread.join()
 
 
+def test_openai_without_its_extra_is_a_clear_error(monkeypatch):
+    monkeypatch.setitem(sys.modules, "openai", None)
+    with pytest.raises(ImproperlyConfigured, match=r"django-resumable-streams\[openai\]"):
+        llm.load("openai", rate=1)
+
+
+@pytest.mark.usefixtures("openai_extra")
 async def test_openai_model_asks_the_endpoint_and_yields_its_chunks(endpoint):
     lines = [line async for line in llm.load("openai", rate=0).events(TURNS)]
     assert "".join(map(llm.text_of, lines)) == "Because of ☕"
