@@ -1,0 +1,498 @@
+"""`manage.py resumable_streams`: a real server and database, in this process and in others."""
+
+import asyncio
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.sessions.backends.db import SessionStore
+from django.core.management import CommandError, call_command
+from redis import Redis
+
+from resumable_streams import PUBLIC, StreamManager
+from resumable_streams.engine import get_engine
+from resumable_streams.keys import owner_digest
+from resumable_streams.management.arguments import age
+from resumable_streams.models import IncidentAction, StreamNamespace
+from resumable_streams.owners import SESSION_KEY
+from resumable_streams.runtime import runtime
+from resumable_streams.stores.redis import RedisStore
+from resumable_streams.types import Claim, Owner, StreamKey, StreamStatus, Terms
+from tests.ledger import Ledger, open_ledger
+
+REDIS = f"{RedisStore.__module__}.{RedisStore.__qualname__}"  # imported before a loop runs
+MEMORY = "resumable_streams.stores.memory.MemoryStore"
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+Run = Callable[..., str]
+
+
+@pytest.fixture
+def ledger(tmp_path, settings, django_db_blocker) -> Iterator[Ledger]:
+    with django_db_blocker.unblock(), open_ledger(tmp_path / "ledger.sqlite3", settings) as ledger:
+        yield ledger
+
+
+@pytest.fixture
+def site(settings, redis_url, key_prefix, ledger) -> Iterator[StreamManager]:
+    """Configure an alias on the server; what commands open they close themselves."""
+    entry = {"BACKEND": REDIS, "LOCATION": redis_url, "KEY_PREFIX": key_prefix}
+    settings.RESUMABLE_STREAMS = {"default": entry}
+    yield StreamManager()
+    if runtime.resources:
+        runtime.call_sync(runtime.aclose)
+
+
+@pytest.fixture
+def run() -> Run:
+    """Return a function that runs a verb and returns what it prints."""
+
+    def run(verb: str, *arguments: str) -> str:
+        output = io.StringIO()
+        call_command("resumable_streams", verb, *arguments, stdout=output, stderr=io.StringIO())
+        return output.getvalue()
+
+    return run
+
+
+def counts(output: str) -> dict[str, Any]:
+    counted: dict[str, Any] = json.loads(output)["counts"]
+    return counted
+
+
+def fill(
+    *keys: tuple[str, str, Owner],
+    generation: int = 1,
+    lease: float = 60,
+    status: StreamStatus | None = StreamStatus.DONE,
+) -> None:
+    """Store five bytes for each (tenant, id, owner); `status=None` leaves the streams running."""
+
+    async def write() -> None:
+        engine = get_engine("default")
+        for tenant, stream_id, owner in keys:
+            key = StreamKey(tenant=tenant, generation=generation, stream_id=stream_id)
+            claim, terms = Claim(), Terms(owner=owner, ttl=900, finished_ttl=900, lease=lease)
+            await engine.store.acquire(key, claim, terms)
+            await engine.store.append(key, claim, 0, b"12345")
+            if status:
+                await engine.store.finalize(key, claim, status)
+
+    runtime.call_sync(write)
+
+
+def names(redis_server: Redis, prefix: str) -> set[str]:
+    return {name.decode() for name in redis_server.scan_iter(f"{prefix}:*")}
+
+
+def last_action() -> IncidentAction:
+    return IncidentAction.objects.latest()
+
+
+# What is meant.
+
+
+def test_audit_counts_streams_bytes_owners_states_and_ages(site, run):
+    fill(("acme", "1", "a"), ("acme", "2", "a"), ("acme", "3", PUBLIC), ("other", "4", "a"))
+    fill(("acme", "5", "b"), status=None)
+    output = counts(run("audit", "--tenant", "acme", "--json", "--owners"))
+    found = output["tenants"]["acme"]
+    assert output["streams"] == found["streams"] == found["reachable"] == 4
+    assert (found["bytes"], found["owners"]) == (20, 3)
+    assert found["statuses"] == {"done": 3, "streaming": 1}
+    assert found["ages"] == {"under 1 minute": 4}
+    assert found["streams_by_owner"][owner_digest("a")] == 2
+    assert found["oldest"] <= found["newest"] <= time.time() + 1
+    assert set(counts(run("audit", "--all-tenants", "--json"))["tenants"]) == {"acme", "other"}
+    assert "reachable    4" in run("audit", "--tenant", "acme")
+
+
+def test_audit_of_an_owner_says_what_is_still_reachable(site, run):
+    fill(("acme", "1", "a"), ("acme", "2", "b"))
+    run("revoke", "--tenant", "acme", "--owner", "a", "--yes")
+    found = counts(run("audit", "--tenant", "acme", "--json"))["tenants"]["acme"]
+    assert (found["streams"], found["reachable"]) == (2, 1)
+    run("rotate", "--tenant", "acme", "--yes")
+    found = counts(run("audit", "--tenant", "acme", "--json"))["tenants"]["acme"]
+    assert (found["streams"], found["reachable"]) == (2, 0)
+    assert (found["generation"], found["saved_generation"]) == (2, 2)
+
+
+def test_audit_tells_when_the_store_has_lost_a_rotation(site, run):
+    StreamNamespace.objects.create(alias="default", tenant="acme", generation=7)
+    fill(("acme", "1", "a"))
+    assert "rotate this tenant" in run("audit", "--tenant", "acme")
+    assert counts(run("rotate", "--tenant", "acme", "--yes", "--json"))["generation"] == 8
+    assert "rotate this tenant" not in run("audit", "--tenant", "acme")
+
+
+def test_purge_of_tenant_4_leaves_tenant_42_alone(site, run, redis_server, key_prefix):
+    fill(("4", "1", "a"), ("4", "g1", "a"), ("42", "1", "a"), ("4-2", "1", "a"), ("g4", "4", "a"))
+    assert counts(run("purge", "--tenant", "4", "--yes", "--json")) == {"purged": 2}
+    assert {name.split(":")[1] for name in names(redis_server, key_prefix)} == {"42", "4-2", "g4"}
+    assert counts(run("purge", "--tenant", "4", "--yes", "--json")) == {"purged": 0}
+
+
+def test_purge_spares_the_control_key_and_the_marks_of_revocations(
+    site, run, redis_server, key_prefix
+):
+    fill(("acme", "1", "a"))
+    run("rotate", "--tenant", "acme", "--yes")
+    run("revoke", "--tenant", "acme", "--owner", "a", "--yes")
+    assert counts(run("purge", "--tenant", "acme", "--yes", "--json")) == {"purged": 1}
+    left = names(redis_server, key_prefix)
+    digest = owner_digest("a")
+    assert left == {f"{key_prefix}:acme:control", f"{key_prefix}:acme:revoked:{{{digest}}}"}
+
+
+def test_purge_takes_what_fits_everything_that_is_given(site, run):
+    fill(("t", "1", "a"), ("t", "2", "ab"), ("t", "3", "a"))
+    fill(("t", "4", "a"), status=StreamStatus.CANCELLED)
+    fill(("t", "5", "a"), generation=2)
+
+    def purged(*arguments: str) -> int:
+        count: int = counts(run("purge", "--tenant", "t", "--yes", "--json", *arguments))["purged"]
+        return count
+
+    assert purged("--owner", "a", "--older-than", "1h") == 0
+    assert purged("--owner", "a", "--status", "cancelled", "error") == 1
+    assert purged("--owner", "a", "--generation", "2", "--older-than", "0s") == 1
+    assert purged("--owner", "a", "--id", "1") == 1
+    assert purged("--owner", "a") == 1
+    assert purged() == 1
+
+
+@pytest.mark.parametrize(
+    "owner",
+    ["*", "?", "[ab]", "a:b", "{a}", "a\nb", "🙂", "a" * 1024, "user:1", "user:12", "=", "\\"],
+)
+def test_an_owner_of_any_text_is_meant_and_nobody_else(site, run, owner):
+    others = [owner[:-1] or "x", owner + "x", "user:123", "a", "ab"]
+    others = [other for other in others if other != owner and len(other.encode()) <= 1024]
+    fill(("t", "mine", owner), *((("t", f"theirs{n}", other)) for n, other in enumerate(others)))
+    assert counts(run("purge", "--tenant", "t", "--owner", owner, "--yes", "--json"))["purged"] == 1
+    left = counts(run("audit", "--tenant", "t", "--json"))
+    assert left["streams"] == len(others)
+    run("revoke", "--tenant", "t", "--owner", owner, "--yes")
+    found = counts(run("audit", "--tenant", "t", "--json"))["tenants"]["t"]
+    assert found["reachable"] == len(others)
+
+
+@pytest.mark.parametrize("owner", ["", "a" * 10_240, "\udcff"])
+def test_an_owner_that_cannot_be_is_refused(site, run, owner):
+    with pytest.raises(CommandError, match="An owner is"):
+        run("revoke", "--tenant", "t", "--owner", owner, "--yes")
+
+
+@pytest.mark.parametrize(
+    "tenant", ["*", "4*", "?", "[4]", "a:b", "{a}", "a\n", "", "🙂", "a" * 65, "a" * 10_240, "../x"]
+)
+@pytest.mark.parametrize("verb", ["audit", "purge", "rotate"])
+def test_a_tenant_that_cannot_be_is_refused_before_any_key_is_built(
+    site, run, redis_server, verb, tenant
+):
+    before = redis_server.info("stats")["total_commands_processed"]
+    with pytest.raises(CommandError, match="A tenant is 1 to 64 characters"):
+        run(verb, "--tenant", tenant, "--yes")
+    assert redis_server.info("stats")["total_commands_processed"] == before + 1
+
+
+def test_a_user_and_a_visitor_are_named_as_the_default_owner_names_them(
+    site, run, settings, monkeypatch
+):
+    monkeypatch.setattr(SessionStore, "get", lambda self, name, default=None: f"token-{name}")
+    fill(("t", "1", "user:5"), ("t", "2", "user:50"), ("t", "3", f"session:token-{SESSION_KEY}"))
+    fill(("t", "4", PUBLIC))
+    for who, left in [("--user=5", 3), ("--session=key", 2), ("--public", 1)]:
+        run("purge", "--tenant", "t", who, "--yes")
+        assert counts(run("audit", "--tenant", "t", "--json"))["streams"] == left
+
+
+def test_a_session_without_streams_is_told_apart_from_one_with(site, run, monkeypatch):
+    monkeypatch.setattr(SessionStore, "get", lambda self, name, default=None: default)
+    with pytest.raises(CommandError, match="This session is gone"):
+        run("revoke", "--tenant", "t", "--session", "key", "--yes")
+
+
+# What is touched.
+
+
+def test_a_dry_run_touches_nothing_and_counts_the_same(site, run, redis_server, key_prefix):
+    fill(*(("t", str(number), "a" if number % 3 else "b") for number in range(50)))
+    fill(("t", "running", "a"), status=None)
+
+    def contents() -> dict[bytes, bytes]:
+        return {name: redis_server.dump(name) for name in redis_server.scan_iter(f"{key_prefix}:*")}
+
+    before = contents()
+    verbs = [
+        ("purge", "--owner", "a"),
+        ("cancel",),
+        ("retire", "--ttl", "300", "--existing"),
+        ("rotate", "--purge-old"),
+        ("revoke", "--owner", "a"),
+        ("reap",),
+        ("audit",),
+    ]
+    dry = [
+        counts(run(verb, "--tenant", "t", *rest, "--dry-run", "--json", "--batch", "7"))
+        for verb, *rest in verbs
+    ]
+    assert contents() == before
+    assert not StreamNamespace.objects.exists()
+    order = [1, 2, 0, 3]  # the purge of an owner leaves less for the others
+    for index in order[:2]:
+        verb, *rest = verbs[index]
+        assert counts(run(verb, "--tenant", "t", *rest, "--yes", "--json")) == dry[index]
+    assert dry[0] == {"purged": 34}
+    assert dry[3] == {"generation": 2, "purged": 51}
+    assert counts(run("rotate", "--tenant", "t", "--purge-old", "--yes", "--json")) == dry[3]
+
+
+def test_cancel_ends_the_running_streams_of_an_owner_and_keeps_their_bytes(site, run):
+    fill(("t", "1", "a"), ("t", "2", "b"), status=None)
+    assert counts(run("cancel", "--tenant", "t", "--owner", "a", "--yes", "--json")) == {
+        "looked_at": 1,
+        "cancelled": 1,
+    }
+    info = site.status_sync("1", owner="a", tenant="t")
+    assert (info.status, info.size) == ("cancelled", 5)
+    assert site.status_sync("2", owner="b", tenant="t").status == "streaming"
+    assert (
+        counts(run("cancel", "--tenant", "t", "--owner", "a", "--yes", "--json"))["cancelled"] == 0
+    )
+
+
+def test_retire_shortens_what_comes_and_what_is_there(site, run):
+    fill(("t", "1", "a"), ("u", "1", "a"))
+    output = run("retire", "--tenant", "t", "--ttl", "5m", "--existing", "--yes", "--json")
+    assert counts(output) == {"ttl": 300, "shortened": 1}
+    assert site.status_sync("1", owner="a", tenant="t").ttl <= 300
+    assert site.status_sync("1", owner="a", tenant="u").ttl > 300
+    reader = site.run_sync("2", [b"x"], owner="a", tenant="t")
+    assert b"".join(reader) == b"x"
+    assert reader.info.ttl <= 300
+    output = run("retire", "--tenant", "t", "--ttl", "0", "--yes", "--json")
+    assert counts(output)["ttl"] is None
+    reader = site.run_sync("3", [b"x"], owner="a", tenant="t")
+    assert b"".join(reader) == b"x"
+    assert reader.info.ttl > 300
+
+
+def test_a_ttl_not_longer_than_the_lease_is_refused(site, run):
+    with pytest.raises(CommandError, match="longer than the lease"):
+        run("retire", "--tenant", "t", "--ttl", "15", "--yes")
+    assert not StreamNamespace.objects.exists()
+
+
+def test_reap_declares_the_dead_producers_lost(site, run, redis_server, key_prefix):
+    fill(("t", "dead", "a"), lease=0.05, status=None)
+    fill(("t", "alive", "a"), status=None)
+    time.sleep(0.1)
+    assert counts(run("reap", "--tenant", "t", "--json")) == {"looked_at": 2, "lost": 1}
+    key = f"{key_prefix}:t:g1:{{dead}}:meta"
+    assert redis_server.hget(key, "error_code") == b"producer_lost"
+
+
+# How it is answered.
+
+
+def test_without_a_terminal_and_without_yes_nothing_is_done(site, run):
+    fill(("t", "1", "a"))
+    for verb in (
+        ["purge"],
+        ["rotate"],
+        ["revoke", "--owner=a"],
+        ["cancel"],
+        ["retire", "--ttl=60"],
+    ):
+        with pytest.raises(CommandError, match="repeat it with --yes"):
+            run(verb[0], "--tenant", "t", *verb[1:])
+    assert counts(run("audit", "--tenant", "t", "--json"))["tenants"]["t"]["reachable"] == 1
+
+
+@pytest.mark.parametrize(("answer", "left"), [("y\n", 0), ("YES\n", 0), ("\n", 1), ("no\n", 1)])
+def test_a_question_on_the_terminal_is_answered_with_yes_or_nothing_is_done(
+    site, run, monkeypatch, answer, left
+):
+    fill(("t", "1", "a"))
+    terminal = io.StringIO(answer)
+    terminal.isatty = lambda: True  # type: ignore[method-assign]
+    monkeypatch.setattr(sys, "stdin", terminal)
+    if left:
+        with pytest.raises(CommandError, match="Nothing was done"):
+            run("purge", "--tenant", "t")
+    else:
+        run("purge", "--tenant", "t")
+    assert counts(run("audit", "--tenant", "t", "--json"))["streams"] == left
+
+
+@pytest.mark.parametrize("verb", ["rotate", "revoke", "retire"])
+def test_what_governs_a_tenant_is_never_done_to_all_at_once(site, run, verb):
+    with pytest.raises(CommandError, match="required"):
+        run(verb, "--all-tenants", "--yes")
+
+
+def test_an_alias_that_is_not_there_is_refused(site, run):
+    with pytest.raises(CommandError, match="no alias 'nope'"):
+        run("audit", "--tenant", "t", "--using", "nope")
+
+
+def test_a_store_inside_another_process_is_out_of_reach_and_says_so(ledger, run, settings):
+    settings.RESUMABLE_STREAMS = {"default": {"BACKEND": MEMORY}}
+    with pytest.raises(CommandError, match="lives in the process that serves it"):
+        run("purge", "--tenant", "t", "--yes")
+    assert last_action().outcome == "failed"
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90), ("90s", 90), ("30m", 1800), ("2h", 7200), ("7d", 604_800)]
+)
+def test_an_age_has_a_unit_or_is_in_seconds(text, seconds):
+    assert age(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "m", "1.5h", "1y", "10 m", "\u0661", "1" * 20])
+def test_an_age_that_cannot_be_is_refused(site, run, text):
+    with pytest.raises(CommandError, match="is not an age"):
+        run("purge", "--tenant", "t", "--older-than", text, "--yes")
+
+
+# What is written down.
+
+
+def test_every_run_is_written_down_without_an_owner_in_clear(site, run):
+    fill(("t", "1", "secret-owner"))
+    run("purge", "--tenant", "t", "--owner", "secret-owner", "--yes")
+    act = last_action()
+    assert (act.action, act.alias, act.tenant, act.outcome) == ("purge", "default", "t", "done")
+    assert act.arguments == {"owner": owner_digest("secret-owner")}
+    assert act.counts == {"purged": 1}
+    assert act.finished >= act.started
+    run("audit", "--all-tenants")
+    assert (last_action().action, last_action().tenant) == ("audit", "")
+
+
+def test_a_database_that_is_down_does_not_keep_from_purging(site, run, ledger):
+    fill(("t", "1", "a"))
+    ledger.take_away()
+    assert counts(run("audit", "--tenant", "t", "--json"))["streams"] == 1
+    run("revoke", "--tenant", "t", "--owner", "a", "--yes")
+    assert counts(run("purge", "--tenant", "t", "--yes", "--json")) == {"purged": 1}
+    ledger.give_back()
+    assert not IncidentAction.objects.exists()
+
+
+@pytest.mark.parametrize("verb", [["rotate"], ["retire", "--ttl=60"]])
+def test_a_database_that_is_down_keeps_the_store_as_it_is(
+    site, run, ledger, redis_server, key_prefix, verb
+):
+    fill(("t", "1", "a"))
+    before = names(redis_server, key_prefix)
+    ledger.take_away()
+    with pytest.raises(CommandError, match="Neither the database nor the store was changed"):
+        run(verb[0], "--tenant", "t", *verb[1:], "--yes")
+    assert names(redis_server, key_prefix) == before
+
+
+# In processes of their own.
+
+
+@pytest.fixture
+def elsewhere(tmp_path, key_prefix, redis_url) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Return a function that starts the command in a process of its own."""
+    environment = {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "tests.acceptance.site_settings",
+        "DEMO_DB": str(tmp_path / "site.sqlite3"),
+        "REDIS_URL": redis_url,
+        "KEY_PREFIX": key_prefix,
+    }
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str, **more: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=environment | more,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    start("migrate", "-v0").communicate()
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_a_dead_store_is_told_in_one_line_with_exit_code_1(elsewhere):
+    for verb in (["audit"], ["purge", "--yes"], ["rotate", "--yes"]):
+        process = elsewhere(
+            "resumable_streams", *verb, "--tenant", "t", REDIS_URL="redis://:secret@127.0.0.1:1/0"
+        )
+        _, error = process.communicate(timeout=30)
+        assert process.returncode == 1
+        assert "The stream store 'default' is unavailable (ConnectionError)" in error
+        assert "Traceback" not in error
+        assert "secret" not in error
+
+
+def test_a_command_leaves_no_connection_and_can_be_repeated(elsewhere, redis_server):
+    for _ in range(2):
+        process = elsewhere("resumable_streams", "purge", "--tenant", "t", "--yes", "--json")
+        output, _ = process.communicate(timeout=30)
+        assert (process.returncode, counts(output)) == (0, {"purged": 0})
+    assert [c for c in redis_server.client_list() if c["name"] != "suite"] == []
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_purge_says_how_far_it_came_and_is_repeated_for_the_rest(
+    site, elsewhere, redis_server, key_prefix, signum
+):
+    fill(*(("t", str(number), "a") for number in range(200)))
+    runtime.call_sync(runtime.aclose)
+    arguments = ["resumable_streams", "purge", "--tenant", "t", "--yes", "--json", "--batch", "10"]
+    process = elsewhere(*arguments, "--pause", "1")
+    deadline = time.monotonic() + 20
+    while len(names(redis_server, f"{key_prefix}:t:g1")) == 400:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signum)
+    output, error = process.communicate(timeout=10)
+    assert process.returncode == 128 + signum
+    purged = counts(output)["purged"]
+    left = len(names(redis_server, f"{key_prefix}:t:g1")) // 2
+    assert 0 < purged < 200
+    assert purged + left == 200
+    assert "Interrupted" in error
+    assert "Traceback" not in error
+    output, _ = elsewhere(*arguments).communicate(timeout=20)
+    assert counts(output)["purged"] == left
+
+
+def test_an_interrupted_run_is_written_down_as_such(site, run, monkeypatch):
+    fill(*(("t", str(number), "a") for number in range(20)))
+
+    async def interrupt() -> None:
+        await asyncio.sleep(0.2)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    asyncio.run_coroutine_threadsafe(interrupt(), runtime.home())
+    with pytest.raises(CommandError, match="Interrupted") as stopped:
+        run("purge", "--tenant", "t", "--yes", "--batch", "5", "--pause", "60")
+    assert stopped.value.returncode == 130
+    assert last_action().outcome == "interrupted"
+    assert last_action().counts == {"purged": 5}
