@@ -204,7 +204,9 @@ class Engine:
 
 
 def get_engine(alias: str) -> Engine:
-    """Return the engine of `alias`; call it on the home loop."""
+    """Return the engine of `alias`; call it on the home loop (`runtime.call`)."""
+    if not runtime.is_home():
+        raise RuntimeError("An engine lives on the home loop: go there with `runtime.call`.")
     engine = runtime.resources.get(alias)
     if not isinstance(engine, Engine):
         engine = runtime.resources[alias] = Engine(get_settings(alias))

@@ -136,7 +136,9 @@ class Worker:
         await self._slots.acquire()
         taken = None
         try:
-            taken = await queue.take(wait=WAIT_SECONDS, idle=1.5 * engine.settings.lease)
+            # Between two waits we look for what dead workers left, well within the grace.
+            lease = engine.settings.lease
+            taken = await queue.take(wait=min(WAIT_SECONDS, lease / 3), idle=1.5 * lease)
         except StoreUnavailable as error:
             logger.warning("%s Trying again.", error)
             await asyncio.sleep(AGAIN_SECONDS)

@@ -13,7 +13,6 @@ from redis.exceptions import ResponseError
 from ...exceptions import StoreUnavailable, StreamLimitExceeded
 from ...keys import KeySpace
 from ..base import Queue
-from .connect import Connect
 from .wire import Wire
 
 __all__ = ["RedisQueue"]
@@ -21,17 +20,15 @@ __all__ = ["RedisQueue"]
 GROUP = "workers"
 MAX_ORDERS = 100_000
 KEEP_MS = 7 * 86_400_000  # an order outlives no stream that it could be for by much
-BLOCK_MARGIN_SECONDS = 5.0
 
 
 class RedisQueue(Queue):
-    """Put and take the orders of one prefix."""
+    """Put and take the orders of one prefix; `waiting` is a wire that nothing else uses."""
 
-    def __init__(self, wire: Wire, connect: Connect, keys: KeySpace, *, alias: str, worker: str):
+    def __init__(self, wire: Wire, waiting: Wire, keys: KeySpace, *, worker: str):
         self._wire = wire
-        self._waiting = Wire(connect, alias=alias, timeout=60 + BLOCK_MARGIN_SECONDS)
+        self._waiting = waiting
         self._key = keys.orders
-        self._alias = alias
         self._worker = worker
         self._has_group = False
 

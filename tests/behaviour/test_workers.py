@@ -1,0 +1,163 @@
+"""Orders: produced elsewhere, handed out at least once, written once."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from resumable_streams import StreamClaimLost, StreamFailed, StreamStatus
+from resumable_streams.engine import get_engine
+from resumable_streams.streams import StreamManager
+from resumable_streams.types import Claim, StreamKey
+from resumable_streams.workers import Worker, _Letter
+
+from .conftest import Configure
+from .sources import read_all
+
+HERE = __name__
+calls: list[dict[str, Any]] = []
+
+
+@pytest.fixture(autouse=True)
+def counts() -> Iterator[None]:
+    calls.clear()
+    yield
+    calls.clear()
+
+
+async def answer(stream_id: str, words: str = "a b c") -> AsyncIterator[str]:
+    calls.append({"stream_id": stream_id, "words": words})
+    for word in words.split():
+        yield word
+        await asyncio.sleep(0)
+
+
+async def goes_on(stream_id: str, words: str, offset: int) -> AsyncIterator[str]:
+    calls.append({"stream_id": stream_id, "offset": offset})
+    yield "".join(words.split())[offset:]
+
+
+@asynccontextmanager
+async def working(alias: str = "elsewhere", name: str = "w1") -> AsyncIterator[Worker]:
+    """Run a worker with connections of its own; end it as a killed process would."""
+    worker = Worker(alias, name=name)
+    task = asyncio.create_task(worker.run())
+    try:
+        yield worker
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_worker_produces_what_the_web_process_reads(redis_manager: StreamManager) -> None:
+    async with working():
+        reader = await redis_manager.enqueue("s", f"{HERE}.answer", {"words": "x y"}, owner="me")
+        assert await read_all(reader) == b"xy"
+    assert reader.info.status is StreamStatus.DONE
+    assert calls == [{"stream_id": "s", "words": "x y"}]
+
+
+async def test_an_order_waits_for_a_worker(redis_manager: StreamManager) -> None:
+    reader = await redis_manager.enqueue("s", f"{HERE}.answer", owner="me")
+    reading = asyncio.create_task(read_all(reader))
+    assert calls == []
+    async with working():
+        assert await reading == b"abc"
+
+
+async def test_an_order_that_no_worker_takes_is_lost_after_its_wait(
+    redis_manager: StreamManager, configure_redis: Configure
+) -> None:
+    configure_redis(LEASE=0.2, SWEEP=0.1)
+    reader = await redis_manager.enqueue("s", f"{HERE}.answer", owner="me", wait=0.7)
+    with pytest.raises(StreamFailed, match="producer_lost"):
+        await read_all(reader)
+
+
+async def test_the_same_order_twice_is_produced_once(redis_manager: StreamManager) -> None:
+    async with working():
+        readers = [await redis_manager.enqueue("s", f"{HERE}.answer", owner="me") for _ in range(3)]
+        assert [await read_all(reader) for reader in readers] == [b"abc"] * 3
+    assert len(calls) == 1
+
+
+async def test_memory_produces_here(memory_manager: StreamManager) -> None:
+    reader = await memory_manager.enqueue("s", f"{HERE}.answer", owner="me")
+    assert await read_all(reader) == b"abc"
+
+
+async def test_a_source_that_cannot_be_imported_fails_the_stream(
+    redis_manager: StreamManager,
+) -> None:
+    async with working():
+        reader = await redis_manager.enqueue("s", "no.such.path", owner="me")
+        with pytest.raises(StreamFailed, match="source_failed"):
+            await read_all(reader)
+
+
+async def dies_after(manager: StreamManager, data: bytes) -> tuple[StreamKey, Claim]:
+    """Take the order as a worker does, write, and fall silent."""
+    store = get_engine(manager.alias).store
+    queue = store.queue("dead")
+    assert queue is not None
+    taken = await queue.take(wait=1, idle=60)
+    await queue.aclose()
+    assert taken is not None
+    letter = _Letter.open(taken[1])
+    claim = Claim(epoch=letter.epoch)
+    await store.reclaim(letter.key, letter.held, claim)
+    if data:
+        await store.append(letter.key, claim, 0, data)
+    return letter.key, claim
+
+
+async def test_a_dead_workers_stream_is_continued_by_another_one(
+    redis_manager: StreamManager, configure_redis: Configure
+) -> None:
+    configure_redis(LEASE=0.4, SWEEP=0.1)
+    reader = await redis_manager.enqueue(
+        "s", f"{HERE}.answer", {"words": "one two"}, owner="me", recover=f"{HERE}.goes_on"
+    )
+    key, claim = await dies_after(redis_manager, b"one")
+    async with working():
+        assert await read_all(reader) == b"onetwo"
+    assert calls == [{"stream_id": "s", "offset": 3}]
+    with pytest.raises(StreamClaimLost):  # it was not dead, only slow
+        await get_engine("default").store.append(key, claim, 6, b"more")
+
+
+async def test_a_worker_that_died_before_its_first_byte_is_replaced(
+    redis_manager: StreamManager, configure_redis: Configure
+) -> None:
+    configure_redis(LEASE=0.4, SWEEP=0.1)
+    reader = await redis_manager.enqueue("s", f"{HERE}.answer", owner="me")
+    await dies_after(redis_manager, b"")
+    async with working():
+        assert await read_all(reader) == b"abc"
+
+
+async def test_a_dead_workers_stream_is_lost_without_recover(
+    redis_manager: StreamManager, configure_redis: Configure
+) -> None:
+    configure_redis(LEASE=0.4, SWEEP=0.1)
+    reader = await redis_manager.enqueue("s", f"{HERE}.answer", owner="me")
+    await dies_after(redis_manager, b"a")
+    async with working():
+        with pytest.raises(StreamFailed, match="producer_lost"):
+            await read_all(reader)
+    assert calls == []
+
+
+async def test_an_order_that_was_tampered_with_is_not_carried_out(
+    redis_manager: StreamManager,
+) -> None:
+    queue = get_engine("default").store.queue("intruder")
+    assert queue is not None
+    await queue.put(b'{"path": "os.system", "kwargs": {"command": "true"}}')
+    async with working():
+        reader = await redis_manager.enqueue("s", f"{HERE}.answer", owner="me")
+        assert await read_all(reader) == b"abc"
+    await queue.aclose()
+    assert [call["stream_id"] for call in calls] == ["s"]
