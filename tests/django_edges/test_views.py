@@ -129,6 +129,7 @@ async def client() -> AsyncIterator[AsyncClient]:
 @pytest.fixture
 def sync_client() -> Iterator[Client]:
     """Return a visitor through WSGI; afterwards close what was opened for it."""
+    runtime.home()
     yield Client()
     runtime.call_sync(runtime.aclose)
 
