@@ -155,6 +155,8 @@ class Recorder:
                 self._lose(len(entries), type(error).__name__, error)
             if refused := self._take_refused():
                 self._lose(refused, "the queue was full")
+            if flushed:  # at an end, of the process or of a command
+                connections.close_all()
             for done in flushed:
                 done.set()
             idle = IDLE_SECONDS
