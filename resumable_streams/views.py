@@ -35,8 +35,9 @@ from .http import (
     parse_position,
 )
 from .owners import Identity, get_identity
+from .readers import StreamReader
 from .sources import Chunk, Source, open_source
-from .streams import StreamManager, StreamReader
+from .streams import StreamManager
 from .types import PUBLIC, Owner, Role, StreamInfo
 
 __all__ = [
