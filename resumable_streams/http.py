@@ -35,7 +35,6 @@ from .exceptions import (
 from .formats import Encoder, Format, Missing, get_format, raw, ui_message
 from .owners import Identity
 from .readers import StreamReader
-from .readers import StreamReader
 from .runtime import runtime
 from .sse import EventId
 from .streams import StreamManager
