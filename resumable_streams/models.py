@@ -97,7 +97,7 @@ class StreamRecord(models.Model):
         constraints = [
             # One election; so a batch whose fate is unknown can be written again.
             models.UniqueConstraint(
-                fields=["stream_id", "acquired", "tenant", "alias"],
+                fields=["stream_id", "tenant", "alias", "acquired"],
                 name="resumable_record_unique_election",
             ),
         ]

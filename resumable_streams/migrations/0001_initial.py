@@ -209,7 +209,7 @@ class Migration(migrations.Migration):
                 ],
                 "constraints": [
                     models.UniqueConstraint(
-                        fields=("stream_id", "acquired", "tenant", "alias"),
+                        fields=("stream_id", "tenant", "alias", "acquired"),
                         name="resumable_record_unique_election",
                     )
                 ],

@@ -7,6 +7,7 @@ from django.db import IntegrityError, models
 from django.utils import timezone
 
 from resumable_streams import PUBLIC
+from resumable_streams.admin import _matches
 from resumable_streams.incidents import incident, operating_user
 from resumable_streams.models import IncidentAction, StreamNamespace, StreamRecord
 
@@ -123,3 +124,23 @@ def test_a_dead_database_keeps_nobody_from_acting(monkeypatch, caplog):
 def test_a_command_is_run_by_somebody(monkeypatch):
     monkeypatch.setenv("LOGNAME", "jane")
     assert operating_user() == "os:jane"
+
+
+# What is asked for often or in a hurry finds an index, however long the table.
+
+
+@pytest.mark.django_db
+def test_the_end_of_a_stream_finds_its_row_by_an_index():
+    found = StreamRecord.objects.filter(
+        alias="default", tenant="acme", stream_id="s1", status="streaming"
+    )
+    assert "(stream_id=? AND tenant=? AND alias=?)" in found.order_by().explain()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("term", ["user:42", "198.51.100.7"])
+def test_a_search_in_the_admin_scans_no_table(term):
+    found = StreamRecord.objects.filter(_matches(term))
+    plan = found[:50].explain()
+    assert "MULTI-INDEX OR" in plan
+    assert "SCAN" not in plan
