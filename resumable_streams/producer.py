@@ -170,6 +170,7 @@ class Producer:
         try:
             while chunks := await self._gathering.take():
                 await self._append(chunks)
+            await self._confirm()
         except asyncio.CancelledError:
             # The loop's last wish: one bounded write, then the cancellation goes on.
             await self._stop(gather)
@@ -254,12 +255,7 @@ class Producer:
         """Append what follows the last acknowledged byte; readers see it when it is stored."""
         started = time.perf_counter()
         offset = self.tail.window.end
-        while True:
-            try:
-                await self._persist(offset, data, chunks)
-                break
-            except StreamGap as gap:
-                await self._send_again(gap.size, offset)
+        await self._persist_after_gap(offset, data, chunks)
         self.tail.push(offset, data, started)
         if stream_appended.receivers:
             await self._notify(
@@ -270,14 +266,30 @@ class Producer:
                 duration=time.perf_counter() - started,
             )
 
+    async def _confirm(self) -> None:
+        """Before the end, ask whether the store still has all that it acknowledged."""
+        if end := self.tail.window.end:
+            await self._persist_after_gap(end, b"", 0)
+
+    async def _persist_after_gap(self, offset: int, data: bytes, chunks: int) -> None:
+        while True:
+            try:
+                await self._persist(offset, data, chunks)
+                return
+            except StreamGap as gap:
+                await self._send_again(gap.size, offset)
+
     async def _send_again(self, start: int, end: int) -> None:
         """Replace acknowledged bytes that the store has lost since, from our window."""
         while start < end:
             data = self.tail.window.read(start, MAX_APPEND_BYTES)
             if not data:
                 raise StreamFailed(ErrorCode.DATA_LOST)
-            await self._persist(start, data, 0)
-            start += len(data)
+            try:
+                await self._persist(start, data, 0)
+                start += len(data)
+            except StreamGap as gap:  # it went back once more
+                start = gap.size
 
     async def _persist(self, offset: int, data: bytes, chunks: int) -> None:
         await self._patiently(
