@@ -43,6 +43,7 @@ logger = logging.getLogger("resumable_streams.tail")
 
 PAGE_BYTES = 262_144
 WINDOW_BYTES = 262_144
+PAGE_AGAIN_SECONDS = 0.05
 
 
 class Window:
@@ -92,6 +93,7 @@ class Tail:
         "_dismissed",
         "_failure",
         "_pages",
+        "_patience",
         "_store",
         "appended_at",
         "check_at",
@@ -104,7 +106,9 @@ class Tail:
         "window",
     )
 
-    def __init__(self, store: BaseStore, info: StreamInfo, key: StreamKey):
+    def __init__(
+        self, store: BaseStore, info: StreamInfo, key: StreamKey, *, patience: float = 0.0
+    ):
         self.key = key
         self.info = info
         self.window = Window(info.size)
@@ -115,6 +119,7 @@ class Tail:
         self.check_at = 0.0
         self.on_end: Callable[[], None] | None = None
         self._store = store
+        self._patience = patience  # seconds that a page waits for a store that is away
         self._changed = asyncio.Event()
         self._failure: StreamError | None = None
         self._dismissed = False
@@ -249,12 +254,26 @@ class Tail:
             task.exception()  # its readers may all be gone; that is no fault
 
     async def _read(self, offset: int) -> bytes:
-        page = await self._store.read(self.key, offset, PAGE_BYTES)
-        if page is None or page.info.epoch != self.info.epoch:
-            raise StreamFailed(ErrorCode.EXPIRED)
-        if not page.data:  # shorter than its size says: evicted, or restored from an old copy
-            raise StreamFailed(ErrorCode.DATA_LOST)
-        return page.data
+        """Read a page; wait while the store is away, or is to get again what it has lost."""
+        give_up = time.monotonic() + self._patience
+        while True:
+            is_late = time.monotonic() >= give_up
+            try:
+                page = await self._store.read(self.key, offset, PAGE_BYTES)
+            except StoreUnavailable:
+                if is_late:
+                    raise
+            else:
+                if page is None or page.info.epoch != self.info.epoch:
+                    raise StreamFailed(ErrorCode.EXPIRED)
+                if page.data:
+                    return page.data
+                # Evicted, or restored from an old copy, unless a living producer makes it good.
+                if is_late or page.info.size > offset or not page.info.is_streaming:
+                    raise StreamFailed(ErrorCode.DATA_LOST)
+            if self._dismissed:
+                raise ShuttingDown
+            await asyncio.sleep(PAGE_AGAIN_SECONDS)
 
 
 class Hub:
@@ -299,12 +318,12 @@ class Hub:
         known = self._tails.get(key)
         replaced = known is not None and known.replaces(info)
         if replaced or not (live and info.is_streaming):
-            tail = Tail(self._store, info, key)
+            tail = self._tail(info, key)
             self._settled.add(tail)
             if replaced:
                 tail.fail(StreamFailed(ErrorCode.EXPIRED))
         elif known is None or known.has_ended or known.info.epoch != info.epoch:
-            tail = self._follow(Tail(self._store, info, key))
+            tail = self._follow(self._tail(info, key))
         else:
             tail = known
         tail.users += 1
@@ -314,7 +333,7 @@ class Hub:
 
     def open_local(self, info: StreamInfo, key: StreamKey) -> Tail:
         """Return the tail that a producer of this process feeds; end it with `close_local`."""
-        tail = Tail(self._store, info, key)
+        tail = self._tail(info, key)
         tail.is_local = True
         tail.users = 1
         self._register(tail)
@@ -342,6 +361,9 @@ class Hub:
             tail.is_settled = False
             self._follow(tail)
         self._leave(tail)
+
+    def _tail(self, info: StreamInfo, key: StreamKey) -> Tail:
+        return Tail(self._store, info, key, patience=self._store_timeout)
 
     def _follow(self, tail: Tail) -> Tail:
         # The confirmation of the subscription makes the tail stale: what was appended between the
