@@ -24,7 +24,7 @@ from .runtime import runtime
 from .sources import Source
 from .stores.base import BaseStore
 from .tail import Hub, Tail
-from .types import Claim, ErrorCode, StreamInfo, StreamKey
+from .types import Acquisition, Claim, ErrorCode, StreamInfo, StreamKey, Terms
 
 __all__ = ["Engine", "get_engine", "make_store"]
 
@@ -92,6 +92,13 @@ class Engine:
         if self.hub.rulings != rulings:
             self.enforce_soon(key.tenant)
         return tail
+
+    async def elect(self, key: StreamKey, claim: Claim, terms: Terms) -> Acquisition:
+        """Acquire; an election whose answer was lost is found again, by its claim."""
+        try:
+            return await self.store.acquire(key, claim, terms)
+        except StoreUnavailable:
+            return await self.store.acquire(key, claim, terms)
 
     async def admit(self, key: StreamKey, info: StreamInfo) -> None:
         """Count a stream this process was elected for as live.

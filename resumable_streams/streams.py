@@ -173,7 +173,7 @@ class StreamManager:
         rulings: int,
     ) -> StreamReader:
         claim = Claim()
-        acquisition = await engine.store.acquire(key, claim, terms)
+        acquisition = await engine.elect(key, claim, terms)
         role, info = acquisition.role, acquisition.info
         if role is Role.PRODUCER:
             await engine.admit(key, info)
