@@ -136,7 +136,8 @@ stream_appended = StreamSignal()
 # error_code: ErrorCode; error: the exception; size. Before stream_finalized; errors are logged.
 stream_failed = StreamSignal()
 # status: StreamStatus; error_code; size; duration: since the producer started. Once for every
-# stream_acquired that had the role producer, unless the process dies first; errors are logged.
+# stream_acquired that had the role producer, in the process that produces it (or refused to, before
+# stream_started), unless that dies first; errors are logged.
 # The code is "expired" for a stream that was deleted, or taken away, under its producer, and
 # "store_unavailable" where the end could not be written (readers then see producer_lost).
 stream_finalized = StreamSignal()

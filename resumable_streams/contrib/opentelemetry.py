@@ -8,11 +8,11 @@
 Needs the extra `opentelemetry` (the API; the SDK and its exporters are the project's choice).
 
 A stream outlives the request that started it, so its span is the root of a trace of its own, from
-the acquire to the end, with a *link* to the span of that request. The producer runs in a fresh
-context, which knows no trace; here the stream's span is made current in it before the source is
-opened, so what the source does (its call of a model, its queries) is part of the stream's trace.
-On the span of the request that acquires or resumes there is an event, with the id of the trace of
-the stream where this process knows it.
+the start of the producer to its end, with a *link* to the span of that request (unless a worker
+produces it). The producer runs in a fresh context, which knows no trace; the stream's span is made
+current there before the source is opened, so what the source does (its call of a model, its
+queries) is part of the stream's trace. On the span of a request that acquires, resumes or cancels
+there is an event, with the id of the stream's trace if it is being produced in this process.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from django.dispatch import Signal
 from opentelemetry import context, metrics, trace
 from opentelemetry.context import Context
 from opentelemetry.metrics import MeterProvider
-from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, TracerProvider
+from opentelemetry.trace import Link, Span, SpanContext, Status, StatusCode, TracerProvider
 
 from ..signals import (
     feed_connected,
@@ -46,6 +46,7 @@ from ..types import Role, StreamStatus
 __all__ = ["Telemetry", "connect"]
 
 NAME = "resumable_streams"
+MAX_REQUESTS = 10_000
 
 _connected: list["Telemetry"] = []
 
@@ -88,6 +89,7 @@ class Telemetry:
         tenants: bool,
     ):
         self._tenants = tenants
+        self._requests: dict[_Id, SpanContext] = {}  # of the streams that have yet to start
         self._spans: dict[_Id, Span] = {}
         self._tracer = trace.get_tracer(NAME, tracer_provider=tracer_provider)
         self._make_instruments(metrics.get_meter(NAME, meter_provider=meter_provider))
@@ -159,25 +161,23 @@ class Telemetry:
         self._acquires.add(1, self._labels(named, role=str(role)))
         stream = _id(**named)
         if role is Role.PRODUCER:
-            self._live.add(1, self._labels(named))
-            self._start_span(stream)
+            self._requests[stream] = trace.get_current_span().get_span_context()
+            if len(self._requests) > MAX_REQUESTS:  # those that a worker produces stay
+                del self._requests[next(iter(self._requests))]
         self._note("stream.acquired", stream, role=str(role))
 
-    def _start_span(self, stream: _Id) -> None:
-        request = trace.get_current_span().get_span_context()
-        self._spans[stream] = self._tracer.start_span(
+    def _on_started(self, **named: Any) -> None:
+        self._live.add(1, self._labels(named))
+        stream = _id(**named)
+        request = self._requests.pop(stream, None)
+        span = self._spans[stream] = self._tracer.start_span(
             "stream",
             context=Context(),  # a root: the request ends long before
-            kind=SpanKind.INTERNAL,
             attributes=_attributes(stream),
-            links=[Link(request)] if request.is_valid else [],
+            links=[Link(request)] if request is not None and request.is_valid else [],
         )
-
-    def _on_started(self, **named: Any) -> None:
-        span = self._spans.get(_id(**named))
-        if span is not None:
-            # Never detached: this context is the source's own, and ends with it.
-            context.attach(trace.set_span_in_context(span))
+        # Never detached: this context is the source's own, and ends with it.
+        context.attach(trace.set_span_in_context(span))
 
     def _on_failed(self, *, error: BaseException, error_code: str, **named: Any) -> None:
         span = self._spans.get(_id(**named))
@@ -188,11 +188,12 @@ class Telemetry:
     def _on_finalized(
         self, *, status: StreamStatus, error_code: str, size: int, **named: Any
     ) -> None:
-        self._live.add(-1, self._labels(named))
         self._finalizes.add(1, self._labels(named, status=str(status), error_code=str(error_code)))
+        self._requests.pop(_id(**named), None)
         span = self._spans.pop(_id(**named), None)
-        if span is None:
+        if span is None:  # refused, or drained, before its source began
             return
+        self._live.add(-1, self._labels(named))
         outcome = {f"{NAME}.status": str(status), f"{NAME}.error_code": str(error_code)}
         span.set_attributes({**outcome, f"{NAME}.size": size})
         span.add_event("stream.finalized", outcome)

@@ -28,6 +28,7 @@ from ..signals import (
     stream_delivered,
     stream_finalized,
     stream_resumed,
+    stream_started,
 )
 from ..types import Role
 
@@ -57,6 +58,7 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry, *, tenants: bool):
         self._registry = registry
         self._tenants = tenants
+        self._live_epochs: set[str] = set()
         self._base = ("alias", "tenant") if tenants else ("alias",)
         self._make_production()
         self._make_reading()
@@ -121,6 +123,7 @@ class Metrics:
     def _receivers(self) -> list[tuple[Signal, Any]]:
         return [
             (stream_acquired, self._acquired),
+            (stream_started, self._started),
             (stream_appended, self._appended),
             (stream_finalized, self._finalized),
             (producer_lost, self._lost),
@@ -140,10 +143,11 @@ class Metrics:
     # Receivers.
 
     def _acquired(self, *, role: Role, **named: Any) -> None:
-        labels = self._labels(named)
-        self.acquires.labels(*labels, role).inc()
-        if role is Role.PRODUCER:
-            self.live.labels(*labels).inc()
+        self.acquires.labels(*self._labels(named), role).inc()
+
+    def _started(self, *, epoch: str, **named: Any) -> None:
+        self._live_epochs.add(epoch)
+        self.live.labels(*self._labels(named)).inc()
 
     def _appended(self, *, size: int, chunks: int, duration: float, **named: Any) -> None:
         labels = self._labels(named)
@@ -151,9 +155,11 @@ class Metrics:
         self.appended_chunks.labels(*labels).inc(chunks)
         self.append_seconds.labels(*labels).observe(duration)
 
-    def _finalized(self, *, status: str, error_code: str, **named: Any) -> None:
+    def _finalized(self, *, status: str, error_code: str, epoch: str, **named: Any) -> None:
         labels = self._labels(named)
-        self.live.labels(*labels).dec()
+        if epoch in self._live_epochs:  # else it was refused, or drained, before its source began
+            self._live_epochs.discard(epoch)
+            self.live.labels(*labels).dec()
         self.finalizes.labels(*labels, status, error_code).inc()
 
     def _lost(self, *, seen_by: str, **named: Any) -> None:
