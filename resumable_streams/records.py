@@ -288,15 +288,23 @@ def _quietly(receiver: Callable[..., None]) -> Callable[..., None]:
 
 @_quietly
 def _started(
-    *, alias: str, tenant: str, stream_id: str, owner: Owner, request: Any, **named: Any
+    *,
+    alias: str,
+    tenant: str,
+    generation: int,
+    stream_id: str,
+    epoch: str,
+    owner: Owner,
+    request: Any,
+    **named: Any,
 ) -> None:
     recorder.put(
         StreamRecord(
             alias=alias,
             tenant=tenant,
-            generation=named.get("generation"),
+            generation=generation,
             stream_id=stream_id,
-            epoch=named.get("epoch", ""),
+            epoch=epoch,
             owner=owner.replace("\0", "\ufffd") if isinstance(owner, str) else "",
             owner_digest=owner_digest(owner),
             user=user_id(request),
@@ -313,6 +321,7 @@ def _finalized(
     alias: str,
     tenant: str,
     stream_id: str,
+    epoch: str,
     status: str,
     error_code: str,
     size: int,
@@ -324,7 +333,7 @@ def _finalized(
     recorder.put(
         Ending(
             election=(alias, tenant, stream_id),
-            epoch=named.get("epoch", ""),
+            epoch=epoch,
             changes={
                 "status": str(status),
                 "error_code": str(error_code)[:64],
@@ -337,11 +346,11 @@ def _finalized(
 
 
 @_quietly
-def _deleted(*, alias: str, tenant: str, stream_id: str, **named: Any) -> None:
+def _deleted(*, alias: str, tenant: str, stream_id: str, epoch: str, **named: Any) -> None:
     recorder.put(
         Ending(
             election=(alias, tenant, stream_id),
-            epoch=named.get("epoch", ""),
+            epoch=epoch,
             changes={"status": str(Status.DELETED), "ended": timezone.now()},
         )
     )
