@@ -77,6 +77,7 @@ def test_waiting_then_live_then_ended(serve, visitor):
     assert page.locator("#waiting").count() == 0
     page.get_by_role("button", name="Stop").click()
     wait_for_status(page, "Stopped")
+    assert page.evaluate("document.activeElement.id") == "question"
 
 
 def test_answer_survives_a_reload_and_goes_on_at_its_byte(serve, visitor):

@@ -35,9 +35,13 @@ function showBytes(offset) {
 }
 
 function showBusy(busy) {
+  const focused = document.activeElement;
+  stop.ariaDisabled = "false";
   send.hidden = busy;
   stop.hidden = !busy;
-  stop.disabled = false;
+  // A button that goes takes the focus with it: hand it on.
+  if (busy && focused === send) stop.focus();
+  if (!busy && focused === stop) input.focus();
 }
 
 /** Run `change`, and stay at the end of the page if that is where the reader was. */
@@ -221,9 +225,10 @@ function join(chat) {
 }
 
 async function halt() {
-  stop.disabled = true;
+  if (!answer || stop.ariaDisabled === "true") return;
+  stop.ariaDisabled = "true"; // not disabled: that would take the focus away
   const response = await post(`${chatUrl}/stop`, {}).catch(() => null);
-  if (!response?.ok) stop.disabled = false;
+  if (!response?.ok) stop.ariaDisabled = "false";
 }
 
 form.addEventListener("submit", (event) => {
@@ -242,7 +247,7 @@ input.addEventListener("keydown", (event) => {
 });
 
 addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && answer && !stop.disabled) halt();
+  if (event.key === "Escape") halt();
 });
 
 stop.addEventListener("click", halt);
