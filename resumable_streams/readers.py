@@ -69,6 +69,8 @@ class StreamReader:
     def __next__(self) -> bytes:
         if self._closed:
             raise StopIteration
+        if asyncio._get_running_loop() is not None:  # which would wait for itself
+            raise RuntimeError("This is the sync form: in async code, use `async for`.")
         return self._advance(self._engine.submit(self._next()).result(), StopIteration)
 
     async def _next(self) -> bytes | None:

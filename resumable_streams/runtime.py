@@ -18,6 +18,8 @@ import contextvars
 import os
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import Future
+from functools import partial
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from asgiref.sync import AsyncToSync, SyncToAsync, ThreadSensitiveContext, sync_to_async
@@ -69,16 +71,20 @@ class Runtime:
     def home(self) -> asyncio.AbstractEventLoop:
         """Return the home loop; find it a new one after a fork, or when its loop is gone."""
         loop = self._loop
-        if loop is not None and loop.is_running():
+        if loop is not None and self._lasts(loop):
             return loop
         with self._lock:
             loop = self._loop
-            if loop is None or not loop.is_running():
+            if loop is None or not self._lasts(loop):
                 self._forget()
                 loop = _lasting_loop()
                 self.has_thread = loop is None
                 self._loop = loop = loop or _start_thread()
             return loop
+
+    def _lasts(self, loop: asyncio.AbstractEventLoop) -> bool:
+        # A loop of ours takes calls before its thread has come to run it.
+        return loop.is_running() or (self.has_thread and not loop.is_closed())
 
     def is_home(self) -> bool:
         """Return whether the caller runs on the home loop."""
@@ -90,8 +96,7 @@ class Runtime:
         """Await `function` on the home loop, from any loop."""
         if self.is_home():
             return await function(*args, **kwargs)
-        future = asyncio.run_coroutine_threadsafe(function(*args, **kwargs), self.home())
-        return await asyncio.wrap_future(future)
+        return await asyncio.wrap_future(self._hop(partial(function, *args, **kwargs)))
 
     def call_sync(
         self, function: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
@@ -100,13 +105,18 @@ class Runtime:
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            future = asyncio.run_coroutine_threadsafe(function(*args, **kwargs), self.home())
+            future = self._hop(partial(function, *args, **kwargs))
             try:
                 return future.result()
             except BaseException:
                 future.cancel()
                 raise
         raise RuntimeError("This is the sync form: in async code, await the async one.")
+
+    def _hop(self, work: Callable[[], Awaitable[T]]) -> Future[T]:
+        # The language and the time zone of a thread are invisible to other threads.
+        there = _localized(work, translation.get_language(), timezone.get_current_timezone())
+        return asyncio.run_coroutine_threadsafe(there, self.home())
 
     def detach(self, work: Callable[[], Awaitable[None]], *, name: str) -> asyncio.Task[None]:
         """Start `work` on the home loop (where the caller is), apart from the caller's context.
@@ -118,7 +128,9 @@ class Runtime:
             raise ShuttingDown
         language, zone = translation.get_language(), timezone.get_current_timezone()
         task = asyncio.get_running_loop().create_task(
-            _isolated(work, language, zone), name=name, context=contextvars.Context()
+            _localized(partial(_isolated, work), language, zone),
+            name=name,
+            context=contextvars.Context(),
         )
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -188,15 +200,12 @@ def _lasting_loop() -> asyncio.AbstractEventLoop | None:
 
 def _start_thread() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
-    started = threading.Event()
-    loop.call_soon(started.set)
 
     def serve() -> None:
         loop.run_forever()
         loop.close()
 
     threading.Thread(target=serve, name="resumable_streams", daemon=True).start()
-    started.wait()
     return loop
 
 
@@ -204,10 +213,14 @@ def _stop_loop() -> None:
     asyncio.get_running_loop().stop()
 
 
-async def _isolated(work: Callable[[], Awaitable[None]], language: str | None, zone: Any) -> None:
+async def _localized(work: Callable[[], Awaitable[T]], language: str | None, zone: Any) -> T:
     if language is not None:
         translation.activate(language)
     timezone.activate(zone)
+    return await work()
+
+
+async def _isolated(work: Callable[[], Awaitable[None]]) -> None:
     async with ThreadSensitiveContext() as own:
         try:
             await work()
