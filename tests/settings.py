@@ -1,5 +1,9 @@
 """Django settings of the suite: the smallest project that has every part the app touches."""
 
+import os
+import tempfile
+from pathlib import Path
+
 SECRET_KEY = "tests"
 DEBUG = False
 ALLOWED_HOSTS = ["testserver", "localhost", "127.0.0.1"]
@@ -40,7 +44,14 @@ TEMPLATES = [
     }
 ]
 
-DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
+# In a file: Django never closes connections to a database in memory that other threads opened.
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": ":memory:",
+        "TEST": {"NAME": str(Path(tempfile.gettempdir()) / f"suite-{os.getpid()}.sqlite3")},
+    }
+}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 RESUMABLE_STREAMS = {"default": {"BACKEND": "resumable_streams.stores.memory.MemoryStore"}}
