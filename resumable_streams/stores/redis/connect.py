@@ -5,6 +5,7 @@ with. Ours blocks for as long as it takes (time limits are kept per command, in 
 RESP2 and never decodes.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from typing import Any
@@ -18,10 +19,11 @@ from redis.asyncio.connection import (
     UnixDomainSocketConnection,
 )
 from redis.asyncio.sentinel import SentinelConnectionPool
+from redis.exceptions import RedisError
 
 from ...exceptions import InvalidStoreError
 
-__all__ = ["Connect", "connect_from_cache", "connect_from_url"]
+__all__ = ["Connect", "connect_from_cache", "connect_from_url", "open_connection"]
 
 Connect = Callable[[], AbstractConnection]
 """Make a new connection object, not yet connected."""
@@ -49,17 +51,36 @@ def _maker(pool: ConnectionPool) -> Connect:
     return lambda: pool.connection_class(**pool.connection_kwargs)
 
 
+async def open_connection(connect: Connect, *, timeout: float) -> AbstractConnection:  # noqa: ASYNC109
+    """Make a connection and connect it within `timeout` seconds.
+
+    redis-py limits the connect; what it sends afterwards (AUTH, SELECT) could wait for ever for a
+    server that accepts and doesn't answer.
+    """
+    connection = connect()
+    try:
+        async with asyncio.timeout(timeout):
+            await connection.connect()
+    except BaseException:
+        await connection.disconnect(nowait=True)
+        raise
+    return connection
+
+
 def connect_from_url(url: str, *, connect_timeout: float, alias: str) -> Connect:
     """Connect to a `redis://`, `rediss://` or `unix://` URL; its query string may set more."""
     try:
         pool = ConnectionPool.from_url(url)
-    except (ValueError, TypeError):
+        pool.connection_kwargs.update(OURS, socket_connect_timeout=connect_timeout)
+        connect = _maker(pool)
+        connect()  # not connected: only to find options that no connection has
+    except (ValueError, TypeError, RedisError):
         # The cause is not chained: it may quote the URL, and with it a password.
         raise InvalidStoreError(
-            f"LOCATION of the stream alias {alias!r} is not a redis://, rediss:// or unix:// URL."
+            f"LOCATION of the stream alias {alias!r} is not a redis://, rediss:// or unix:// URL, "
+            f"or it has options that a connection does not know."
         ) from None
-    pool.connection_kwargs.update(OURS, socket_connect_timeout=connect_timeout)
-    return _maker(pool)
+    return connect
 
 
 def connect_from_cache(cache_alias: str, *, connect_timeout: float, alias: str) -> Connect:

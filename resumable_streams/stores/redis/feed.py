@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 from ...keys import KeySpace
 from ...types import StreamKey
 from ..base import Feed, Listener
-from .connect import Connect
+from .connect import Connect, open_connection
 
 __all__ = ["RedisFeed"]
 
@@ -29,11 +29,20 @@ MAX_BACKOFF_SECONDS = 2.0
 EPOCH_CHARS = 8
 
 
+def backoff_seconds(failures: int) -> float:
+    """Return how long to wait; full jitter, so that a thousand processes do not come in step."""
+    most = min(MAX_BACKOFF_SECONDS, 0.05 * 2 ** min(failures, 10))
+    return random.uniform(0, most)  # noqa: S311
+
+
 class RedisFeed(Feed):
     """Keep the subscriptions that are wanted, on one connection that is made anew as needed."""
 
-    def __init__(self, connect: Connect, keys: KeySpace, listener: Listener):
+    def __init__(
+        self, connect: Connect, keys: KeySpace, listener: Listener, *, connect_timeout: float
+    ):
         self._connect = connect
+        self._connect_timeout = connect_timeout
         self._keys = keys
         self._listener = listener
         self._events = keys.events.encode()
@@ -42,6 +51,7 @@ class RedisFeed(Feed):
         self._changed: set[bytes] = set()  # channels whose wanted and asked may differ
         self._wake = asyncio.Event()
         self._heard = True
+        self._failures = 0  # since a subscription was confirmed
         self._task = asyncio.create_task(self._run(), name="resumable_streams.redis.feed")
 
     def watch(self, key: StreamKey) -> None:
@@ -65,24 +75,24 @@ class RedisFeed(Feed):
         await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
-        failures = 0
         while True:
-            connection = self._connect()
             try:
-                await connection.connect()
-                failures = 0
-                await self._serve(connection)
+                connection = await open_connection(self._connect, timeout=self._connect_timeout)
+                try:
+                    await self._serve(connection)
+                finally:
+                    await connection.disconnect(nowait=True)
             except* (RedisError, OSError, AttributeError) as group:
-                failures += 1
-                if failures == 1:
+                self._failures += 1
+                if self._failures == 1:
                     logger.warning(
                         "Push connection lost (%s); reconnecting.",
                         type(group.exceptions[0]).__name__,
                     )
-            finally:
-                await connection.disconnect(nowait=True)
-            # Full jitter: a thousand processes do not come back in step.
-            await asyncio.sleep(random.uniform(0, min(MAX_BACKOFF_SECONDS, 0.05 * 2**failures)))  # noqa: S311
+            except* Exception:  # whatever it is, a process that hears nothing more would be worse
+                self._failures += 1
+                logger.exception("The push connection failed; reconnecting.")
+            await asyncio.sleep(backoff_seconds(self._failures))
 
     async def _serve(self, connection: AbstractConnection) -> None:
         """Subscribe to all that is wanted and serve until the connection breaks."""
@@ -124,6 +134,7 @@ class RedisFeed(Feed):
 
     def _confirmed(self, channel: bytes) -> None:
         if channel == self._events:
+            self._failures = 0
             self._listener.governed(None)
             return
         key = self._wanted.get(channel)
@@ -137,16 +148,12 @@ class RedisFeed(Feed):
         key = self._wanted.get(channel)
         if key is None:
             return
-        if payload == b"!":
+        end = payload.find(b":", EPOCH_CHARS)
+        epoch, start = payload[:EPOCH_CHARS], payload[EPOCH_CHARS:end]
+        if end > 0 and start.isdigit() and epoch.isalnum():
+            self._listener.appended(key, epoch.decode(), int(start), payload[end + 1 :])
+        else:  # "!", or nothing that we would publish: look
             self._listener.disturbed(key)
-            return
-        end = payload.index(b":", EPOCH_CHARS)
-        self._listener.appended(
-            key,
-            payload[:EPOCH_CHARS].decode(),
-            int(payload[EPOCH_CHARS:end]),
-            payload[end + 1 :],
-        )
 
     def _hint(self, payload: bytes) -> None:
         """Take a hint of the whole prefix: "@tenant", or the log of one stream."""

@@ -47,6 +47,7 @@ from .wire import Wire
 
 __all__ = ["RedisStore"]
 
+BLOCKING_TIMEOUT = 60.0
 SCAN_COUNT = 1_000
 MAX_STRING_BYTES = 512 * 1024 * 1024  # what a Redis string holds
 
@@ -60,6 +61,10 @@ def _script(name: str, publish: str) -> tuple[str, str]:
     """Return the SHA1 and the source of a script, the shared prelude in front."""
     source = (SCRIPTS["prelude.lua"] + SCRIPTS[f"{name}.lua"]).replace("$PUBLISH", publish)
     return sha1(source.encode(), usedforsecurity=False).hexdigest(), source
+
+
+def _is_positive(seconds: object) -> bool:
+    return isinstance(seconds, int | float) and not isinstance(seconds, bool) and seconds > 0
 
 
 def _ms(seconds: float) -> int:
@@ -90,10 +95,24 @@ class RedisStore(BaseStore):
                 f"MAX_STREAM_BYTES of the stream alias {alias!r} must be set, to at most 512 MiB: "
                 f"that is what a Redis string holds."
             )
+        if not all(_is_positive(seconds) for seconds in (connect_timeout, command_timeout)):
+            raise InvalidStoreError(
+                f"connect_timeout and command_timeout of the stream alias {alias!r} must be "
+                f"numbers of seconds above 0."
+            )
         self.keys = KeySpace(key_prefix)
+        self._connect_timeout = connect_timeout + command_timeout  # the handshake asks, too
         self._connect = self._connection_source(cache_alias, connect_timeout)
-        self._wire = Wire(self._connect, alias=alias, timeout=command_timeout)
+        self._wire = self._new_wire(command_timeout)
         self._publish = "PUBLISH"
+
+    def _new_wire(self, timeout: float) -> Wire:
+        return Wire(
+            self._connect,
+            alias=self.alias,
+            connect_timeout=self._connect_timeout,
+            timeout=timeout,
+        )
 
     def _connection_source(self, cache_alias: str | None, connect_timeout: float) -> Connect:
         if cache_alias:
@@ -180,7 +199,8 @@ class RedisStore(BaseStore):
         error_code: str = "",
         error: str = "",
     ) -> StreamInfo:
-        answer = await self._run("finalize", key, claim.token, status, error_code, error)
+        message = error.encode(errors="replace")  # what an exception says may be no UTF-8
+        answer = await self._run("finalize", key, claim.token, status, error_code, message)
         if answer[0] != b"ok":
             self._refuse(answer)
         return _info(key, answer[1])
@@ -295,10 +315,11 @@ class RedisStore(BaseStore):
         return f"g{key.generation}:{key.stream_id}"
 
     def queue(self, worker: str = "") -> Queue:
-        return RedisQueue(self._wire, self._connect, self.keys, alias=self.alias, worker=worker)
+        waiting = self._new_wire(BLOCKING_TIMEOUT)
+        return RedisQueue(self._wire, waiting, self.keys, worker=worker)
 
     def feed(self, listener: Listener) -> Feed:
-        return RedisFeed(self._connect, self.keys, listener)
+        return RedisFeed(self._connect, self.keys, listener, connect_timeout=self._connect_timeout)
 
     async def aclose(self) -> None:
         await self._wire.aclose()

@@ -26,11 +26,17 @@ from redis.exceptions import (
 )
 
 from ...exceptions import StoreUnavailable
-from .connect import Connect
+from .connect import Connect, open_connection
 
 __all__ = ["Wire"]
 
 Argument = str | bytes | int
+
+
+def _observe(task: asyncio.Task[Any]) -> None:
+    """Take note of how a task ended, though all who waited for it may be gone."""
+    if not task.cancelled():
+        task.exception()
 
 
 class _Link:
@@ -51,6 +57,8 @@ class _Link:
         ]
 
     def send(self, arguments: Sequence[Argument]) -> asyncio.Future[Any]:
+        if self.broken is not None:  # since it was made, or before the caller's turn came
+            raise ConnectionError("the connection broke")
         future = self._loop.create_future()
         self._unsent += self._connection.pack_command(*arguments)
         self._waiting.append((future, self._loop.time()))
@@ -130,8 +138,11 @@ class _Link:
 class Wire:
     """Carry out commands on one pipelined connection that is made, and made again, on demand."""
 
-    def __init__(self, connect: Connect, *, alias: str, timeout: float):
+    def __init__(
+        self, connect: Connect, *, alias: str, timeout: float, connect_timeout: float = 10
+    ):
         self._connect = connect
+        self._connect_timeout = connect_timeout
         self._alias = alias
         self._timeout = timeout
         self._link: _Link | None = None
@@ -158,20 +169,20 @@ class Wire:
             self._connecting = asyncio.create_task(
                 self._reconnect(), name="resumable_streams.wire.connect"
             )
+            self._connecting.add_done_callback(_observe)
+        connecting = self._connecting
         # The attempt goes on for the others when this caller is cancelled.
-        return await asyncio.shield(self._connecting)
+        await asyncio.wait([connecting])
+        if connecting.cancelled():
+            raise ConnectionError("closed")
+        return connecting.result()
 
     async def _reconnect(self) -> _Link:
         try:
             if self._link is not None:
                 await self._link.aclose()
                 self._link = None
-            connection = self._connect()
-            try:
-                await connection.connect()
-            except BaseException:
-                await connection.disconnect(nowait=True)
-                raise
+            connection = await open_connection(self._connect, timeout=self._connect_timeout)
             self._link = _Link(connection, self._timeout)
             return self._link
         finally:
@@ -182,6 +193,7 @@ class Wire:
         if self._connecting is not None:
             self._connecting.cancel()
             await asyncio.gather(self._connecting, return_exceptions=True)
+            self._connecting = None
         if self._link is not None:
             await self._link.aclose()
             self._link = None

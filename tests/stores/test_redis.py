@@ -1,0 +1,686 @@
+"""The Redis store: the contract on a real server, and what only Redis has."""
+
+import asyncio
+import logging
+import socket
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from resumable_streams.exceptions import (
+    InvalidStoreError,
+    StoreUnavailable,
+    StreamDoesNotExist,
+    StreamFinalized,
+)
+from resumable_streams.stores.base import BaseStore
+from resumable_streams.stores.redis import RedisStore
+from resumable_streams.stores.redis.feed import MAX_BACKOFF_SECONDS, backoff_seconds
+from resumable_streams.testing import (
+    KEY,
+    TERMS,
+    StreamStoreContract,
+    body,
+    is_gone,
+    listening,
+    look,
+    refusal,
+    start,
+)
+from resumable_streams.types import Claim, ErrorCode, Limits, Role, StreamKey, StreamStatus
+
+LIMITS = StreamStoreContract.limits
+Verbs = dict[str, Callable[[], Awaitable[object]]]
+
+
+@asynccontextmanager
+async def redis_store(url: str, prefix: str, **options: Any) -> AsyncIterator[RedisStore]:
+    """Open a store; close it at the end."""
+    options = {"limits": LIMITS, **options}
+    store = RedisStore(alias="test", key_prefix=prefix, location=url, **options)
+    try:
+        yield store
+    finally:
+        await store.aclose()
+
+
+def impatient_store(url: str, prefix: str) -> AbstractAsyncContextManager[RedisStore]:
+    return redis_store(url, prefix, connect_timeout=0.1, command_timeout=0.1)
+
+
+@pytest.fixture
+async def store(redis_url: str, key_prefix: str) -> AsyncIterator[RedisStore]:
+    async with redis_store(redis_url, key_prefix) as opened:
+        yield opened
+
+
+class TestRedisStore(StreamStoreContract):
+    @asynccontextmanager
+    async def another(self, store: BaseStore) -> AsyncIterator[BaseStore]:
+        assert store.location is not None
+        async with redis_store(store.location, store.key_prefix) as opened:
+            yield opened
+
+
+def verbs_of(store: BaseStore, claim: Claim) -> Verbs:
+    """Return every verb on KEY, in an order in which each of them can succeed."""
+    return {
+        "acquire": lambda: store.acquire(KEY, claim, TERMS),
+        "append": lambda: store.append(KEY, claim, 0, b"abc"),
+        "heartbeat": lambda: store.heartbeat([(KEY, claim)]),
+        "read": lambda: store.read(KEY, 0, 10),
+        "status": lambda: store.status([KEY]),
+        "expire": lambda: store.expire(KEY, 30),
+        "finalize": lambda: store.finalize(KEY, claim, StreamStatus.DONE),
+        "cancel": lambda: store.cancel(KEY),
+        "delete": lambda: store.delete(KEY),
+    }
+
+
+def governing_verbs_of(store: BaseStore) -> Verbs:
+    """Return the verbs that govern many streams."""
+    return {
+        "standing": lambda: store.standing("acme", "ada"),
+        "set_control": lambda: store.set_control("acme", generation=2),
+        "revoke": lambda: store.revoke("acme", "ada", keep=5),
+        "reserve": lambda: store.reserve(KEY, "ada", lease=5),
+        "release": lambda: store.release(KEY, "ada"),
+    }
+
+
+def names_under(server: Redis, prefix: str) -> set[bytes]:
+    return set(server.scan_iter(match=f"{prefix}*", count=1_000))
+
+
+def ours(server: Redis) -> list[dict[str, str]]:
+    """Return the connections that are not the suite's own."""
+    return [client for client in server.client_list() if client["name"] != "suite"]
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    """Look until `condition` holds: of the server nothing can be awaited."""
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+def kill_connections(server: Redis) -> None:
+    for client in ours(server):
+        server.client_kill_filter(_id=client["id"])
+
+
+# Keys.
+
+
+async def test_all_keys_of_a_stream_expire_together(
+    store: RedisStore, redis_server: Redis, key_prefix: str
+):
+    claim = await start(store)
+    names = [store.keys.meta(KEY), store.keys.log(KEY)]
+    assert names_under(redis_server, key_prefix) == {names[0].encode()}
+    assert 59_000 < redis_server.pttl(names[0]) <= 60_000
+    renewals: dict[float, Callable[[], Awaitable[object]]] = {
+        60: lambda: store.append(KEY, claim, 0, b"abc"),
+        60.1: lambda: store.append(KEY, claim, 0, b"abc"),
+        60.2: lambda: store.heartbeat([(KEY, claim)]),
+        40: lambda: store.expire(KEY, 40),
+        40.1: lambda: store.append(KEY, claim, 3, b"d"),
+        40.2: lambda: store.finalize(KEY, claim, StreamStatus.DONE),
+    }
+    for seconds, renew in renewals.items():
+        if renew is not renewals[60]:
+            redis_server.pexpire(names[0], 5_000)
+        await renew()
+        left = [redis_server.pttl(name) for name in names]
+        assert abs(left[0] - left[1]) < 200
+        assert seconds * 1000 - 1_500 < left[1] <= seconds * 1000
+
+
+async def test_nothing_is_left_when_a_stream_has_expired(
+    store: RedisStore, redis_server: Redis, key_prefix: str
+):
+    claim = await start(store, ttl=0.1)
+    await store.append(KEY, claim, 0, b"abc")
+    other = replace(KEY, stream_id="finished")
+    done = await start(store, other, finished_ttl=0.1)
+    await store.append(other, done, 0, b"abc")
+    await store.finalize(other, done, StreamStatus.DONE)
+    await store.reserve(KEY, "ada", lease=0.1)
+    await store.revoke("acme", "ada", keep=0.1)
+    await eventually(lambda: not names_under(redis_server, key_prefix))
+
+
+async def test_every_key_but_the_control_of_a_tenant_has_a_lifetime(
+    store: RedisStore, redis_server: Redis, key_prefix: str
+):
+    claim = await start(store)
+    await store.append(KEY, claim, 0, b"abc")
+    for verb in governing_verbs_of(store).values():
+        await verb()
+    await store.reserve(KEY, "ada", lease=5)
+    names = names_under(redis_server, key_prefix)
+    assert len(names) == 6
+    for_good = {name for name in names if redis_server.pttl(name) < 0}
+    assert for_good == {store.keys.control("acme").encode()}
+    assert not [name for name in names if b"ada" in name]
+
+
+async def test_prefixes_keep_apart(redis_url: str, key_prefix: str):
+    async with (
+        redis_store(redis_url, key_prefix) as outer,
+        redis_store(redis_url, f"{key_prefix}:b") as inner,
+        redis_store(redis_url, f"{key_prefix}b") as beside,
+    ):
+        for store in (outer, inner, beside):
+            await start(store, replace(KEY, tenant="b"))
+        for store in (outer, inner, beside):
+            assert [key async for key in store.scan()] == [replace(KEY, tenant="b")]
+        await outer.delete(replace(KEY, tenant="b"))
+        for store in (inner, beside):
+            assert not await is_gone(store, replace(KEY, tenant="b"))
+
+
+async def test_a_scan_passes_over_keys_that_are_not_ours(
+    store: RedisStore, redis_server: Redis, key_prefix: str
+):
+    await start(store)
+    for name in ("acme:g1:{a{b}:meta", "acme:g1:{}:meta", "acme:gx:{a}:meta", "a b:g1:{a}:meta"):
+        redis_server.set(f"{key_prefix}:{name}", "foreign", px=10_000)
+    redis_server.set(f"{key_prefix}:acme:g1:{{".encode() + b"\xff}:meta", "foreign", px=10_000)
+    assert [key async for key in store.scan()] == [KEY]
+
+
+# What the server forgets.
+
+
+async def test_scripts_are_loaded_again_when_the_server_forgot_them(
+    store: RedisStore, redis_server: Redis
+):
+    for verbs in (verbs_of(store, Claim()), governing_verbs_of(store)):
+        for name, verb in verbs.items():
+            redis_server.script_flush()
+            assert await verb() not in (False, [False]), name
+    assert await is_gone(store)
+
+
+async def test_a_log_evicted_under_its_state_is_lost_and_never_has_a_hole(
+    store: RedisStore, redis_server: Redis
+):
+    claim = await start(store, finished_ttl=20)
+    await store.append(KEY, claim, 0, b"abc")
+    async with listening(store, KEY) as (heard, _):
+        redis_server.delete(store.keys.log(KEY))
+        page = await store.read(KEY, 0, 10)
+        assert page is not None
+        assert (page.data, page.info.size) == (b"", 3)  # shorter than it says: a reader can tell
+        assert await store.append(KEY, claim, 0, b"abc") == 3
+        error = await refusal(StreamFinalized, store.append(KEY, claim, 3, b"def"))
+        assert error.status == "error"
+        await heard.hear(lambda: KEY in heard.disturbances)
+        assert heard.appends == []
+    info = await look(store)
+    assert (info.status, info.error_code) == (StreamStatus.ERROR, ErrorCode.DATA_LOST)
+    assert info.ttl <= 20
+    assert not redis_server.exists(store.keys.log(KEY))
+
+
+async def test_a_log_whose_state_was_evicted_does_not_enter_the_next_stream(
+    store: RedisStore, redis_server: Redis
+):
+    claim = await start(store)
+    await store.append(KEY, claim, 0, b"old")
+    redis_server.delete(store.keys.meta(KEY))
+    await refusal(StreamDoesNotExist, store.append(KEY, claim, 3, b"old"))
+    assert await store.read(KEY, 0, 10) is None
+    new = await start(store)
+    assert await body(store) == b""
+    await store.append(KEY, new, 0, b"new")
+    assert await body(store) == b"new"
+
+
+# What the server refuses.
+
+
+async def test_a_foreign_value_under_our_key_is_an_unavailable_store(
+    store: RedisStore, redis_server: Redis
+):
+    redis_server.set(store.keys.meta(KEY), "foreign", px=10_000)
+    verbs = verbs_of(store, Claim())
+    del verbs["expire"], verbs["delete"]  # which look at nothing before they act
+    for verb in verbs.values():
+        error = await refusal(StoreUnavailable, verb())
+        assert "foreign" not in str(error)
+    other = replace(KEY, stream_id="other")
+    claim = await start(store, other)
+    redis_server.hset(store.keys.log(other), "foreign", "value")
+    await refusal(StoreUnavailable, store.append(other, claim, 0, b"abc"))
+    assert (await look(store, other)).size == 0  # as a whole or not at all
+    for name in (store.keys.control("acme"), store.keys.live("acme")):
+        redis_server.set(name, "foreign", px=10_000)
+    for name in ("standing", "set_control", "reserve"):
+        await refusal(StoreUnavailable, governing_verbs_of(store)[name]())
+
+
+@contextmanager
+def out_of_memory(server: Redis):
+    server.config_set("maxmemory", 1)
+    try:
+        yield
+    finally:
+        server.config_set("maxmemory", 0)
+
+
+@contextmanager
+def demoted(server: Redis):
+    server.execute_command("REPLICAOF", "127.0.0.1", "1")
+    try:
+        yield
+    finally:
+        server.execute_command("REPLICAOF", "NO", "ONE")
+
+
+@pytest.mark.parametrize("trouble", [out_of_memory, demoted])
+async def test_a_server_that_takes_no_writes_leaves_everything_as_it_was(
+    store: RedisStore, redis_server: Redis, trouble
+):
+    claim = await start(store)
+    await store.append(KEY, claim, 0, b"abc")
+    with trouble(redis_server):
+        for verb in (
+            store.append(KEY, claim, 3, b"def"),
+            store.finalize(KEY, claim, StreamStatus.DONE),
+            store.heartbeat([(KEY, claim)]),
+            store.set_control("acme", generation=2),
+            store.revoke("acme", "ada", keep=5),
+        ):
+            await refusal(StoreUnavailable, verb)
+    info = await look(store)
+    assert (info.size, info.is_streaming, await body(store)) == (3, True, b"abc")
+    assert await store.append(KEY, claim, 3, b"def") == 6
+
+
+# The connection.
+
+
+async def test_a_broken_connection_costs_at_most_one_answer(store: RedisStore, redis_server: Redis):
+    for verbs in (verbs_of(store, Claim()), governing_verbs_of(store)):
+        for name, verb in verbs.items():
+            kill_connections(redis_server)
+            try:
+                answer = await verb()
+            except StoreUnavailable:
+                answer = await verb()
+            assert answer not in (False, [False]), name
+
+
+async def test_repeated_appends_over_breaking_connections_store_each_byte_once(
+    store: RedisStore, redis_server: Redis
+):
+    claim = await start(store)
+    pieces = [b"piece %d;" % number for number in range(300)]
+
+    async def write() -> None:
+        size = 0
+        for piece in pieces:
+            while True:
+                try:
+                    size = await store.append(KEY, claim, size, piece)
+                    break
+                except StoreUnavailable:
+                    await asyncio.sleep(0)
+
+    async def disturb(writing: asyncio.Task[None]) -> None:
+        while not writing.done():
+            kill_connections(redis_server)
+            await asyncio.sleep(0.01)
+
+    async with listening(store, KEY) as (heard, _):
+        writing = asyncio.create_task(write())
+        await asyncio.gather(writing, disturb(writing))
+        info = await look(store)
+        assert (await body(store), info.entries) == (b"".join(pieces), len(pieces))
+        for _, _, offset, data in heard.appends:
+            assert b"".join(pieces)[offset:].startswith(data)
+
+
+async def test_cancelled_callers_leave_the_answers_in_order(store: RedisStore):
+    keys = [replace(KEY, stream_id=f"s{number}") for number in range(60)]
+    for key in keys:
+        await store.append(key, await start(store, key), 0, key.stream_id.encode())
+    for step in (2, 3, 5):
+        reads = [asyncio.create_task(store.read(key, 0, 100)) for key in keys]
+        for turn in range(step):
+            await asyncio.sleep(0)
+            for task in reads[turn::step][: 60 // step - 1]:
+                task.cancel()
+        pages = await asyncio.gather(*reads, return_exceptions=True)
+        assert any(isinstance(page, asyncio.CancelledError) for page in pages)
+        for key, page in zip(keys, pages, strict=True):
+            if not isinstance(page, BaseException):
+                assert page is not None
+                assert page.data == key.stream_id.encode()
+    again = await asyncio.gather(*(store.read(key, 0, 100) for key in keys))
+    assert [page and page.data.decode() for page in again] == [key.stream_id for key in keys]
+
+
+async def test_a_caller_that_is_cancelled_while_connecting_fails_nobody_else(store: RedisStore):
+    first, *others = [asyncio.create_task(store.status([KEY])) for _ in range(3)]
+    await asyncio.sleep(0)
+    first.cancel()
+    assert await asyncio.gather(*others) == [[None], [None]]
+    assert first.cancelled()
+
+
+async def test_connections_do_not_grow_with_streams_and_readers(
+    redis_url: str, redis_server: Redis, key_prefix: str
+):
+    before = len(ours(redis_server))
+    keys = [replace(KEY, stream_id=f"s{number}") for number in range(100)]
+    async with redis_store(redis_url, key_prefix) as store, listening(store, *keys):
+        await asyncio.gather(*(start(store, key) for key in keys))
+        assert len(ours(redis_server)) == before + 2
+    await eventually(lambda: len(ours(redis_server)) == before)
+
+
+async def test_what_is_in_flight_when_the_store_closes_fails(
+    redis_url: str, redis_server: Redis, key_prefix: str
+):
+    async with redis_store(redis_url, key_prefix) as store:
+        connecting = asyncio.create_task(store.read(KEY, 0, 1))
+        await asyncio.sleep(0)
+        await store.aclose()
+        await refusal(StoreUnavailable, connecting)
+        assert await is_gone(store)
+        redis_server.client_pause(timeout=200, all=True)
+        asking = [asyncio.create_task(store.status([KEY])) for _ in range(3)]
+        await asyncio.sleep(0.01)
+        await store.aclose()
+        for task in asking:
+            await refusal(StoreUnavailable, task)
+
+
+async def test_a_server_that_does_not_answer_in_time_is_unavailable(
+    redis_url: str, redis_server: Redis, key_prefix: str
+):
+    async with redis_store(redis_url, key_prefix, command_timeout=0.1) as store:
+        claim = await start(store)
+        redis_server.client_pause(timeout=300, all=True)
+        asking = [store.append(KEY, claim, 0, b"abc") for _ in range(3)]
+        answers = await asyncio.gather(*asking, return_exceptions=True)
+        assert [type(answer) for answer in answers] == [StoreUnavailable] * 3
+        redis_server.ping()  # answers when the pause is over
+        assert await store.append(KEY, claim, 0, b"abc") == 3
+
+
+@asynccontextmanager
+async def false_server(behave: Callable[[asyncio.StreamWriter], Awaitable[None]]):
+    """Listen as something that is no Redis server; yield host and port."""
+    writers: list[asyncio.StreamWriter] = []
+
+    async def accept(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        await behave(writer)
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    try:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+        for writer in writers:
+            writer.close()
+        await server.wait_closed()
+
+
+async def hang_up(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+
+
+async def say_nothing(writer: asyncio.StreamWriter) -> None:
+    pass
+
+
+async def talk_nonsense(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n" * 3)
+
+
+async def say_yes_and_hang_up(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"+OK\r\n+OK\r\n")
+    writer.close()
+
+
+FALSE_SERVERS = [hang_up, say_nothing, talk_nonsense, say_yes_and_hang_up]
+
+
+@pytest.mark.parametrize("behave", FALSE_SERVERS)
+async def test_whoever_else_listens_there_is_an_unavailable_store(behave, key_prefix: str):
+    async with (
+        asyncio.timeout(5),
+        false_server(behave) as where,
+        impatient_store(f"redis://:secret@{where}/1", key_prefix) as store,
+    ):
+        for _ in range(3):
+            asking = [store.status([KEY]) for _ in range(3)]
+            answers = await asyncio.gather(*asking, return_exceptions=True)
+            assert [type(answer) for answer in answers] == [StoreUnavailable] * 3
+            assert not [a for a in answers if "secret" in str(a)]
+
+
+@pytest.mark.parametrize("behave", FALSE_SERVERS)
+async def test_a_feed_that_finds_no_server_says_so_once(
+    behave, key_prefix: str, caplog: pytest.LogCaptureFixture
+):
+    async with (
+        false_server(behave) as where,
+        impatient_store(f"redis://:secret@{where}/1", key_prefix) as store,
+    ):
+        feed = store.feed(Deaf())
+        feed.watch(KEY)
+        await eventually(lambda: bool(caplog.records))
+        await asyncio.sleep(0.1)
+        await feed.aclose()
+    assert [(r.levelname, r.exc_info) for r in caplog.records] == [("WARNING", None)]
+    assert "secret" not in caplog.text
+
+
+@pytest.fixture
+def slamming_door() -> Iterator[str]:
+    """Listen in a thread and hang up so fast that a connection breaks before its first use."""
+    with socket.create_server(("127.0.0.1", 0)) as door:
+
+        def slam() -> None:
+            with suppress(OSError):
+                while True:
+                    door.accept()[0].close()
+
+        thread = threading.Thread(target=slam)
+        thread.start()
+        yield f"redis://127.0.0.1:{door.getsockname()[1]}/0"
+        door.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+async def test_a_connection_that_breaks_before_its_first_command_is_waited_for_by_nobody(
+    slamming_door: str, key_prefix: str
+):
+    for _ in range(30):
+        async with asyncio.timeout(2), impatient_store(slamming_door, key_prefix) as store:
+            await refusal(StoreUnavailable, store.status([KEY]))
+
+
+class Deaf:
+    """A listener that nobody should talk to."""
+
+    def appended(self, key: StreamKey, epoch: str, offset: int, data: bytes) -> None:
+        raise AssertionError
+
+    def disturbed(self, key: StreamKey) -> None:
+        raise AssertionError
+
+    def governed(self, tenant: str | None) -> None:
+        raise AssertionError
+
+
+async def test_a_wrong_password_and_a_closed_port_are_unavailable_stores(
+    redis_url: str, key_prefix: str
+):
+    wrong = redis_url.replace("redis://", "redis://nobody:secret@")
+    for url in (wrong, "redis://127.0.0.1:1/0", "unix:///nowhere/redis.sock"):
+        async with redis_store(url, key_prefix) as store:
+            error = await refusal(StoreUnavailable, store.status([KEY]))
+            assert str(error) == "The stream store 'test' is unavailable."
+            assert error.__cause__ is not None
+
+
+# The feed.
+
+
+async def test_a_feed_that_reconnects_disturbs_all_it_watches(
+    store: RedisStore, redis_server: Redis, caplog: pytest.LogCaptureFixture
+):
+    keys = [replace(KEY, stream_id=f"s{number}") for number in range(20)]
+    claims = [await start(store, key) for key in keys]
+    async with listening(store, *keys) as (heard, feed):
+        for round_ in range(3):
+            feed.unwatch(keys[round_])
+            heard.forget()
+            kill_connections(redis_server)
+            await heard.hear(lambda: set(heard.disturbances) == set(keys[round_ + 1 :]))  # noqa: B023
+            assert None in heard.rulings
+        try:
+            await store.append(keys[5], claims[5], 0, b"heard")
+        except StoreUnavailable:
+            await store.append(keys[5], claims[5], 0, b"heard")
+        await heard.hear(lambda: heard.log(keys[5]) == b"heard")
+    assert {record.levelno for record in caplog.records} == {logging.WARNING}
+
+
+async def test_streams_watched_while_the_connection_is_away_are_confirmed_later(
+    store: RedisStore, redis_server: Redis
+):
+    other = replace(KEY, stream_id="other")
+    async with listening(store, KEY) as (heard, feed):
+        kill_connections(redis_server)
+        feed.watch(other)
+        feed.unwatch(KEY)
+        await heard.hear(lambda: other in heard.disturbances)
+
+
+async def test_a_message_that_is_not_ours_means_look(store: RedisStore, redis_server: Redis):
+    claim = await start(store)
+    async with listening(store, KEY) as (heard, _):
+        nonsense = [b"", b"?", b"!!", b"\xff" * 20, b"12345678", b"12345678x:a", b"12345678:a"]
+        for payload in nonsense:
+            redis_server.publish(store.keys.log(KEY), payload)
+        await heard.hear(lambda: len(heard.disturbances) == len(nonsense))
+        for payload in (b"", b"\xff", b"{", store.keys.control("acme").encode()):
+            redis_server.publish(store.keys.events, payload)
+        await store.append(KEY, claim, 0, b"abc")
+        await heard.hear(lambda: heard.log(KEY) == b"abc")
+        assert len(heard.disturbances) == len(nonsense)
+
+
+async def test_a_listener_that_fails_does_not_end_the_feed(
+    store: RedisStore, caplog: pytest.LogCaptureFixture
+):
+    claim = await start(store)
+    async with listening(store, KEY) as (heard, _):
+        rightly = heard.appended
+        heard.appended = Deaf().appended  # type: ignore[method-assign]
+        await store.append(KEY, claim, 0, b"abc")
+        await heard.hear(lambda: KEY in heard.disturbances)  # it came back and confirmed
+        heard.appended = rightly  # type: ignore[method-assign]
+        await store.append(KEY, claim, 3, b"def")
+        await heard.hear(lambda: bool(heard.appends))
+    assert [record.exc_info is not None for record in caplog.records] == [True]
+
+
+@pytest.mark.parametrize("failures", [0, 1, 10, 10_000])
+def test_a_feed_waits_for_a_bounded_time_however_often_it_failed(failures: int):
+    assert 0 <= backoff_seconds(failures) <= MAX_BACKOFF_SECONDS
+
+
+# The constructor.
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://:secret@host/",
+        "redis://:secret@host:port/0",
+        "redis://:secret@host:6379/0?nonsense=1",
+        "redis://:secret@host:6379/0?socket_keepalive=perhaps&retry_on_error=1&db=x",
+        ":secret@",
+    ],
+)
+def test_a_location_that_is_no_redis_url_is_refused_without_its_password(url: str):
+    with pytest.raises(InvalidStoreError) as refused:
+        RedisStore(alias="chat", key_prefix="x", location=url, limits=LIMITS)
+    assert "'chat'" in str(refused.value)
+    assert "secret" not in str(refused.value)
+    assert refused.value.__suppress_context__
+
+
+@pytest.mark.parametrize("most", [None, 512 * 1024 * 1024 + 1])
+def test_a_log_that_fits_no_redis_string_is_refused(most: int | None):
+    with pytest.raises(InvalidStoreError, match="MAX_STREAM_BYTES"):
+        RedisStore(alias="x", key_prefix="x", location=None, limits=Limits(max_stream_bytes=most))
+
+
+@pytest.mark.parametrize("option", ["connect_timeout", "command_timeout"])
+@pytest.mark.parametrize("value", [0, -1, "5", None, True])
+def test_a_time_limit_is_a_number_of_seconds(option: str, value: object):
+    with pytest.raises(InvalidStoreError, match=option):
+        RedisStore(
+            alias="x",
+            key_prefix="x",
+            location=None,
+            limits=LIMITS,
+            **{option: value},  # type: ignore[arg-type]
+        )
+
+
+async def test_the_options_of_the_url_cannot_break_the_store(redis_url: str, key_prefix: str):
+    options = "decode_responses=1&protocol=3&socket_timeout=0.001&health_check_interval=1"
+    async with redis_store(f"{redis_url}?{options}&client_name=ours", key_prefix) as store:
+        claim = await start(store)
+        await store.append(KEY, claim, 0, bytes(range(256)))
+        assert await body(store) == bytes(range(256))
+
+
+# A connection from CACHES.
+
+
+@pytest.fixture
+def cache_settings(settings, redis_url: str) -> None:
+    settings.CACHES = {
+        "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+        "redis": {
+            "BACKEND": "django_redis.cache.RedisCache",
+            "LOCATION": redis_url,
+            "OPTIONS": {"CONNECTION_POOL_KWARGS": {"decode_responses": True}},
+        },
+    }
+
+
+async def test_the_connection_can_come_from_a_django_redis_cache(
+    cache_settings: None, redis_url: str, key_prefix: str
+):
+    async with (
+        redis_store(redis_url, key_prefix) as store,
+        redis_store("", key_prefix, cache_alias="redis") as from_cache,
+    ):
+        claim = await start(from_cache)
+        await from_cache.append(KEY, claim, 0, b"\xff")
+        assert await body(store) == b"\xff"
+        assert (await store.acquire(KEY, Claim(), TERMS)).role is Role.CONSUMER
+
+
+@pytest.mark.parametrize("cache_alias", ["default", "missing"])
+def test_a_cache_that_is_not_of_django_redis_is_refused(cache_settings: None, cache_alias: str):
+    with pytest.raises(InvalidStoreError, match=cache_alias):
+        RedisStore(alias="x", key_prefix="x", location=None, limits=LIMITS, cache_alias=cache_alias)
