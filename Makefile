@@ -16,7 +16,7 @@ PYENVS   := $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/*/bin/python3
 DISCOVER := $(if $(PYENVS),--discover $(PYENVS))
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint format bench matrix clean
+.PHONY: help venv demo test browser lint format bench matrix clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,10 @@ endif
 
 test: $(VENV)/.dev ## Run the whole suite, benchmarks excepted (ARGS="-k name" narrows it)
 	@$(BIN)/python -m pytest -q $(if $(ARGS),,--cov) $(ARGS)
+
+browser: $(VENV)/.dev ## Try the page of the example in Chromium (yours: CHROMIUM, or the first on PATH)
+	@$(PIP) install --group browser
+	@$(BIN)/python -m pytest -q tests/browser $(ARGS)
 
 lint: $(VENV)/.dev ## Check style, types, layers, migrations and Django's system checks
 	@$(BIN)/ruff check .

@@ -132,7 +132,6 @@ def test_a_rate_that_is_none_is_a_clear_error(value):
         llm.parse_rate(value)
 
 
-@pytest.mark.usefixtures("openai_extra")
 @pytest.mark.parametrize("missing", ["OPENAI_API_KEY", "OPENAI_MODEL"])
 def test_openai_without_its_settings_is_a_clear_error(monkeypatch, missing):
     monkeypatch.setenv("OPENAI_API_KEY", "key")
@@ -188,12 +187,6 @@ class Endpoint(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def openai_extra() -> None:
-    """Need what DEMO_MODEL=openai needs, which is no part of the demo otherwise."""
-    pytest.importorskip("openai", reason="the extra 'openai' is not installed")
-
-
-@pytest.fixture
 def endpoint(monkeypatch) -> Iterator[type[Endpoint]]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Endpoint) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{server.server_port}/v1")
@@ -212,7 +205,6 @@ def test_openai_without_its_extra_is_a_clear_error(monkeypatch):
         llm.load("openai", rate=1)
 
 
-@pytest.mark.usefixtures("openai_extra")
 async def test_openai_model_asks_the_endpoint_and_yields_its_chunks(endpoint):
     lines = [line async for line in llm.load("openai", rate=0).events(TURNS)]
     assert "".join(map(llm.text_of, lines)) == "Because of ☕"
