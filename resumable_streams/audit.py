@@ -109,13 +109,21 @@ def _log(
 
 
 def _stream(
-    *, alias: str, tenant: str, generation: int, stream_id: str, owner: Owner, **rest: Any
+    *,
+    alias: str,
+    tenant: str,
+    generation: int,
+    stream_id: str,
+    owner: Owner,
+    epoch: str | None = None,
+    **rest: Any,
 ) -> dict[str, Any]:
     return {
         "alias": alias,
         "tenant": tenant,
         "generation": generation,
         "stream_id": stream_id,
+        "epoch": epoch,
         "owner": None if owner is PUBLIC else owner,
         "public": owner is PUBLIC,
     }

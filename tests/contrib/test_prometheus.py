@@ -1,0 +1,188 @@
+"""The metrics, as a real registry of prometheus_client serves them."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+
+from resumable_streams.contrib import prometheus
+from resumable_streams.exceptions import StoreUnavailable, StreamFailed
+from resumable_streams.signals import (
+    feed_connected,
+    heartbeat_failed,
+    news_missed,
+    producer_lost,
+    stream_acquired,
+)
+from resumable_streams.stores.memory import MemoryStore
+from resumable_streams.streams import StreamManager
+from tests.behaviour.sources import Tap, read_all, read_until
+
+Value = Callable[..., float | None]
+
+STREAM = {
+    "alias": "default",
+    "tenant": "acme",
+    "generation": 1,
+    "stream_id": "s",
+    "epoch": "e",
+    "owner": "a",
+}
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def metrics(registry: CollectorRegistry) -> Iterator[prometheus.Metrics]:
+    metrics = prometheus.connect(registry)
+    yield metrics
+    metrics.disconnect()
+
+
+@pytest.fixture
+def value(registry: CollectorRegistry, metrics: prometheus.Metrics) -> Value:
+    """Return a function that reads one sample; `alias` is `default`."""
+
+    def value(name: str, **labels: str) -> float | None:
+        return registry.get_sample_value(
+            f"resumable_streams_{name}", {"alias": "default", **labels}
+        )
+
+    return value
+
+
+async def test_a_stream_is_counted_from_its_acquire_to_its_end(
+    streams: StreamManager, value: Value
+):
+    tap = Tap()
+    reader = await streams.run("chat", tap, owner="a")
+    await streams.run("chat", tap, owner="a")
+    waiting = asyncio.create_task(anext(reader))
+    await asyncio.wait_for(tap.opened.wait(), 2)
+    await asyncio.sleep(0)
+    assert value("live") == 1
+    tap.give(b"four")
+    assert await waiting == b"four"
+    assert value("readers") == 1
+    tap.end(b"five5")
+    await read_all(reader)
+    await asyncio.sleep(0)  # the turn in which the reader is detached
+    assert value("acquires_total", role="producer") == 1
+    assert value("acquires_total", role="consumer") == 1
+    assert value("appended_bytes_total") == 9
+    assert value("appended_chunks_total") == 2
+    assert value("append_seconds_count") == 2
+    assert (value("delivery_seconds_count") or 0) >= 1
+    assert value("finalizes_total", status="done", error_code="") == 1
+    assert value("live") == 0
+    assert value("readers") == 0
+
+
+async def test_resumes_and_checks_are_counted_by_outcome(streams: StreamManager, value: Value):
+    await read_all(await streams.run("chat", [b"x"], owner="a"))
+    await streams.resume("chat", owner="a")
+    await streams.resume("chat", owner="b")
+    await streams.resume("nothing", owner="b")
+    await streams.status("chat", owner="a")
+    assert value("resumes_total", outcome="granted") == 1
+    assert value("resumes_total", outcome="foreign") == 1
+    assert value("resumes_total", outcome="missing") == 1
+    assert value("owner_checks_total", operation="resume", outcome="match") == 1
+    assert value("owner_checks_total", operation="status", outcome="match") == 1
+
+
+async def test_errors_are_counted_by_code(streams: StreamManager, value: Value):
+    with pytest.raises(StreamFailed):
+        await read_all(await streams.run("chat", Tap(ValueError()), owner="a"))
+    assert value("finalizes_total", status="error", error_code="source_failed") == 1
+
+
+@pytest.mark.usefixtures("refusal")
+async def test_a_refused_stream_was_never_live(streams: StreamManager, value: Value):
+    with pytest.raises(PermissionError):
+        await streams.run("chat", [b"x"], owner="a")
+    assert value("live") is None
+    assert value("finalizes_total", status="error", error_code="hook_failed") == 1
+
+
+def test_faults_are_counted(value: Value):
+    producer_lost.emit(MemoryStore, **STREAM, seen_by="reader", size=3)
+    news_missed.emit(MemoryStore, **STREAM, offset=9, missing=4)
+    heartbeat_failed.emit(
+        MemoryStore, alias="default", producers=2, error=StoreUnavailable("default")
+    )
+    feed_connected.emit(MemoryStore, alias="default", again=False)
+    feed_connected.emit(MemoryStore, alias="default", again=True)
+    assert value("producers_lost_total", seen_by="reader") == 1
+    assert value("hub_gaps_total") == 1
+    assert value("heartbeat_failures_total") == 1
+    assert value("feed_reconnects_total") == 1
+
+
+async def test_tenants_are_a_label_only_on_request(streams: StreamManager):
+    registry = CollectorRegistry()
+    metrics = prometheus.connect(registry, tenants=True)
+    try:
+        await read_all(await streams.run("chat", [b"x"], owner="a", tenant="acme"))
+        text = generate_latest(registry).decode()
+    finally:
+        metrics.disconnect()
+    assert 'acquires_total{alias="default",role="producer",tenant="acme"} 1.0' in text
+
+
+def test_to_connect_again_changes_nothing(registry: CollectorRegistry, metrics: prometheus.Metrics):
+    before = len(stream_acquired.receivers)
+    assert prometheus.connect(registry) is metrics
+    assert len(stream_acquired.receivers) == before
+
+
+def test_disconnected_metrics_leave_the_registry(registry: CollectorRegistry):
+    prometheus.connect(registry).disconnect()
+    assert generate_latest(registry) == b""
+    prometheus.connect(registry).disconnect()
+
+
+async def test_several_processes_add_up_in_multiprocess_mode(tmp_path: Path):
+    """Each process runs a stream and is alive while its neighbours' metrics are read."""
+    environment = {
+        **os.environ,
+        "PROMETHEUS_MULTIPROC_DIR": str(tmp_path),
+        "DJANGO_SETTINGS_MODULE": "tests.settings",
+    }
+    command = [sys.executable, "-m", "tests.contrib.multiprocess"]
+    processes = [
+        subprocess.Popen(  # noqa: ASYNC220  the loop has nothing else to do
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    try:
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        answer, _ = processes[0].communicate("report\n", timeout=20)
+        processes[1].communicate("", timeout=20)
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    assert 'resumable_streams_acquires_total{alias="default",role="producer"} 2.0' in answer
+    assert 'resumable_streams_live{alias="default"} 2.0' in answer
+    assert 'resumable_streams_append_seconds_count{alias="default"} 2.0' in answer
+
+
+async def test_bytes_are_counted_as_they_are_appended(streams: StreamManager, value: Value):
+    tap = Tap(b"123")
+    reader = await streams.run("chat", tap, owner="a")
+    await read_until(reader, 3)
+    assert value("appended_bytes_total") == 3
+    tap.end()
+    await read_all(reader)
