@@ -376,6 +376,7 @@ def test_every_run_is_written_down_without_an_owner_in_clear(site, run):
     assert (act.action, act.alias, act.tenant, act.outcome) == ("purge", "default", "t", "done")
     assert act.arguments == {"owner": owner_digest("secret-owner")}
     assert act.counts == {"purged": 1}
+    assert act.finished is not None
     assert act.finished >= act.started
     run("audit", "--all-tenants")
     assert (last_action().action, last_action().tenant) == ("audit", "")
