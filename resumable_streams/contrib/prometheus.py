@@ -59,6 +59,7 @@ class Metrics:
         self._registry = registry
         self._tenants = tenants
         self._live_epochs: set[str] = set()
+        self._per_append: dict[tuple[str, ...], tuple[Counter, Counter, Histogram]] = {}
         self._base = ("alias", "tenant") if tenants else ("alias",)
         self._make_production()
         self._make_reading()
@@ -151,9 +152,16 @@ class Metrics:
 
     def _appended(self, *, size: int, chunks: int, duration: float, **named: Any) -> None:
         labels = self._labels(named)
-        self.appended_bytes.labels(*labels).inc(size)
-        self.appended_chunks.labels(*labels).inc(chunks)
-        self.append_seconds.labels(*labels).observe(duration)
+        found = self._per_append.get(labels)
+        if found is None:  # kept, because to look up a label costs more than to count
+            found = self._per_append[labels] = (
+                self.appended_bytes.labels(*labels),
+                self.appended_chunks.labels(*labels),
+                self.append_seconds.labels(*labels),
+            )
+        found[0].inc(size)
+        found[1].inc(chunks)
+        found[2].observe(duration)
 
     def _finalized(self, *, status: str, error_code: str, epoch: str, **named: Any) -> None:
         labels = self._labels(named)

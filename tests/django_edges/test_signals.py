@@ -9,6 +9,7 @@ import pytest
 from asgiref.sync import iscoroutinefunction
 from django.dispatch import Signal
 from pytest_django import Settings
+from redis import Redis
 
 from resumable_streams import signals as our_signals
 from resumable_streams.engine import get_engine
@@ -19,6 +20,7 @@ from resumable_streams.exceptions import (
     StreamGap,
     StreamLimitExceeded,
 )
+from resumable_streams.keys import KeySpace
 from resumable_streams.runtime import runtime
 from resumable_streams.signals import (
     StreamSignal,
@@ -41,10 +43,12 @@ from resumable_streams.signals import (
     stream_started,
 )
 from resumable_streams.stores.memory import MemoryStore
+from resumable_streams.stores.redis import RedisStore
 from resumable_streams.streams import StreamManager
 from tests.behaviour.sources import Tap, read_all, read_until
 
 MEMORY = f"{MemoryStore.__module__}.{MemoryStore.__qualname__}"
+REDIS = f"{RedisStore.__module__}.{RedisStore.__qualname__}"
 
 Configure = Callable[..., None]
 Connect = Callable[[StreamSignal, Any], None]
@@ -380,6 +384,35 @@ async def test_the_push_connection_is_told_first_and_again(streams: StreamManage
     hub.governed("default")
     hub.governed(None)
     assert [n["again"] for n in said(heard, feed_connected)] == [False, True]
+
+
+async def test_a_push_connection_that_was_cut_is_told_when_it_is_back(
+    settings: Settings,
+    key_prefix: str,
+    redis_url: str,
+    redis_server: Redis,
+    connect: Connect,
+    heard,
+):
+    redis_server.hset(KeySpace(key_prefix).control("default"), "generation", 1)
+    settings.RESUMABLE_STREAMS = {
+        "default": {"BACKEND": REDIS, "LOCATION": redis_url, "KEY_PREFIX": key_prefix}
+    }
+    streams, tap = StreamManager(), Tap(b"x")
+    first = until(connect, feed_connected)
+    again = until(connect, feed_connected, times=2)
+    reader = await streams.run("chat", tap, owner="a")
+    try:
+        await read_until(reader, 1)
+        await asyncio.wait_for(first.wait(), 5)
+        redis_server.client_kill_filter(_type="pubsub")
+        await asyncio.wait_for(again.wait(), 5)
+        tap.end(b"y")
+        assert await read_all(reader) == b"y"
+    finally:
+        await runtime.aclose()
+    assert [n["again"] for n in said(heard, feed_connected)] == [False, True]
+    assert {n["sender"] for n in said(heard, feed_connected)} == {RedisStore}
 
 
 # HOOK_ERRORS = "raise", the default.
