@@ -71,9 +71,10 @@ async def _in_thread(source: Iterable[Chunk]) -> AsyncIterator[Chunk]:
         return next(chunks, _END)
 
     def close() -> None:
-        for opened in (chunks, source) if chunks is not source else (source,):
-            if hasattr(opened, "close"):
-                opened.close()
+        opened: list[Any] = [source] if chunks is source else [chunks, source]
+        for each in opened:
+            if hasattr(each, "close"):
+                each.close()
 
     try:
         while (chunk := await sync_to_async(advance)()) is not _END:

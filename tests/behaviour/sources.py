@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 
-from resumable_streams.streams import StreamReader
+from resumable_streams import StreamReader
 
 __all__ = ["Tap", "finished", "read_all", "read_until"]
 

@@ -177,7 +177,7 @@ def rewind(redis_server: Redis, key_prefix: str) -> Rewind:
         pipe = redis_server.pipeline(transaction=True)
         data = redis_server.get(keys.log(KEY)) or b""
         if size:
-            pipe.set(keys.log(KEY), data[:size])  # type: ignore[index]
+            pipe.set(keys.log(KEY), data[:size])
         else:
             pipe.delete(keys.log(KEY))
         pipe.hset(keys.meta(KEY), "size", size)

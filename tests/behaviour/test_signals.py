@@ -1,7 +1,7 @@
 """What receivers are told, in which order, and what becomes of what they raise."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -45,7 +45,7 @@ NAMES: dict[StreamSignal, str] = {
 
 
 @pytest.fixture
-def connect() -> Iterator:
+def connect() -> Iterator[Callable[[StreamSignal, Callable[..., object]], None]]:
     """Return a function that connects receivers until the end of the test."""
     connected = []
 
