@@ -53,7 +53,7 @@ def check_callables(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> l
     """E009: OWNER, TENANT or WAIT_UNTIL is not a callable that can be imported."""
     return [
         Error(
-            f"{name} {path!r} of the stream alias {settings.alias!r} is not an importable callable.",
+            f"{name} {path!r} of the stream alias {settings.alias!r} is not a callable to import.",
             hint="Name a module-level function by its dotted path.",
             id="resumable_streams.E009",
         )

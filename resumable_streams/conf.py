@@ -143,6 +143,9 @@ def problems(raw: object) -> Iterator[Problem]:
 
 def _alias_problems(alias: object, entry: object) -> Iterator[Problem]:
     where = f"{SETTING}[{alias!r}]"
+    if not isinstance(alias, str):
+        yield Problem("E003", f"{where} is not named by a string.", "Aliases are strings.")
+        return
     if not isinstance(entry, Mapping):
         yield Problem("E003", f"{where} is not a dictionary.", "Give it at least a 'BACKEND'.")
         return
