@@ -458,9 +458,17 @@ class Heart:
             except StoreUnavailable as error:
                 pause = self._interval / 5
                 self._tell_failure(error)
+                self._suspect_overdue()
             except Exception as error:
                 logger.exception("Renewing the leases failed.")
                 self._tell_failure(error)
+
+    def _suspect_overdue(self) -> None:
+        """Have the streams looked up whose leases must have run out: readers wait for them."""
+        now = time.monotonic()
+        for producer in self._producers:
+            if now - producer.renewed_at > self._lease:
+                self._lost(producer.tail)
 
     def _tell_failure(self, error: Exception) -> None:
         if heartbeat_failed.receivers:

@@ -128,6 +128,24 @@ async def test_a_server_that_stays_away_ends_readers_and_stops_the_source(
         await tap.closed.wait()
 
 
+async def test_a_server_that_stays_away_ends_the_readers_of_a_quiet_source(
+    mortal: Configure, server: ValkeyServer
+):
+    mortal()
+    manager, tap = StreamManager(), Tap(b"x")
+    reader = await manager.run("chat", tap, owner="a")
+    follower = await manager.using("elsewhere").require_resume("chat", owner="a")
+    for each in (reader, follower):
+        await read_until(each, 1)
+    server.terminate()
+    for each in (reader, follower):
+        with pytest.raises(StoreUnavailable):
+            async with asyncio.timeout(4):
+                await anext(each)
+    async with asyncio.timeout(2):
+        await tap.closed.wait()
+
+
 async def test_a_reader_on_pages_waits_for_a_server_that_is_back_in_time(
     mortal: Configure, server: ValkeyServer
 ):
