@@ -27,6 +27,7 @@ __all__ = [
     "Raw",
     "ServerSentEvents",
     "UIMessageStream",
+    "format_of",
     "get_format",
     "raw",
     "register",
@@ -281,6 +282,14 @@ def register(wire_format: Format) -> Format:
 def get_format(name: str) -> Format:
     """Return the format of that name; raise KeyError for one that nobody registered."""
     return _formats[name]
+
+
+def format_of(info: StreamInfo) -> Format:
+    """Return the format a stream was acquired with; raw for one that is not known here."""
+    try:
+        return get_format(info.attrs.get("format", raw.name))
+    except KeyError:
+        return raw
 
 
 for _format in (raw, sse, ui_message):

@@ -25,16 +25,15 @@ from .exceptions import (
 )
 from .formats import Missing, get_format
 from .http import (
-    Access,
     ResumableStreamResponse,
     error_response,
     head_response,
     info_response,
     missing_response,
-    open_stream,
-    parse_position,
 )
+from .openings import Access, open_stream
 from .owners import Identity, get_identity
+from .positions import parse_position
 from .readers import StreamReader
 from .sources import Chunk, Source, open_source
 from .streams import StreamManager

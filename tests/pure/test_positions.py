@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from resumable_streams.exceptions import InvalidOffset
-from resumable_streams.http import (
+from resumable_streams.positions import (
     MAX_OFFSET,
     ByteRange,
     Position,
