@@ -7,6 +7,7 @@ Every verb is atomic: it happens as a whole or not at all, whenever the caller i
 connection breaks. A verb whose answer was lost may be repeated with the same arguments:
 
     acquire     the same claim is told "producer" again
+    reclaim     the same claim is handed the stream again
     append      bytes that are already there are skipped
     finalize    the same claim gets the state it reached
     cancel, delete, expire, heartbeat   idempotent
@@ -134,7 +135,7 @@ class BaseStore(ABC):
 
     @abstractmethod
     async def reclaim(self, key: StreamKey, held: str, claim: Claim) -> StreamInfo:
-        """Hand a streaming stream to a new producer, and return where it stands.
+        """Hand the incarnation `claim.epoch` to a new producer, and return where it stands.
 
         `held` is the token of the claim it is handed over from. Another one does only when its
         holder has been silent for a lease, within the grace of the terms. Whoever held the claim

@@ -198,14 +198,14 @@ class MemoryStore(BaseStore):
     async def reclaim(self, key: StreamKey, held: str, claim: Claim) -> StreamInfo:
         with self._at() as now:
             stream = self._get(key, now)
-            if stream is None:
+            if stream is None or stream.claim.epoch != claim.epoch:
                 raise StreamDoesNotExist
             if stream.status is not StreamStatus.STREAMING:
                 raise StreamFinalized(stream.status)
             is_silent = stream.lease_ends - stream.terms.grace <= now
-            if stream.claim.token != held and not is_silent:
+            if stream.claim.token not in (held, claim.token) and not is_silent:
                 raise StreamClaimLost
-            stream.claim = replace(claim, epoch=stream.claim.epoch)
+            stream.claim = claim
             self._touch(stream, now)
             return self._info(key, stream, now)
 

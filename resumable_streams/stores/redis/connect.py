@@ -6,12 +6,13 @@ RESP2 and never decodes.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
 
 from django.core.cache import InvalidCacheBackendError, caches
-from redis.asyncio import BlockingConnectionPool, ConnectionPool, Sentinel
+from redis.asyncio import ConnectionPool, Sentinel
 from redis.asyncio.connection import (
     AbstractConnection,
     Connection,
@@ -23,10 +24,12 @@ from redis.exceptions import RedisError
 
 from ...exceptions import InvalidStoreError
 
-__all__ = ["Connect", "connect_from_cache", "connect_from_url", "open_connection"]
+__all__ = ["Address", "Connect", "Source", "open_connection"]
 
 Connect = Callable[[], AbstractConnection]
 """Make a new connection object, not yet connected."""
+
+Address = tuple[str, int]
 
 OURS: Mapping[str, Any] = {
     "decode_responses": False,
@@ -67,40 +70,77 @@ async def open_connection(connect: Connect, *, timeout: float) -> AbstractConnec
     return connection
 
 
-def connect_from_url(url: str, *, connect_timeout: float, alias: str) -> Connect:
-    """Connect to a `redis://`, `rediss://` or `unix://` URL; its query string may set more."""
-    try:
-        pool = ConnectionPool.from_url(url)
-        pool.connection_kwargs.update(OURS, socket_connect_timeout=connect_timeout)
-        connect = _maker(pool)
-        connect()  # not connected: only to find options that no connection has
-    except (ValueError, TypeError, RedisError):
-        # The cause is not chained: it may quote the URL, and with it a password.
-        raise InvalidStoreError(
-            f"LOCATION of the stream alias {alias!r} is not a redis://, rediss:// or unix:// URL, "
-            f"or it has options that a connection does not know."
-        ) from None
-    return connect
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Say where connections come from; raises InvalidStoreError for what is none.
+
+    Nothing is connected here.
+    """
+
+    alias: str
+    location: str = field(repr=False)  # may hold a password
+    cache_alias: str | None
+    connect_timeout: float
+
+    def server(self) -> Connect:
+        """Connect to the server of LOCATION, or to where the cache writes (Sentinel included)."""
+        return _maker(self._from_cache() if self.cache_alias else self._from_url())
+
+    def primary(self, sentinels: Sequence[str], service: str) -> Connect:
+        """Connect to whatever is the primary of `service` when the connection is made."""
+        kwargs = dict(self._from_url().connection_kwargs)
+        return _maker(_sentinel_pool(service, [_address(one) for one in sentinels], {}, kwargs))
+
+    def cluster(self) -> tuple[Address, Callable[[Address], Connect]]:
+        """Return one node of the cluster, and how to connect to any."""
+        pool = self._from_url()
+        kind, kwargs = pool.connection_class, dict(pool.connection_kwargs)
+
+        def connect_to(address: Address) -> Connect:
+            return lambda: kind(**{**kwargs, "host": address[0], "port": address[1]})
+
+        return (kwargs.get("host", "localhost"), int(kwargs.get("port", 6379))), connect_to
+
+    def _ours(self) -> dict[str, Any]:
+        return {**OURS, "socket_connect_timeout": self.connect_timeout}
+
+    def _from_url(self) -> ConnectionPool:
+        """Read a `redis://`, `rediss://` or `unix://` URL; its query string may set more."""
+        try:
+            pool = ConnectionPool.from_url(self.location)
+            pool.connection_kwargs.update(self._ours())
+            _maker(pool)()  # not connected: only to find options that no connection has
+        except (ValueError, TypeError, RedisError):
+            # The cause is not chained: it may quote the URL, and with it a password.
+            raise InvalidStoreError(
+                f"LOCATION of the stream alias {self.alias!r} is not a redis://, rediss:// or "
+                f"unix:// URL, or it has options that a connection does not know."
+            ) from None
+        return pool
+
+    def _from_cache(self) -> ConnectionPool:
+        try:
+            cache: Any = caches[self.cache_alias or ""]
+            theirs = cache.client.get_client(write=True).connection_pool
+        except (AttributeError, InvalidCacheBackendError) as error:
+            raise InvalidStoreError(
+                f"CACHE_ALIAS {self.cache_alias!r} of the stream alias {self.alias!r} is not a "
+                f"django-redis cache with one primary."
+            ) from error
+        kwargs = {k: v for k, v in theirs.connection_kwargs.items() if k in FROM_CACHE}
+        kwargs.update(self._ours())
+        sentinel = getattr(theirs, "sentinel_manager", None)
+        if sentinel is None:
+            kind = _async_kind(theirs.connection_class.__name__)
+            return ConnectionPool(connection_class=kind, **kwargs)
+        known = [s.connection_pool.connection_kwargs for s in sentinel.sentinels]
+        nodes = [(one["host"], int(one["port"])) for one in known]
+        return _sentinel_pool(theirs.service_name, nodes, sentinel.sentinel_kwargs, kwargs)
 
 
-def connect_from_cache(cache_alias: str, *, connect_timeout: float, alias: str) -> Connect:
-    """Connect to where the django-redis cache `cache_alias` writes, Sentinel included."""
-    try:
-        cache: Any = caches[cache_alias]
-        theirs = cache.client.get_client(write=True).connection_pool
-    except (AttributeError, InvalidCacheBackendError) as error:
-        raise InvalidStoreError(
-            f"CACHE_ALIAS {cache_alias!r} of the stream alias {alias!r} is not a django-redis "
-            f"cache with one primary."
-        ) from error
-    given = {k: v for k, v in theirs.connection_kwargs.items() if k in FROM_CACHE}
-    given.update(OURS, socket_connect_timeout=connect_timeout)
-    sentinel = getattr(theirs, "sentinel_manager", None)
-    if sentinel is not None:
-        return _connect_to_primary(theirs.service_name, sentinel, given)
-    kind = theirs.connection_class.__name__
-    pool: ConnectionPool = BlockingConnectionPool(connection_class=_async_kind(kind), **given)
-    return _maker(pool)
+def _address(text: str) -> Address:
+    host, _, port = text.rpartition(":")
+    return (host or text, int(port) if host and port.isdigit() else 26379)
 
 
 def _async_kind(name: str) -> type[AbstractConnection]:
@@ -109,13 +149,12 @@ def _async_kind(name: str) -> type[AbstractConnection]:
     return SSLConnection if "SSL" in name else Connection
 
 
-def _connect_to_primary(service: str, sentinel: Any, given: dict[str, Any]) -> Connect:
-    nodes = [
-        (s.connection_pool.connection_kwargs["host"], s.connection_pool.connection_kwargs["port"])
-        for s in sentinel.sentinels
-    ]
-    manager = Sentinel(nodes, sentinel_kwargs=sentinel.sentinel_kwargs)
-    given.pop("host", None)
-    given.pop("port", None)
-    pool = SentinelConnectionPool(service, manager, is_master=True, **given)
-    return _maker(pool)
+def _sentinel_pool(
+    service: str,
+    sentinels: Sequence[Address],
+    sentinel_kwargs: Mapping[str, Any],
+    kwargs: Mapping[str, Any],
+) -> ConnectionPool:
+    manager = Sentinel(list(sentinels), sentinel_kwargs=dict(sentinel_kwargs))
+    rest = {k: v for k, v in kwargs.items() if k not in ("host", "port")}
+    return SentinelConnectionPool(service, manager, is_master=True, **rest)

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import math
 import random
+from collections.abc import Callable
 
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
@@ -39,7 +40,14 @@ class RedisFeed(Feed):
     """Keep the subscriptions that are wanted, on one connection that is made anew as needed."""
 
     def __init__(
-        self, connect: Connect, keys: KeySpace, listener: Listener, *, connect_timeout: float
+        self,
+        connect: Connect,
+        keys: KeySpace,
+        listener: Listener,
+        *,
+        connect_timeout: float,
+        is_sharded: bool = False,
+        on_trouble: Callable[[], None] = lambda: None,
     ):
         self._connect = connect
         self._connect_timeout = connect_timeout
@@ -51,6 +59,8 @@ class RedisFeed(Feed):
         self._changed: set[bytes] = set()  # channels whose wanted and asked may differ
         self._wake = asyncio.Event()
         self._heard = True
+        self._shard = "S" if is_sharded else ""  # SSUBSCRIBE, …: pushes that stay in the shard
+        self._on_trouble = on_trouble
         self._failures = 0  # since a subscription was confirmed
         self._task = asyncio.create_task(self._run(), name="resumable_streams.redis.feed")
 
@@ -92,6 +102,7 @@ class RedisFeed(Feed):
             except* Exception:  # whatever it is, a process that hears nothing more would be worse
                 self._failures += 1
                 logger.exception("The push connection failed; reconnecting.")
+            self._on_trouble()
             await asyncio.sleep(backoff_seconds(self._failures))
 
     async def _serve(self, connection: AbstractConnection) -> None:
@@ -119,18 +130,31 @@ class RedisFeed(Feed):
             self._asked.difference_update(leave)
             self._asked.update(join)
             if leave:
-                await connection.send_command("UNSUBSCRIBE", *leave)
+                await self._send(connection, "UNSUBSCRIBE", leave)
             if join:
-                await connection.send_command("SUBSCRIBE", *join)
+                await self._send(connection, "SUBSCRIBE", join)
+
+    async def _send(self, connection: AbstractConnection, verb: str, channels: list[bytes]) -> None:
+        if not self._shard:
+            await connection.send_command(verb, *channels)
+            return
+        for channel in channels:  # a command for each: channels of several slots do not mix
+            await connection.send_command(self._shard + verb, channel)
 
     async def _read(self, connection: AbstractConnection) -> None:
         while True:
             answer = await connection.read_response(disable_decoding=True, timeout=math.inf)
             self._heard = True
-            if answer[0] == b"message":
-                self._message(answer[1], answer[2])
-            elif answer[0] == b"subscribe":
-                self._confirmed(answer[1])
+            match answer:
+                case [b"message" | b"smessage", channel, payload]:
+                    self._message(channel, payload)
+                case [b"subscribe" | b"ssubscribe", channel, _]:
+                    self._confirmed(channel)
+                case [b"sunsubscribe", channel, _] if channel in self._asked:
+                    # Not ours: the slot went to another node.
+                    self._asked.discard(channel)
+                    self._change(channel)
+                    self._on_trouble()
 
     def _confirmed(self, channel: bytes) -> None:
         if channel == self._events:

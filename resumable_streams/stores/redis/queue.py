@@ -5,7 +5,7 @@ claimed by another one when nobody has kept them for a while. Waiting for the ne
 connection of its own: one a worker process.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from redis.exceptions import ResponseError
@@ -13,7 +13,8 @@ from redis.exceptions import ResponseError
 from ...exceptions import StoreUnavailable, StreamLimitExceeded
 from ...keys import KeySpace
 from ..base import Queue
-from .wire import Wire
+from .nodes import Nodes
+from .wire import Argument, Wire
 
 __all__ = ["RedisQueue"]
 
@@ -23,30 +24,43 @@ KEEP_MS = 7 * 86_400_000  # an order outlives no stream that it could be for by 
 
 
 class RedisQueue(Queue):
-    """Put and take the orders of one prefix; `waiting` is a wire that nothing else uses."""
+    """Put and take the orders of one prefix."""
 
-    def __init__(self, wire: Wire, waiting: Wire, keys: KeySpace, *, worker: str):
-        self._wire = wire
-        self._waiting = waiting
+    def __init__(
+        self,
+        nodes: Nodes,
+        new_waiting_wire: Callable[[], Awaitable[Wire]],
+        keys: KeySpace,
+        *,
+        worker: str,
+    ):
+        self._nodes = nodes
+        self._new_waiting_wire = new_waiting_wire
+        self._waiting: Wire | None = None  # blocks for as long as no order comes
         self._key = keys.orders
         self._worker = worker
         self._has_group = False
 
+    async def _ask(self, *arguments: Argument) -> Any:
+        return await self._nodes.execute(self._key, *arguments)
+
     async def put(self, order: bytes) -> None:
-        if await self._wire.execute("XLEN", self._key) >= MAX_ORDERS:
+        if await self._ask("XLEN", self._key) >= MAX_ORDERS:
             raise StreamLimitExceeded("MAX_ORDERS", MAX_ORDERS)
-        await self._wire.execute("XADD", self._key, "*", "order", order)
+        await self._ask("XADD", self._key, "*", "order", order)
         # Cancelled here, the key keeps the deadline of an earlier order, or has none until the
         # next one comes.
-        await self._wire.execute("PEXPIRE", self._key, KEEP_MS)
+        await self._ask("PEXPIRE", self._key, KEEP_MS)
 
     async def take(self, *, wait: float, idle: float) -> tuple[str, bytes] | None:
         await self._ensure_group()
         try:
             return await self._take_abandoned(idle) or await self._take_next(wait)
         except StoreUnavailable as error:
-            if _is_missing_group(error):  # the key expired, or the server lost it
-                self._has_group = False
+            # The key expired, or the server lost it, or the primary of its slot is another one.
+            self._has_group = False
+            await self.aclose()
+            if _is_missing_group(error):
                 return None
             raise
 
@@ -54,20 +68,22 @@ class RedisQueue(Queue):
         if self._has_group:
             return
         try:
-            await self._wire.execute("XGROUP", "CREATE", self._key, GROUP, "0", "MKSTREAM")
+            await self._ask("XGROUP", "CREATE", self._key, GROUP, "0", "MKSTREAM")
         except StoreUnavailable as error:
             if "BUSYGROUP" not in str(error.__cause__):
                 raise
-        await self._wire.execute("PEXPIRE", self._key, KEEP_MS)
+        await self._ask("PEXPIRE", self._key, KEEP_MS)
         self._has_group = True
 
     async def _take_abandoned(self, idle: float) -> tuple[str, bytes] | None:
-        answer = await self._wire.execute(
+        answer = await self._ask(
             "XAUTOCLAIM", self._key, GROUP, self._worker, round(idle * 1000), "0", "COUNT", 1
         )
         return _first(answer[1])
 
     async def _take_next(self, wait: float) -> tuple[str, bytes] | None:
+        if self._waiting is None:
+            self._waiting = await self._new_waiting_wire()
         answer = await self._waiting.execute(
             "XREADGROUP", "GROUP", GROUP, self._worker, "COUNT", 1,
             "BLOCK", round(wait * 1000), "STREAMS", self._key, ">",
@@ -76,17 +92,17 @@ class RedisQueue(Queue):
 
     async def keep(self, tickets: Sequence[str]) -> None:
         if tickets:
-            await self._wire.execute(
-                "XCLAIM", self._key, GROUP, self._worker, 0, *tickets, "JUSTID"
-            )
+            await self._ask("XCLAIM", self._key, GROUP, self._worker, 0, *tickets, "JUSTID")
 
     async def done(self, ticket: str) -> None:
         # Cancelled between the two, the order is acknowledged and its text stays until it expires.
-        await self._wire.execute("XACK", self._key, GROUP, ticket)
-        await self._wire.execute("XDEL", self._key, ticket)
+        await self._ask("XACK", self._key, GROUP, ticket)
+        await self._ask("XDEL", self._key, ticket)
 
     async def aclose(self) -> None:
-        await self._waiting.aclose()
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            await waiting.aclose()
 
 
 def _first(entries: Sequence[Any]) -> tuple[str, bytes] | None:

@@ -19,6 +19,7 @@ from redis.exceptions import NoScriptError
 
 from ...exceptions import (
     InvalidStoreError,
+    StoreUnavailable,
     StreamClaimLost,
     StreamDoesNotExist,
     StreamFinalized,
@@ -40,8 +41,9 @@ from ...types import (
     Terms,
 )
 from ..base import BaseStore, Feed, Listener, Queue
-from .connect import Connect, connect_from_cache, connect_from_url
-from .feed import RedisFeed
+from .cluster import ClusterNodes
+from .connect import Connect, Source
+from .nodes import Nodes, OneNode
 from .queue import RedisQueue
 from .wire import Wire
 
@@ -72,10 +74,14 @@ def _ms(seconds: float) -> int:
 
 
 class RedisStore(BaseStore):
-    """Keep streams in one Redis or Valkey primary.
+    """Keep streams in Redis or Valkey: one server, behind Sentinel, or a cluster.
 
     LOCATION is a URL; instead of it, `cache_alias` (CACHE_ALIAS) takes the connection of a
-    django-redis cache. `connect_timeout` and `command_timeout` are seconds.
+    django-redis cache, Sentinel included. With `sentinels` ("host:port", …) the primary of
+    `service` is used, and LOCATION gives the rest; with `cluster`, LOCATION is any node.
+    `wait_replicas` is how many replicas must have an append before it counts: no acknowledged
+    byte is lost by a failover then, at several times the latency. `connect_timeout` and
+    `command_timeout` are seconds.
     """
 
     def __init__(
@@ -88,6 +94,10 @@ class RedisStore(BaseStore):
         cache_alias: str | None = None,
         connect_timeout: float = 5,
         command_timeout: float = 5,
+        cluster: bool = False,
+        sentinels: Sequence[str] = (),
+        service: str = "mymaster",
+        wait_replicas: int = 0,
     ):
         super().__init__(alias=alias, key_prefix=key_prefix, location=location, limits=limits)
         if (limits.max_stream_bytes or MAX_STRING_BYTES + 1) > MAX_STRING_BYTES:
@@ -102,25 +112,38 @@ class RedisStore(BaseStore):
             )
         self.keys = KeySpace(key_prefix)
         self._connect_timeout = connect_timeout + command_timeout  # the handshake asks, too
-        self._connect = self._connection_source(cache_alias, connect_timeout)
-        self._wire = self._new_wire(command_timeout)
-        self._publish = "PUBLISH"
+        self._command_timeout = command_timeout
+        self._wait_replicas = wait_replicas
+        source = Source(
+            alias=alias,
+            location=location or "redis://127.0.0.1:6379/0",
+            cache_alias=cache_alias,
+            connect_timeout=connect_timeout,
+        )
+        self._nodes = self._make_nodes(source, sentinels, service, cluster=cluster)
 
-    def _new_wire(self, timeout: float) -> Wire:
+    def _make_nodes(
+        self, source: Source, sentinels: Sequence[str], service: str, *, cluster: bool
+    ) -> Nodes:
+        if cluster:
+            seed, connect_to = source.cluster()
+            return ClusterNodes(
+                [seed],
+                connect_to,
+                self._new_wire,
+                alias=self.alias,
+                connect_timeout=self._connect_timeout,
+            )
+        connect = source.primary(sentinels, service) if sentinels else source.server()
+        return OneNode(connect, self._new_wire, connect_timeout=self._connect_timeout)
+
+    def _new_wire(self, connect: Connect, timeout: float | None = None) -> Wire:
         return Wire(
-            self._connect,
+            connect,
             alias=self.alias,
             connect_timeout=self._connect_timeout,
-            timeout=timeout,
+            timeout=timeout or self._command_timeout,
         )
-
-    def _connection_source(self, cache_alias: str | None, connect_timeout: float) -> Connect:
-        if cache_alias:
-            return connect_from_cache(
-                cache_alias, connect_timeout=connect_timeout, alias=self.alias
-            )
-        url = self.location or "redis://127.0.0.1:6379/0"
-        return connect_from_url(url, connect_timeout=connect_timeout, alias=self.alias)
 
     async def _run(self, name: str, key: StreamKey, *arguments: str | bytes | int) -> Any:
         """Run a script on one stream."""
@@ -128,12 +151,12 @@ class RedisStore(BaseStore):
 
     async def _eval(self, name: str, keys: list[str], *arguments: str | bytes | int) -> Any:
         """Run a script, in one round trip once the server knows it."""
-        sha, source = _script(name, self._publish)
+        sha, source = _script(name, self._nodes.publish)
         rest = (len(keys), *keys, *arguments)
         try:
-            return await self._wire.execute("EVALSHA", sha, *rest)
+            return await self._nodes.execute(keys[0], "EVALSHA", sha, *rest)
         except NoScriptError:  # a new server, a restart, SCRIPT FLUSH
-            return await self._wire.execute("EVAL", source, *rest)
+            return await self._nodes.execute(keys[0], "EVAL", source, *rest)
 
     async def acquire(self, key: StreamKey, claim: Claim, terms: Terms) -> Acquisition:
         elected, state = await self._run(
@@ -153,7 +176,7 @@ class RedisStore(BaseStore):
         return Acquisition(role=role, info=_info(key, state))
 
     async def reclaim(self, key: StreamKey, held: str, claim: Claim) -> StreamInfo:
-        answer = await self._run("reclaim", key, held, claim.token)
+        answer = await self._run("reclaim", key, held, claim.token, claim.epoch)
         if answer[0] != b"ok":
             self._refuse(answer)
         return _info(key, answer[1])
@@ -171,9 +194,21 @@ class RedisStore(BaseStore):
             chunks,
             data,
         )
-        if answer[0] == b"ok":
-            return int(answer[1])
-        self._refuse(answer)
+        if answer[0] != b"ok":
+            self._refuse(answer)
+        if self._wait_replicas:
+            await self._replicated(key)
+        return int(answer[1])
+
+    async def _replicated(self, key: StreamKey) -> None:
+        """Wait until enough replicas have what was written; an append that has not is sent again.
+
+        On the connection of the append: the server counts what that connection has written.
+        """
+        name, patience = self.keys.meta(key), _ms(self._command_timeout / 2)
+        reached = await self._nodes.execute(name, "WAIT", self._wait_replicas, patience)
+        if reached < self._wait_replicas:
+            raise StoreUnavailable(self.alias)
 
     def _refuse(self, answer: list[Any]) -> NoReturn:
         """Raise what a script answered instead of "ok"."""
@@ -233,24 +268,25 @@ class RedisStore(BaseStore):
     async def scan(
         self, tenant: str | None = None, generation: int | None = None
     ) -> AsyncIterator[StreamKey]:
-        cursor, pattern = b"0", self.keys.meta_pattern(tenant, generation)
-        while True:
-            cursor, names = await self._wire.execute(
-                "SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT
-            )
-            for name in names:
-                if key := self.keys.parse(name.decode(errors="replace")):
-                    yield key
-            if cursor == b"0":
-                return
+        pattern = self.keys.meta_pattern(tenant, generation)
+        for wire in await self._nodes.wires():
+            cursor = b"0"
+            while True:
+                cursor, names = await wire.execute(
+                    "SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT
+                )
+                for name in names:
+                    if key := self.keys.parse(name.decode(errors="replace")):
+                        yield key
+                if cursor == b"0":
+                    break
 
     async def standing(self, tenant: str, owner: Owner) -> Standing:
         # Two commands in one write: they may live in different slots of a cluster.
+        control, revoked = self.keys.control(tenant), self.keys.revoked(tenant, owner)
         (generation, ttl, longest), mark = await asyncio.gather(
-            self._wire.execute(
-                "HMGET", self.keys.control(tenant), "generation", "ttl", "longest_ttl"
-            ),
-            self._wire.execute("GET", self.keys.revoked(tenant, owner)),
+            self._nodes.execute(control, "HMGET", control, "generation", "ttl", "longest_ttl"),
+            self._nodes.execute(revoked, "GET", revoked),
         )
         return Standing(
             generation=None if generation is None else int(generation),
@@ -297,7 +333,7 @@ class RedisStore(BaseStore):
     async def release(self, key: StreamKey, owner: Owner) -> None:
         await asyncio.gather(
             *(
-                self._wire.execute("ZREM", counter, self._member(key))
+                self._nodes.execute(counter, "ZREM", counter, self._member(key))
                 for _, counter in self._counters(key, owner)
             )
         )
@@ -315,14 +351,16 @@ class RedisStore(BaseStore):
         return f"g{key.generation}:{key.stream_id}"
 
     def queue(self, worker: str = "") -> Queue:
-        waiting = self._new_wire(BLOCKING_TIMEOUT)
-        return RedisQueue(self._wire, waiting, self.keys, worker=worker)
+        return RedisQueue(self._nodes, self._new_waiting_wire, self.keys, worker=worker)
+
+    async def _new_waiting_wire(self) -> Wire:
+        return self._new_wire(await self._nodes.connect(self.keys.orders), BLOCKING_TIMEOUT)
 
     def feed(self, listener: Listener) -> Feed:
-        return RedisFeed(self._connect, self.keys, listener, connect_timeout=self._connect_timeout)
+        return self._nodes.feed(self.keys, listener)
 
     async def aclose(self) -> None:
-        await self._wire.aclose()
+        await self._nodes.aclose()
 
 
 def _info(key: StreamKey, state: Sequence[Any]) -> StreamInfo:

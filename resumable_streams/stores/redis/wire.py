@@ -18,7 +18,9 @@ from typing import Any
 
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import (
+    AskError,
     BusyLoadingError,
+    MovedError,
     NoScriptError,
     ReadOnlyError,
     RedisError,
@@ -28,7 +30,7 @@ from redis.exceptions import (
 from ...exceptions import StoreUnavailable
 from .connect import Connect, open_connection
 
-__all__ = ["Wire"]
+__all__ = ["Argument", "Wire"]
 
 Argument = str | bytes | int
 
@@ -149,16 +151,29 @@ class Wire:
         self._connecting: asyncio.Task[_Link] | None = None
 
     async def execute(self, *arguments: Argument) -> Any:
-        """Carry out one command; raise StoreUnavailable, or NoScriptError for EVALSHA.
+        """Carry out one command; raise StoreUnavailable, or what the caller can act on itself.
+
+        That is NoScriptError for EVALSHA, and the redirections of a cluster.
 
         Commands that are sent in one loop turn leave in one write and reach the server in order.
         """
+        return await self._carry_out(arguments)
+
+    async def execute_asking(self, *arguments: Argument) -> Any:
+        """Carry out one command for a slot that is on its way here (an ASK redirection)."""
+        return await self._carry_out(arguments, first=("ASKING",))
+
+    async def _carry_out(
+        self, arguments: Sequence[Argument], first: Sequence[Argument] | None = None
+    ) -> Any:
         try:
             link = self._link
             if link is None or link.broken is not None:
                 link = await self._connected()
+            if first is not None:
+                link.send(first)  # nothing gets between the two: they are sent without an await
             return await link.send(arguments)
-        except NoScriptError:
+        except (NoScriptError, MovedError, AskError):
             raise
         except (RedisError, OSError, AttributeError, TimeoutError) as error:
             raise StoreUnavailable(self._alias) from error

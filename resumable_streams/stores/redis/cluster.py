@@ -1,0 +1,239 @@
+"""A cluster: one connection for commands and one for pushes to every primary.
+
+The map of slots is asked of any node that answers, when we start and whenever something says that
+it has changed: a redirection, a connection that broke, a subscription that the server ended. While
+a primary is down and nobody has taken its place, commands for its slots raise StoreUnavailable,
+which whoever sent them survives by trying again; the map is asked for again meanwhile.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from typing import Any
+
+from redis.crc import key_slot
+from redis.exceptions import AskError, MovedError
+
+from ...exceptions import StoreUnavailable
+from ...keys import KeySpace
+from ...types import StreamKey
+from ..base import Feed, Listener
+from .connect import Address, Connect
+from .feed import RedisFeed
+from .nodes import NewWire, Nodes
+from .wire import Argument, Wire
+
+__all__ = ["ClusterNodes"]
+
+logger = logging.getLogger("resumable_streams.redis")
+
+SLOTS = 16_384
+MAX_REDIRECTIONS = 5
+REFRESH_PAUSE_SECONDS = 0.2
+
+
+class ClusterNodes(Nodes):
+    """Know which primary has a key, and keep a wire to each."""
+
+    publish = "SPUBLISH"  # stays in the shard: a push costs one server, not all
+
+    def __init__(
+        self,
+        seeds: list[Address],
+        connect_to: Callable[[Address], Connect],
+        new_wire: NewWire,
+        *,
+        alias: str,
+        connect_timeout: float,
+    ):
+        self._seeds = seeds
+        self._connect_to = connect_to
+        self._new_wire = new_wire
+        self._alias = alias
+        self._connect_timeout = connect_timeout
+        self._wires: dict[Address, Wire] = {}
+        self._slots: list[Address | None] = [None] * SLOTS
+        self._refreshing: asyncio.Task[None] | None = None
+        self._feeds: set[ClusterFeed] = set()
+        self._closed = False
+
+    async def execute(self, key: str, *arguments: Argument) -> Any:
+        for _ in range(MAX_REDIRECTIONS):
+            wire = await self._wire_of(key)
+            try:
+                return await wire.execute(*arguments)
+            except AskError as ask:  # the slot is on its way, and this key has gone ahead
+                return await self._wire((ask.host, int(ask.port))).execute_asking(*arguments)
+            except MovedError:
+                await self.refresh()
+            except StoreUnavailable:
+                self.refresh_soon()
+                raise
+        raise StoreUnavailable(self._alias)
+
+    async def _wire_of(self, key: str) -> Wire:
+        return self._wire(await self.address(key))
+
+    async def address(self, key: str) -> Address:
+        """Return the primary of a key."""
+        slot = key_slot(key.encode())
+        address = self._slots[slot]
+        if address is None:
+            await self.refresh()
+            address = self._slots[slot]
+        if address is None:
+            raise StoreUnavailable(self._alias)
+        return address
+
+    def known_address(self, key: str) -> Address | None:
+        """Return the primary of a key as far as it is known already."""
+        return self._slots[key_slot(key.encode())]
+
+    def _wire(self, address: Address) -> Wire:
+        wire = self._wires.get(address)
+        if wire is None:
+            wire = self._wires[address] = self._new_wire(self._connect_to(address))
+        return wire
+
+    async def wires(self) -> list[Wire]:
+        await self.refresh()
+        return [self._wire(address) for address in self.primaries]
+
+    @property
+    def primaries(self) -> set[Address]:
+        return {address for address in self._slots if address is not None}
+
+    async def connect(self, key: str) -> Connect:
+        return self._connect_to(await self.address(key))
+
+    # The map.
+
+    def refresh_soon(self) -> None:
+        """Ask for the map in the background, once at a time."""
+        if not self._closed:
+            self._refresh_task()
+
+    def _refresh_task(self) -> asyncio.Task[None]:
+        if self._refreshing is None or self._refreshing.done():
+            self._refreshing = asyncio.create_task(
+                self._refresh(), name="resumable_streams.redis.cluster"
+            )
+            self._refreshing.add_done_callback(lambda t: t.cancelled() or t.exception())
+        return self._refreshing
+
+    async def refresh(self) -> None:
+        """Ask for the map; raise StoreUnavailable if no node answers."""
+        await asyncio.wait([task := self._refresh_task()])
+        if task.cancelled():
+            raise StoreUnavailable(self._alias)
+        task.result()
+
+    async def _refresh(self) -> None:
+        known = [*self.primaries, *self._wires]
+        random.shuffle(known)
+        for address in dict.fromkeys([*known, *self._seeds]):
+            try:
+                ranges = await self._wire(address).execute("CLUSTER", "SLOTS")
+            except StoreUnavailable:
+                continue
+            self._learn(address, ranges)
+            await self._drop_strangers()
+            await asyncio.sleep(REFRESH_PAUSE_SECONDS if known else 0)  # no storm while it heals
+            return
+        raise StoreUnavailable(self._alias)
+
+    def _learn(self, asked: Address, ranges: list[Any]) -> None:
+        slots: list[Address | None] = [None] * SLOTS
+        for first, last, primary, *_ in ranges:
+            host = primary[0].decode() if primary[0] else asked[0]
+            address = (host, int(primary[1]))
+            slots[first : last + 1] = [address] * (last + 1 - first)
+        self._slots = slots
+        for feed in self._feeds:
+            feed.place_all()
+
+    async def _drop_strangers(self) -> None:
+        """Close wires to what is no primary any more."""
+        for address in [one for one in self._wires if one not in self.primaries]:
+            await self._wires.pop(address).aclose()
+
+    def feed(self, keys: KeySpace, listener: Listener) -> Feed:
+        feed = ClusterFeed(self, keys, listener)
+        self._feeds.add(feed)
+        self.refresh_soon()
+        return feed
+
+    def subscriber(self, address: Address, feed: "ClusterFeed") -> RedisFeed:
+        return RedisFeed(
+            self._connect_to(address),
+            feed.keys,
+            feed.listener,
+            connect_timeout=self._connect_timeout,
+            is_sharded=True,
+            on_trouble=self.refresh_soon,
+        )
+
+    def forget(self, feed: "ClusterFeed") -> None:
+        self._feeds.discard(feed)
+
+    async def aclose(self) -> None:
+        self._closed = True
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+            await asyncio.gather(self._refreshing, return_exceptions=True)
+        for wire in self._wires.values():
+            await wire.aclose()
+
+
+class ClusterFeed(Feed):
+    """Watch each stream at the primary of its slot, and move with it."""
+
+    def __init__(self, nodes: ClusterNodes, keys: KeySpace, listener: Listener):
+        self.keys = keys
+        self.listener = listener
+        self._nodes = nodes
+        self._subscribers: dict[Address, RedisFeed] = {}
+        self._placed: dict[StreamKey, Address | None] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def watch(self, key: StreamKey) -> None:
+        self._placed[key] = None
+        self._place(key)
+
+    def unwatch(self, key: StreamKey) -> None:
+        address = self._placed.pop(key, None)
+        if address is not None and address in self._subscribers:
+            self._subscribers[address].unwatch(key)
+
+    def place_all(self) -> None:
+        """Follow the map: a subscriber for each primary, every stream at its own."""
+        for address in [one for one in self._subscribers if one not in self._nodes.primaries]:
+            self._close(self._subscribers.pop(address))
+        for address in self._nodes.primaries:  # all of them: hints may come from any
+            if address not in self._subscribers:
+                self._subscribers[address] = self._nodes.subscriber(address, self)
+        for key in list(self._placed):
+            self._place(key)
+
+    def _place(self, key: StreamKey) -> None:
+        old, new = self._placed[key], self._nodes.known_address(self.keys.log(key))
+        if old == new and new in self._subscribers:
+            return
+        if old is not None and old in self._subscribers:
+            self._subscribers[old].unwatch(key)
+        if new is None or new not in self._subscribers:
+            self._placed[key] = None  # until the map is known
+            self._nodes.refresh_soon()
+        else:
+            self._placed[key] = new
+            self._subscribers[new].watch(key)
+
+    def _close(self, subscriber: RedisFeed) -> None:
+        task = asyncio.create_task(subscriber.aclose(), name="resumable_streams.redis.unplug")
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def aclose(self) -> None:
+        self._nodes.forget(self)
+        await asyncio.gather(*self._closing, *(s.aclose() for s in self._subscribers.values()))

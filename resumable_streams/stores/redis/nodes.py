@@ -1,0 +1,68 @@
+"""Where commands go: to one primary here, to the primary of a key's slot in `cluster`."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+from ...keys import KeySpace
+from ..base import Feed, Listener
+from .connect import Connect
+from .feed import RedisFeed
+from .wire import Argument, Wire
+
+__all__ = ["NewWire", "Nodes", "OneNode"]
+
+NewWire = Callable[[Connect], Wire]
+
+
+class Nodes(ABC):
+    """Be the servers of one store: a connection for commands and one for pushes to each."""
+
+    publish: str
+    """The command by which a script pushes to those who watch a stream."""
+
+    @abstractmethod
+    async def execute(self, key: str, *arguments: Argument) -> Any:
+        """Carry out a command that touches the slot of `key`; raises as `Wire.execute`."""
+
+    @abstractmethod
+    async def wires(self) -> list[Wire]:
+        """Return the connection to each primary: what is on none of them is not there."""
+
+    @abstractmethod
+    async def connect(self, key: str) -> Connect:
+        """Return how to connect to the primary of `key`, for a connection of one's own."""
+
+    @abstractmethod
+    def feed(self, keys: KeySpace, listener: Listener) -> Feed:
+        """Open the feed."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Close the connections for commands."""
+
+
+class OneNode(Nodes):
+    """One primary: a server, or whichever Sentinel names when we connect."""
+
+    publish = "PUBLISH"
+
+    def __init__(self, connect: Connect, new_wire: NewWire, *, connect_timeout: float):
+        self._connect = connect
+        self._connect_timeout = connect_timeout
+        self._wire = new_wire(connect)
+
+    async def execute(self, key: str, *arguments: Argument) -> Any:
+        return await self._wire.execute(*arguments)
+
+    async def wires(self) -> list[Wire]:
+        return [self._wire]
+
+    async def connect(self, key: str) -> Connect:
+        return self._connect
+
+    def feed(self, keys: KeySpace, listener: Listener) -> Feed:
+        return RedisFeed(self._connect, keys, listener, connect_timeout=self._connect_timeout)
+
+    async def aclose(self) -> None:
+        await self._wire.aclose()
