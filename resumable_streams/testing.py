@@ -170,6 +170,11 @@ async def start(store: BaseStore, key: StreamKey = KEY, **changes: Any) -> Claim
     return claim
 
 
+def successor(claim: Claim) -> Claim:
+    """Make the claim of a new producer of the same incarnation."""
+    return Claim(epoch=claim.epoch)
+
+
 async def look(store: BaseStore, key: StreamKey = KEY) -> StreamInfo:
     """Return the state of a stream that is there."""
     (info,) = await store.status([key])
@@ -450,6 +455,7 @@ class StreamStoreContract:
         await refusal(StreamDoesNotExist, store.append(KEY, claim, 0, b"x"))
         await refusal(StreamDoesNotExist, store.append(KEY, claim, 5, b""))
         await refusal(StreamDoesNotExist, store.finalize(KEY, claim, StreamStatus.DONE))
+        await refusal(StreamDoesNotExist, store.reclaim(KEY, claim.token, Claim()))
         assert await store.read(KEY, 0, 10) is None
         assert await store.status([KEY]) == [None]
         assert await store.heartbeat([(KEY, claim)]) == [False]
@@ -525,6 +531,79 @@ class StreamStoreContract:
     async def _has_grown(self, store: BaseStore) -> bool:
         await asyncio.sleep(0)
         return (await look(store)).size > 0
+
+    # Handing over.
+
+    async def test_a_stream_is_handed_over_by_whoever_holds_its_claim(
+        self, store: BaseStore
+    ) -> None:
+        old = await start(store, attrs={"chat": "c1"})
+        await store.append(KEY, old, 0, b"old ")
+        new = successor(old)
+        async with self.another(store) as other:
+            for _ in range(2):  # also when the first answer was lost
+                info = await other.reclaim(KEY, old.token, new)
+                assert (info.size, info.entries, info.epoch) == (4, 1, old.epoch)
+                assert (info.owner, info.attrs, info.is_streaming) == ("ada", {"chat": "c1"}, True)
+            await refusal(StreamClaimLost, store.append(KEY, old, 4, b"zombie"))
+            await refusal(StreamClaimLost, store.finalize(KEY, old, StreamStatus.DONE))
+            await refusal(StreamClaimLost, store.reclaim(KEY, old.token, successor(new)))
+            assert await store.heartbeat([(KEY, old), (KEY, new)]) == [False, True]
+            assert (await store.acquire(KEY, old, TERMS)).role is Role.CONSUMER
+            assert (await store.acquire(KEY, new, TERMS)).role is Role.PRODUCER
+            await other.append(KEY, new, 4, b"new")
+        assert await body(store) == b"old new"
+
+    async def test_a_stream_in_use_is_handed_to_nobody_else(self, store: BaseStore) -> None:
+        claim = await start(store, grace=20)
+        await refusal(StreamClaimLost, store.reclaim(KEY, "guess", successor(claim)))
+        await store.append(KEY, claim, 0, b"mine")
+
+    async def test_what_is_missing_ended_or_another_incarnation_is_not_handed_over(
+        self, store: BaseStore
+    ) -> None:
+        old = await start(store, lease=self.short, grace=30)
+        await store.delete(KEY)
+        await refusal(StreamDoesNotExist, store.reclaim(KEY, old.token, successor(old)))
+        new = await start(store, lease=self.short, grace=30)
+        await self.pass_time(self.short + 0.05)
+        await refusal(StreamDoesNotExist, store.reclaim(KEY, old.token, successor(old)))
+        await store.finalize(KEY, new, StreamStatus.DONE)
+        error = await refusal(StreamFinalized, store.reclaim(KEY, new.token, successor(new)))
+        assert error.status == "done"
+
+    async def test_of_those_who_would_replace_a_silent_producer_one_does(
+        self, store: BaseStore
+    ) -> None:
+        claim = await start(store, lease=self.short, grace=30)
+        await store.append(KEY, claim, 0, b"old ")
+        await self.pass_time(self.short + 0.05)
+        assert (await look(store)).is_streaming  # it is not lost while it may be replaced
+        claims = [successor(claim) for _ in range(10)]
+        async with self.another(store) as other:
+            answers = await asyncio.gather(
+                *((store, other)[n % 2].reclaim(KEY, "", c) for n, c in enumerate(claims)),
+                return_exceptions=True,
+            )
+        won = [c for c, a in zip(claims, answers, strict=True) if isinstance(a, StreamInfo)]
+        assert len(won) == 1
+        assert [type(a) for a in answers].count(StreamClaimLost) == 9
+        await refusal(StreamClaimLost, store.append(KEY, claim, 4, b"zombie"))
+        await store.append(KEY, won[0], 4, b"new")
+        assert await body(store) == b"old new"
+
+    async def test_a_producer_that_nobody_replaced_is_lost(self, store: BaseStore) -> None:
+        claim = await start(store, lease=self.short / 2, grace=self.short / 2)
+        await self.pass_time(self.short + 0.05)
+        error = await refusal(StreamFinalized, store.reclaim(KEY, claim.token, successor(claim)))
+        assert error.status == "error"
+        assert (await look(store)).error_code == ErrorCode.PRODUCER_LOST
+
+    async def test_the_first_lease_waits_for_somebody_to_produce(self, store: BaseStore) -> None:
+        claim = await start(store, lease=5, grace=2, wait=40)
+        assert 39 < (await look(store)).lease <= 40
+        await store.reclaim(KEY, claim.token, successor(claim))
+        assert 6 < (await look(store)).lease <= 7
 
     # The end.
 

@@ -71,6 +71,7 @@ def verbs_of(store: BaseStore, claim: Claim) -> Verbs:
     """Return every verb on KEY, in an order in which each of them can succeed."""
     return {
         "acquire": lambda: store.acquire(KEY, claim, TERMS),
+        "reclaim": lambda: store.reclaim(KEY, claim.token, claim),
         "append": lambda: store.append(KEY, claim, 0, b"abc"),
         "heartbeat": lambda: store.heartbeat([(KEY, claim)]),
         "read": lambda: store.read(KEY, 0, 10),
