@@ -150,6 +150,19 @@ def test_disconnected_metrics_leave_the_registry(registry: CollectorRegistry):
     prometheus.connect(registry).disconnect()
 
 
+def test_every_metric_is_in_the_docs_with_an_alert(
+    registry: CollectorRegistry, metrics: prometheus.Metrics
+):
+    text = (Path(__file__).parents[2] / "docs" / "observability.md").read_text()
+    rows = {row.split("`")[1]: row for row in text.splitlines() if row.startswith("| `resumable_")}
+    assert rows.keys() == {
+        f"{metric.name}_total" if metric.type == "counter" else metric.name
+        for metric in registry.collect()
+    }
+    for name, row in rows.items():
+        assert name in row.split("|")[-2], f"{name} has no alert"
+
+
 async def test_several_processes_add_up_in_multiprocess_mode(tmp_path: Path):
     """Each process runs a stream and is alive while its neighbours' metrics are read."""
     environment = {

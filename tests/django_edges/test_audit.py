@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -123,6 +124,10 @@ async def test_every_record_is_flat_json_with_its_event_as_the_message(
         assert "secret" not in json.dumps(fields)
         assert fields["public"] is (fields["stream_id"] == "public")
         assert (fields["owner"] is None) is fields["public"]
+    text = (Path(__file__).parents[2] / "docs" / "observability.md").read_text()
+    for record in records(caplog):
+        assert f"| `{extra(record)['event']}` |" in text
+        assert [name for name in extra(record) if f"`{name}`" not in text] == []
     assert events == {
         "stream.acquired",
         "stream.owner_bound",

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -49,6 +50,8 @@ from tests.behaviour.sources import Tap, read_all, read_until
 
 MEMORY = f"{MemoryStore.__module__}.{MemoryStore.__qualname__}"
 REDIS = f"{RedisStore.__module__}.{RedisStore.__qualname__}"
+
+DOCS = Path(__file__).parents[2] / "docs" / "observability.md"
 
 Configure = Callable[..., None]
 Connect = Callable[[StreamSignal, Any], None]
@@ -198,6 +201,12 @@ def test_django_still_sorts_live_receivers_into_sync_and_async():
     signal.connect(async_receiver)
     assert signal._live_receivers(str) == ([sync_receiver], [async_receiver])
     assert iscoroutinefunction(async_receiver)
+
+
+def test_every_signal_is_in_the_docs():
+    text = DOCS.read_text()
+    missing = [n for n in our_signals.__all__ if n != "StreamSignal" and f"| `{n}` |" not in text]
+    assert missing == []
 
 
 # What is said.
@@ -447,6 +456,22 @@ async def test_a_limit_that_a_receiver_sets_refuses_as_a_limit(
         await streams.run("chat", Tap(None), owner="a")
     (ended,) = said(heard, stream_finalized)
     assert ended["error_code"] == "limit_exceeded"
+
+
+async def test_the_acquire_rate_of_the_docs_limits_each_owner(
+    streams: StreamManager, connect: Connect
+):
+    text = DOCS.read_text()
+    (code,) = [c for c in text.split("```python\n") if "ACQUIRES_PER_MINUTE" in c]
+    scope: dict[str, Any] = {"receiver": lambda signal: lambda function: function}
+    exec(code.split("```")[0], scope)
+    connect(stream_acquired, scope["ten_a_minute"])
+    for number in range(10):
+        await streams.run(f"a-{number}", [b"x"], owner="docs-a")
+    with pytest.raises(StreamLimitExceeded, match="ACQUIRES_PER_MINUTE"):
+        await streams.run("a-10", [b"x"], owner="docs-a")
+    await streams.run("b", [b"x"], owner="docs-b")
+    await streams.run("b", [b"x"], owner="docs-b")
 
 
 async def test_a_receiver_can_refuse_a_consumer(streams: StreamManager, connect: Connect):
