@@ -1,10 +1,11 @@
 """A database of a test's own: a file, migrated, that can be taken away and given back."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from django.core.exceptions import SynchronousOnlyOperation
 from django.core.management import call_command
 from django.db import connections
 from pytest_django import Settings
@@ -30,12 +31,17 @@ class Ledger:
         self._path = path
 
     def take_away(self) -> None:
-        connections[ALIAS].close()
+        _close()
         connections.settings[ALIAS]["NAME"] = str(self._path / "not" / "there")
 
     def give_back(self) -> None:
-        connections[ALIAS].close()
+        _close()
         connections.settings[ALIAS]["NAME"] = str(self._path)
+
+
+def _close() -> None:
+    with suppress(SynchronousOnlyOperation):  # the thread of an event loop: it has no connection
+        connections[ALIAS].close()
 
 
 @contextmanager
