@@ -20,7 +20,7 @@ before the import, makes failures tell more.
 # ruff: noqa: PT017, S101 - asserting is what a contract is for
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, ClassVar, TypeVar
@@ -74,11 +74,11 @@ class ScriptedSource:
         self.opened = asyncio.Event()
         self.closed = asyncio.Event()
 
-    def __call__(self) -> AsyncIterator[Any]:
+    def __call__(self) -> AsyncGenerator[Any, None]:
         self.calls += 1
         return self._follow()
 
-    async def _follow(self) -> AsyncIterator[Any]:
+    async def _follow(self) -> AsyncGenerator[Any, None]:
         self.opened.set()
         try:
             for step in self.steps:
