@@ -446,7 +446,7 @@ async def test_a_database_that_fails_to_commit_is_told_apart_and_repeating_heals
 async def test_a_mark_outlives_every_stream_it_bars(
     redis_manager: StreamManager, redis_server: Redis, key_prefix
 ):
-    named = {"owner": "a", "tenant": TENANT, "ttl": 10 * DAY}
+    named: dict[str, Any] = {"owner": "a", "tenant": TENANT, "ttl": 10 * DAY}
     await read_all(await redis_manager.run("chat", finished(["x"]), **named))
     await revoke("default", TENANT, "a")
     (mark,) = redis_server.scan_iter(f"{key_prefix}:{TENANT}:revoked:*")
@@ -460,7 +460,7 @@ async def test_a_mark_knows_of_a_long_stream_that_was_acquired_while_it_was_made
     revoking = asyncio.ensure_future(revoke("default", TENANT, "a"))
     await gate.reached.wait()
     elsewhere = redis_manager.using("elsewhere")
-    named = {"owner": "a", "tenant": TENANT, "ttl": 10 * DAY}
+    named: dict[str, Any] = {"owner": "a", "tenant": TENANT, "ttl": 10 * DAY}
     await read_all(await elsewhere.run("chat", finished(["x"]), **named))
     gate.opened.set()
     await revoking
