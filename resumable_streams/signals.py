@@ -112,8 +112,10 @@ stream_acquired = StreamSignal()
 # request. After stream_acquired, for producers: the owner was bound in the step that elected. A
 # receiver that raises refuses the stream as well.
 owner_bound = StreamSignal()
-# operation: "run" | "resume" | "status" | "cancel" | "delete"; outcome: "match" | "foreign" |
-# "missing" | "revoked"; request. Before anything is done: a receiver that raises denies it.
+# operation: "run" | "resume" | "status" | "sign" | "cancel" | "delete"; outcome: "match" |
+# "foreign" | "missing" | "revoked"; by_link: whether a signed link was shown (the owner is then the
+# one who signed it, PUBLIC if it was no good); request. Before anything is done: a receiver that
+# raises denies it.
 owner_checked = StreamSignal()
 # offset, size: of the stream; status: StreamStatus; request. Only for resumes that were granted;
 # a receiver that raises denies it.
@@ -160,7 +162,8 @@ news_missed = StreamSignal()
 # seen_by: "reader" (another process stopped to renew the lease) | "producer" (this one did, being
 # blocked or cut off); size. Once in each process that follows the stream as its lease runs out.
 producer_lost = StreamSignal()
-# alias; again: False for the first connection of the engine. Push connection, Redis only.
+# alias; again: False for the first push connection of this process only. Redis; in a cluster there
+# is one for each primary, so all but one of them are `again` from the start.
 feed_connected = StreamSignal()
 # alias; producers: how many the batch was for; error: the exception. Repeated until it works.
 heartbeat_failed = StreamSignal()
