@@ -1045,7 +1045,8 @@ class StreamStoreContract:
         async with self.another(store) as other, listening(store, KEY) as (heard, _):
             await other.revoke("revoked", "ada", keep=30)
             await other.set_control("rotated", generation=2)
-            await heard.hear(lambda: heard.rulings == ["revoked", "rotated"])
+            # A store of several servers may tell a ruling once for each, and "any" at any time.
+            await heard.hear(lambda: {"revoked", "rotated"} <= set(heard.rulings))
 
     # Quotas.
 

@@ -56,6 +56,7 @@ class ClusterNodes(Nodes):
         self._slots: list[Address | None] = [None] * SLOTS
         self._refreshing: asyncio.Task[None] | None = None
         self._feeds: set[ClusterFeed] = set()
+        self._asked_at = 0.0
         self._closed = False
 
     async def execute(self, key: str, *arguments: Argument) -> Any:
@@ -130,6 +131,10 @@ class ClusterNodes(Nodes):
         task.result()
 
     async def _refresh(self) -> None:
+        loop = asyncio.get_running_loop()
+        # Not in a row while the cluster heals. Whoever comes during the pause gets what follows.
+        await asyncio.sleep(self._asked_at + REFRESH_PAUSE_SECONDS - loop.time())
+        self._asked_at = loop.time()
         known = [*self.primaries, *self._wires]
         random.shuffle(known)
         for address in dict.fromkeys([*known, *self._seeds]):
@@ -139,7 +144,6 @@ class ClusterNodes(Nodes):
                 continue
             self._learn(address, ranges)
             await self._drop_strangers()
-            await asyncio.sleep(REFRESH_PAUSE_SECONDS if known else 0)  # no storm while it heals
             return
         raise StoreUnavailable(self._alias)
 
@@ -161,6 +165,7 @@ class ClusterNodes(Nodes):
     def feed(self, keys: KeySpace, listener: Listener) -> Feed:
         feed = ClusterFeed(self, keys, listener)
         self._feeds.add(feed)
+        feed.place_all()
         self.refresh_soon()
         return feed
 

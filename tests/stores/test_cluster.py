@@ -1,0 +1,100 @@
+"""The Redis store on a cluster of three primaries and three replicas."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from redis.crc import key_slot
+
+from resumable_streams.stores.base import BaseStore
+from resumable_streams.stores.redis import RedisStore
+from resumable_streams.testing import KEY, TERMS, StreamStoreContract
+from resumable_streams.types import Claim, StreamKey
+
+from ..nodes import Node, cluster
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[list[Node]]:
+    with cluster() as running:
+        yield running
+
+
+@asynccontextmanager
+async def cluster_store(node: Node, prefix: str, **options: Any) -> AsyncIterator[RedisStore]:
+    store = RedisStore(
+        alias="test",
+        key_prefix=prefix,
+        location=node.url,
+        limits=StreamStoreContract.limits,
+        cluster=True,
+        **options,
+    )
+    try:
+        yield store
+    finally:
+        await store.aclose()
+
+
+@pytest.fixture
+async def store(nodes: list[Node], key_prefix: str) -> AsyncIterator[RedisStore]:
+    async with cluster_store(nodes[0], key_prefix) as opened:
+        yield opened
+
+
+class TestClusterStore(StreamStoreContract):
+    @asynccontextmanager
+    async def another(self, store: BaseStore) -> AsyncIterator[BaseStore]:
+        opened = RedisStore(
+            alias="test",
+            key_prefix=store.key_prefix,
+            location=store.location,
+            limits=self.limits,
+            cluster=True,
+        )
+        try:
+            yield opened
+        finally:
+            await opened.aclose()
+
+
+def stream(number: int) -> StreamKey:
+    return StreamKey(tenant="acme", generation=1, stream_id=f"s{number}")
+
+
+async def test_streams_spread_over_all_primaries_and_a_scan_finds_each_once(
+    store: RedisStore, nodes: list[Node]
+) -> None:
+    keys = [stream(number) for number in range(60)]
+    for key in keys:
+        await store.acquire(key, Claim(), TERMS)
+    sizes = [one.client.dbsize() for one in nodes[:3]]
+    assert all(sizes)
+    found = [key async for key in store.scan("acme")]
+    assert sorted(found, key=str) == sorted(keys, key=str)
+
+
+async def test_both_keys_of_a_stream_are_in_one_slot(store: RedisStore) -> None:
+    assert key_slot(store.keys.meta(KEY).encode()) == key_slot(store.keys.log(KEY).encode())
+
+
+async def test_connections_are_one_for_commands_and_one_for_pushes_a_primary(
+    store: RedisStore, nodes: list[Node]
+) -> None:
+    class Deaf:
+        def appended(self, *args: object) -> None: ...
+        def disturbed(self, *args: object) -> None: ...
+        def governed(self, *args: object) -> None: ...
+
+    feed = store.feed(Deaf())
+    for number in range(60):
+        await store.acquire(stream(number), Claim(), TERMS)
+        feed.watch(stream(number))
+    await asyncio.sleep(0.3)
+    for one in nodes[:3]:
+        mine = [c for c in one.client.client_list("normal") if c["name"] != "suite"]
+        pushed = [c for c in one.client.client_list("pubsub") if c["name"] != "suite"]
+        assert (len(mine), len(pushed)) == (1, 1)
+    await feed.aclose()
