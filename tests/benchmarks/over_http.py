@@ -23,6 +23,7 @@ __all__ = ["BENCHES"]
 LOAD = Load(streams=200, rate=50, seconds=4)
 GRACE_SECONDS = 2.0
 LAST_CHUNK = b"0\r\n\r\n"
+CPU = "CPU of the server, µs a chunk"
 
 
 class Client(asyncio.Protocol):
@@ -113,7 +114,7 @@ async def run(name: str, scale: float) -> dict[str, float]:
         "delivered, %": 100 * len(delivered) / load.expected,
         "p50, ms": percentile(delivered, 0.5) / 1e6,
         "p99, ms": percentile(delivered, 0.99) / 1e6,
-        "CPU of the server, s": used,
+        CPU: 1e6 * used / max(1, len(delivered)),
     }
 
 
@@ -125,7 +126,7 @@ BENCHES = [
         targets={
             "delivered, %": Target("100 %", lambda v: v["ours"] >= 100),
             "p50, ms": Target("<= bare + 0.7 ms", lambda v: v["ours"] <= v["bare"] + 0.7),
-            "CPU of the server, s": Target("<= 1.6x bare", lambda v: v["ours"] <= 1.6 * v["bare"]),
+            CPU: Target("<= 1.6x bare", lambda v: v["ours"] <= 1.6 * v["bare"]),
         },
     )
 ]
