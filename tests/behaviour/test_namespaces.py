@@ -6,7 +6,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 import pytest
@@ -356,8 +355,11 @@ async def in_force(alias: str = "default") -> tuple[int, float | None]:
     return standing.generation or 1, standing.ttl
 
 
-@partial(sync_to_async, thread_sensitive=False)
-def saved() -> tuple[int, float | None]:
+async def saved() -> tuple[int, float | None]:
+    return await sync_to_async(_saved, thread_sensitive=False)()
+
+
+def _saved() -> tuple[int, float | None]:
     try:
         row = StreamNamespace.objects.filter(tenant=TENANT).first()
         return (1, None) if row is None else (row.generation, row.ttl)
