@@ -57,9 +57,18 @@ def _bound(*, request: Any, **named: Any) -> None:
     _log("stream.owner_bound", named, request)
 
 
-def _checked(*, operation: str, outcome: str, request: Any, **named: Any) -> None:
-    level = logging.WARNING if outcome in SUSPICIOUS else logging.INFO
-    _log("stream.owner_checked", named, request, level, operation=operation, outcome=outcome)
+def _checked(
+    *, operation: str, outcome: str, request: Any, by_link: bool = False, **named: Any
+) -> None:
+    _log(
+        "stream.owner_checked",
+        named,
+        request,
+        logging.WARNING if outcome in SUSPICIOUS else logging.INFO,
+        operation=operation,
+        outcome=outcome,
+        by_link=by_link,
+    )
 
 
 def _resumed(*, offset: int, size: int, status: StreamStatus, request: Any, **named: Any) -> None:

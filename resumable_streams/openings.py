@@ -8,11 +8,10 @@ from django.http import HttpRequest
 
 from .exceptions import InvalidOffset, StreamDoesNotExist
 from .formats import format_of
-from .owners import Identity
 from .positions import ByteRange, Position, Span, plan_range
 from .readers import StreamReader
 from .sse import EventId
-from .streams import StreamManager
+from .streams import Asker, StreamManager
 from .types import StreamInfo, StreamStatus
 
 __all__ = ["Access", "Opening", "open_stream"]
@@ -33,19 +32,20 @@ class Opening:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """Reach one stream in the name of all owners of a request, in their order."""
+    """Reach one stream in the name of all owners of a request, in their order, or of a link."""
 
     manager: StreamManager
     stream_id: str
-    identity: Identity
+    askers: tuple[Asker, ...]
+    tenant: str | None
     request: HttpRequest
 
     async def resume(self, offset: int, *, live: bool) -> StreamReader:
-        for owner in self.identity.owners:
+        for owner in self.askers:
             reader = await self.manager.resume(
                 self.stream_id,
                 owner=owner,
-                tenant=self.identity.tenant,
+                tenant=self.tenant,
                 offset=offset,
                 live=live,
                 request=self.request,
@@ -56,9 +56,9 @@ class Access:
 
     async def ask(self, verb: Callable[..., Any]) -> Any:
         """Call a verb of the manager for one owner after the other, until one is answered."""
-        for owner in self.identity.owners:
+        for owner in self.askers:
             answer = await verb(
-                self.stream_id, owner=owner, tenant=self.identity.tenant, request=self.request
+                self.stream_id, owner=owner, tenant=self.tenant, request=self.request
             )
             if answer:
                 return answer

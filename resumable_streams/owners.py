@@ -16,13 +16,15 @@ from functools import cache
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
-from django.http import HttpRequest
+from django.http import HttpRequest, QueryDict
 from django.utils.module_loading import import_string
 
 from .conf import get_settings
+from .links import TOKEN_PARAMETER, SignedLink
+from .streams import DEFAULT_TENANT
 from .types import Owner, Public
 
-__all__ = ["Identity", "get_identity", "owners_of", "user_or_session"]
+__all__ = ["Identity", "get_identity", "get_link", "owners_of", "user_or_session"]
 
 SESSION_KEY = "_resumable_streams_owner"
 
@@ -42,6 +44,17 @@ async def get_identity(request: Any, *, using: str, acquire: bool = False) -> Id
     if not owners or settings.tenant is None:
         return Identity(owners=owners)
     return Identity(owners=owners, tenant=await _ask(settings.tenant, request, acquire=acquire))
+
+
+def get_link(request: Any) -> SignedLink | None:
+    """Return the signed link by which a request (or a Channels scope) comes: its `?token=`.
+
+    One that comes by a link reads in the name of the link, and in no other: a bad link is not
+    there, whoever follows it.
+    """
+    query = QueryDict(request["query_string"]) if isinstance(request, dict) else request.GET
+    token = query.get(TOKEN_PARAMETER)
+    return None if token is None else SignedLink.of(str(token), tenant=DEFAULT_TENANT)
 
 
 async def user_or_session(request: HttpRequest, *, acquire: bool = False) -> tuple[Owner, ...]:

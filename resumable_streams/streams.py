@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from secrets import compare_digest
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.http import HttpRequest
 
@@ -15,6 +15,7 @@ from .conf import DEFAULT_ALIAS, AliasSettings, get_settings
 from .engine import Engine, get_engine
 from .exceptions import InvalidOffset, ShuttingDown, StreamDoesNotExist, StreamLimitExceeded
 from .keys import encode_owner, validate_owner, validate_stream_id, validate_tenant
+from .links import SignedLink
 from .readers import StreamReader
 from .runtime import runtime
 from .signals import (
@@ -43,11 +44,14 @@ from .types import (
 )
 from .workers import Order
 
-__all__ = ["DEFAULT_TENANT", "StreamManager", "streams"]
+__all__ = ["DEFAULT_TENANT", "Asker", "StreamManager", "streams"]
 
 DEFAULT_TENANT = "default"
 MAX_ATTRS_BYTES = 4_096
 CONTROL_VERBS = ("cancel", "delete")
+
+Asker = Owner | SignedLink
+"""In whose name a stream is read: an owner's, or that of who was given a signed link to it."""
 
 
 _Start = Callable[[Engine, StreamKey, Claim, StreamInfo, int], Awaitable[None]]
@@ -256,7 +260,7 @@ class StreamManager:
         self,
         stream_id: str,
         *,
-        owner: Owner,
+        owner: Asker,
         tenant: str | None = None,
         offset: int = 0,
         live: bool = True,
@@ -264,17 +268,18 @@ class StreamManager:
     ) -> StreamReader | None:
         """Return a reader from byte `offset` on; None: missing, foreign, expired or revoked.
 
-        With `live=False` it ends at what is stored now. Raises InvalidOffset for an offset that
-        is not from 0 to the size of the stream.
+        With `live=False` it ends at what is stored now. `owner` may be a SignedLink, of which the
+        tenant is then taken. Raises InvalidOffset for an offset that is not from 0 to the size of
+        the stream.
         """
         offset = _validate_offset(offset)
-        address, owner = _Address(stream_id, tenant), validate_owner(owner)
+        address, owner = _read_address(stream_id, tenant, owner)
         return await runtime.call(self._resume, address, owner, offset, live, request)
 
     async def _resume(
         self,
         address: "_Address",
-        owner: Owner,
+        owner: Asker,
         offset: int,
         live: bool,
         request: HttpRequest | None,
@@ -284,14 +289,14 @@ class StreamManager:
         found = await self._look(engine, address, owner, "resume", request)
         if found is None:
             return None
-        key, info = found
+        key, info, asking = found
         if offset > info.size:
             raise InvalidOffset(info.size)
         await self._notify(
             stream_resumed,
             engine,
             key,
-            owner,
+            asking,
             epoch=info.epoch,
             offset=offset,
             size=info.size,
@@ -312,7 +317,7 @@ class StreamManager:
         self,
         stream_id: str,
         *,
-        owner: Owner,
+        owner: Asker,
         tenant: str | None = None,
         offset: int = 0,
         live: bool = True,
@@ -330,19 +335,51 @@ class StreamManager:
         self,
         stream_id: str,
         *,
-        owner: Owner,
+        owner: Asker,
         tenant: str | None = None,
         request: HttpRequest | None = None,
     ) -> StreamInfo | None:
         """Return the state of the stream, None where `resume` would return None."""
-        address, owner = _Address(stream_id, tenant), validate_owner(owner)
+        address, owner = _read_address(stream_id, tenant, owner)
         return await runtime.call(self._status, address, owner, request)
 
     async def _status(
-        self, address: "_Address", owner: Owner, request: HttpRequest | None
+        self, address: "_Address", owner: Asker, request: HttpRequest | None
     ) -> StreamInfo | None:
         found = await self._look(get_engine(self.alias), address, owner, "status", request)
-        return None if found is None else found[1]
+        return None if found is None else found.info
+
+    async def sign(
+        self,
+        stream_id: str,
+        *,
+        owner: Owner,
+        tenant: str | None = None,
+        max_age: float | None = None,
+        request: HttpRequest | None = None,
+    ) -> str:
+        """Return a token with which anybody reads this stream, for `max_age` seconds at most.
+
+        Add it to the address of the stream as `?token=…`. It resumes and tells the status, but
+        neither cancels nor deletes. It never outlives the stream, and ends with whatever ends the
+        owner's own right to it: rotation, revocation, deletion; nothing else takes it back.
+
+        Raises StreamDoesNotExist where `resume` would return None.
+        """
+        address, owner = _Address(stream_id, tenant), validate_owner(owner)
+        return await runtime.call(self._sign, address, owner, max_age, request)
+
+    async def _sign(
+        self,
+        address: "_Address",
+        owner: Owner,
+        max_age: float | None,
+        request: HttpRequest | None,
+    ) -> str:
+        found = await self._look(get_engine(self.alias), address, owner, "sign", request)
+        if found is None:
+            raise StreamDoesNotExist
+        return str(SignedLink.make(found.info, alias=self.alias, max_age=max_age))
 
     async def cancel(
         self,
@@ -367,7 +404,7 @@ class StreamManager:
         found = await self._look(engine, address, owner, "cancel", request)
         if found is None:
             return None
-        key, info = found
+        key, info, _ = found
         # The epoch keeps the check and the act about the same incarnation.
         ended = await engine.store.cancel(key, epoch=info.epoch)
         await self._notify(stream_cancelled, engine, key, owner, epoch=info.epoch, request=request)
@@ -393,7 +430,7 @@ class StreamManager:
         found = await self._look(engine, address, owner, "delete", request)
         if found is None:
             return False
-        key, info = found
+        key, info, _ = found
         was_there = await engine.store.delete(key, epoch=info.epoch)
         await self._notify(stream_deleted, engine, key, owner, epoch=info.epoch, request=request)
         return was_there
@@ -409,6 +446,9 @@ class StreamManager:
     def status_sync(self, stream_id: str, **named: Any) -> StreamInfo | None:
         return runtime.call_sync(self.status, stream_id, **named)
 
+    def sign_sync(self, stream_id: str, **named: Any) -> str:
+        return runtime.call_sync(self.sign, stream_id, **named)
+
     def cancel_sync(self, stream_id: str, **named: Any) -> StreamInfo | None:
         return runtime.call_sync(self.cancel, stream_id, **named)
 
@@ -421,17 +461,27 @@ class StreamManager:
         self,
         engine: Engine,
         address: "_Address",
-        owner: Owner,
+        owner: Asker,
         operation: str,
         request: HttpRequest | None,
-    ) -> tuple[StreamKey, StreamInfo] | None:
-        """Return the stream if `owner` may do `operation`; a foreign stream is a missing one."""
-        standing = await namespaces.standing(engine, address.tenant, owner)
+    ) -> "_Found | None":
+        """Return the stream if `owner` may do `operation`; a foreign stream is a missing one.
+
+        A missing and a foreign one take the same round trips, and one with a wrong link, too.
+        """
+        asking = PUBLIC if isinstance(owner, SignedLink) else owner
+        standing = await namespaces.standing(engine, address.tenant, asking)
         key = address.key(standing)
         (info,) = await engine.store.status([key])
-        outcome = await _judge(engine, key, info, owner, operation, standing)
-        await self._checked(engine, key, owner, operation, outcome, request)
-        return (key, info) if info is not None and outcome == "match" else None
+        by_link = isinstance(owner, SignedLink)
+        if isinstance(owner, SignedLink):
+            asking, outcome = await _judge_link(engine, key, info, owner, operation)
+        else:
+            outcome = await _judge(engine, key, info, asking, operation, standing)
+        await self._checked(engine, key, asking, operation, outcome, request, by_link=by_link)
+        if info is None or outcome != "match":
+            return None
+        return _Found(key, info, asking)
 
     async def _checked(
         self,
@@ -441,6 +491,8 @@ class StreamManager:
         operation: str,
         outcome: str,
         request: HttpRequest | None,
+        *,
+        by_link: bool = False,
     ) -> None:
         await self._notify(
             owner_checked,
@@ -449,6 +501,7 @@ class StreamManager:
             owner,
             operation=operation,
             outcome=outcome,
+            by_link=by_link,
             request=request,
         )
 
@@ -495,6 +548,20 @@ class _Address:
         )
 
 
+def _read_address(stream_id: str, tenant: str | None, owner: Asker) -> tuple[_Address, Asker]:
+    if isinstance(owner, SignedLink):
+        return _Address(stream_id, owner.tenant), owner
+    return _Address(stream_id, tenant), validate_owner(owner)
+
+
+class _Found(NamedTuple):
+    """A stream that is there for who asks, and in the name of which owner that is."""
+
+    key: StreamKey
+    info: StreamInfo
+    asking: Owner
+
+
 async def _judge(
     engine: Engine,
     key: StreamKey,
@@ -512,6 +579,18 @@ async def _judge(
         # A public stream is read by others, but revoked with its owner.
         standing = await engine.store.standing(key.tenant, PUBLIC)
     return "match" if standing.admits(key.generation, info.created) else "revoked"
+
+
+async def _judge_link(
+    engine: Engine, key: StreamKey, info: StreamInfo | None, link: SignedLink, operation: str
+) -> tuple[Owner, str]:
+    """Return in whose name a link reads (PUBLIC: nobody's), and what `_judge` says of that."""
+    if info is None:
+        return PUBLIC, "missing"
+    if not link.opens(info, alias=engine.settings.alias):
+        return PUBLIC, "foreign"
+    standing = await engine.store.standing(key.tenant, info.owner)
+    return info.owner, await _judge(engine, key, info, info.owner, operation, standing)
 
 
 def _refusal_code(error: Exception) -> ErrorCode:

@@ -32,7 +32,7 @@ from .http import (
     missing_response,
 )
 from .openings import Access, open_stream
-from .owners import Identity, get_identity
+from .owners import Identity, get_identity, get_link
 from .positions import parse_position
 from .readers import StreamReader
 from .sources import Chunk, Source, open_source
@@ -120,7 +120,7 @@ async def _resume(
     request: HttpRequest, stream_id: str | None, using: str, active: bool
 ) -> HttpResponseBase:
     position = parse_position(request.GET, request.headers)
-    access = await _access(request, stream_id or "", using)
+    access = await _access(request, stream_id or "", using, reading=True)
     opening = await open_stream(access, position)
     if opening.is_over:
         return HttpResponse(status=204, headers={"Cache-Control": "no-store"})
@@ -136,11 +136,24 @@ async def _identify(request: HttpRequest, using: str, *, acquire: bool = False) 
     return identity
 
 
-async def _access(request: HttpRequest, stream_id: str, using: str) -> Access:
+async def _access(
+    request: HttpRequest, stream_id: str, using: str, *, reading: bool = False
+) -> Access:
+    manager, link = StreamManager(using), get_link(request) if reading else None
+    if link is not None:
+        return Access(
+            manager=manager,
+            stream_id=stream_id,
+            askers=(link,),
+            tenant=link.tenant,
+            request=request,
+        )
+    identity = await _identify(request, using)
     return Access(
-        manager=StreamManager(using),
+        manager=manager,
         stream_id=stream_id,
-        identity=await _identify(request, using),
+        askers=identity.owners,
+        tenant=identity.tenant,
         request=request,
     )
 
@@ -164,9 +177,14 @@ class StreamMixin:
 
     using: str = "default"
 
-    async def access(self, request: HttpRequest, stream_id: str) -> Access:
-        """Return the stream of the address, in the name of who asks."""
-        return await _access(request, stream_id, self.using)
+    async def access(
+        self, request: HttpRequest, stream_id: str, *, reading: bool = False
+    ) -> Access:
+        """Return the stream of the address, in the name of who asks.
+
+        With `reading`, a request with the `?token=` of a signed link asks in the name of that.
+        """
+        return await _access(request, stream_id, self.using, reading=reading)
 
 
 class AcquireView(StreamMixin, View):
@@ -292,7 +310,7 @@ class ResumeView(StreamMixin, View):
 
     async def _head(self, request: HttpRequest, stream_id: str) -> HttpResponseBase:
         offset = parse_position(request.GET, {}).offset or 0
-        info = await (await self.access(request, stream_id)).status()
+        info = await (await self.access(request, stream_id, reading=True)).status()
         if offset > info.size:
             raise InvalidOffset(info.size)
         return head_response(info, request, offset=offset)
@@ -310,7 +328,8 @@ class StatusView(StreamMixin, View):
         return await _answer(self._status(request, stream_id))
 
     async def _status(self, request: HttpRequest, stream_id: str) -> HttpResponseBase:
-        return info_response(await (await self.access(request, stream_id)).status())
+        access = await self.access(request, stream_id, reading=True)
+        return info_response(await access.status())
 
 
 class CancelView(StreamMixin, View):

@@ -4,19 +4,22 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
+from time import time
 from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
-from django.test import AsyncClient, Client
+from django.test import AsyncClient, AsyncRequestFactory, Client
 from django.urls import include, path
 from pytest_django import Settings
 
+from resumable_streams import streams
 from resumable_streams.exceptions import ShuttingDown, StoreUnavailable
 from resumable_streams.formats import Missing, ui_message
 from resumable_streams.http import BodyCut, ResumableStreamResponse
+from resumable_streams.owners import Identity, get_identity
 from resumable_streams.runtime import runtime
 from resumable_streams.sse import event
 from resumable_streams.views import AcquireView, resume_response, stream_response
@@ -456,10 +459,12 @@ async def test_a_body_that_cannot_go_on_here_says_nothing_of_an_end(
 
 
 async def outcome(response: Any) -> tuple[int, bytes, dict[str, str]]:
-    return response.status_code, response.content, dict(response.items())
+    body = b"" if response.streaming else response.content
+    response.close()
+    return response.status_code, body, dict(response.items())
 
 
-Ask = Callable[[AsyncClient, str], Any]
+Ask = Callable[[Any, str], Any]
 
 ASKS: dict[str, Ask] = {
     "resume": lambda client, address: client.get(address),
@@ -536,6 +541,105 @@ async def test_a_visitor_who_logs_in_goes_on(client: AsyncClient, django_user_mo
     assert await read(await client.get(f"{address}?live=0")) == b"as a visitor"
     await client.alogout()
     assert (await client.get(address)).status_code == 404
+
+
+# --- signed links
+
+
+def without_owner(settings: Settings, key_prefix: str) -> None:
+    """Configure an OWNER that knows the visitors with a header only: no cookie, no session."""
+    settings.RESUMABLE_STREAMS = {
+        "default": {"LOCATION": key_prefix, "DRAIN_TIMEOUT": 0, "OWNER": f"{__name__}.of_header"}
+    }
+
+
+def of_header(request: HttpRequest) -> str | None:
+    return request.headers.get("X-Owner")
+
+
+ANN = {"x-owner": "ann"}
+
+
+async def test_a_link_reads_without_cookies_and_does_nothing_else(
+    client: AsyncClient, settings: Settings, key_prefix: str
+):
+    without_owner(settings, key_prefix)
+    response = await start(client, b"shared", headers=ANN)
+    await read_until(response, 6)
+    address = f"/streams/{response[ID]}/"
+    token = await streams.sign(response[ID], owner="ann")
+    nobody = AsyncClient()
+    assert (await nobody.get(address)).status_code == 401
+    assert await read(await nobody.get(f"{address}?token={token}&live=0&offset=2")) == b"ared"
+    assert (await nobody.head(f"{address}?token={token}"))["X-Resumable-Stream-Size"] == "6"
+    status = await nobody.get(f"{address}status/?token={token}")
+    assert (status.status_code, status.json()["size"]) == (200, 6)
+    assert (await nobody.get(f"/reconnect/{response[ID]}/?token={token}")).status_code == 200
+    for answer in (
+        await nobody.post(f"{address}cancel/?token={token}"),
+        await nobody.delete(f"{address}?token={token}"),
+    ):
+        assert answer.status_code == 401
+    script.say(None)
+    assert await read(await nobody.get(f"{address}?token={token}")) == b"shared"
+
+
+async def test_an_event_source_goes_on_with_its_link(client: AsyncClient):
+    response = await start(client, event("a"), at="/events/")
+    owner, *_ = (await streams_owner(client)).owners
+    token = await streams.sign(response[ID], owner=owner)
+    script.say(event("b"), None)
+    whole = (await read(response)).decode()
+    seen = next(line[4:] for line in whole.split("\n") if line.startswith("id: "))
+    address = f"/streams/{response[ID]}/?token={token}"
+    again = await AsyncClient().get(address, headers={"last-event-id": seen})
+    assert (await read(again)).decode() == whole.partition(f"id: {seen}\n\n")[2]
+
+
+async def streams_owner(client: AsyncClient) -> Identity:
+    request = AsyncRequestFactory().get("/")
+    request.session = await client.asession()
+    return await get_identity(request, using="default")
+
+
+@pytest.mark.parametrize("ask", ["resume", "resume from a position", "range", "head", "status"])
+async def test_a_bad_link_is_a_missing_stream_even_to_its_owner(
+    client: AsyncClient, monkeypatch: pytest.MonkeyPatch, ask: str
+):
+    address = await finished(client, b"secret")
+    stream_id = address.split("/")[2]
+    owner, *_ = (await streams_owner(client)).owners
+    old = await streams.sign(stream_id, owner=owner, max_age=1)
+    good = await streams.sign(stream_id, owner=owner)
+    other = await finished(client, b"other")
+    foreign = await streams.sign(other.split("/")[2], owner=owner)
+    later = time() + 2
+    monkeypatch.setattr("resumable_streams.links._now", lambda: later)
+
+    async def with_token(where: str, token: str) -> Any:
+        return await outcome(await ASKS[ask](Tokens(client, token), where))
+
+    missing = await with_token("/streams/nothing/", "x")
+    assert missing[0] == 404
+    assert missing[1] == (await outcome(await ASKS[ask](client, "/streams/nothing/")))[1]
+    for token in ("", "x", old, foreign, good[:-1], good + "x"):
+        assert await with_token(address, token) == missing
+    assert await with_token("/streams/nothing/", good) == missing
+    assert (await with_token(address, good))[0] in (200, 206, 416)
+
+
+class Tokens:
+    """Add a token to whatever address a client asks for."""
+
+    def __init__(self, client: AsyncClient, token: str):
+        self._client, self._token = client, token
+
+    def __getattr__(self, verb: str) -> Any:
+        def ask(address: str, **more: Any) -> Any:
+            mark = "&" if "?" in address else "?"
+            return getattr(self._client, verb)(f"{address}{mark}token={self._token}", **more)
+
+        return ask
 
 
 # --- state, cancel, delete
