@@ -31,13 +31,15 @@ Connect = Callable[[], AbstractConnection]
 
 Address = tuple[str, int]
 
+# By default every new connection looks redis-py's version up, on disk and on the event loop.
+QUIET: Mapping[str, Any] = {"driver_info": None} if find_spec("redis.driver_info") else {}
+
 OURS: Mapping[str, Any] = {
     "decode_responses": False,
     "protocol": 2,
     "socket_timeout": None,
     "health_check_interval": 0,
-    # By default every new connection looks redis-py's version up, on disk and on the event loop.
-    **({"driver_info": None} if find_spec("redis.driver_info") else {}),
+    **QUIET,
 }
 
 # What of a cache's connection also describes ours; the rest (parsers, timeouts, decoding, retries)
@@ -88,8 +90,10 @@ class Source:
 
     def primary(self, sentinels: Sequence[str], service: str) -> Connect:
         """Connect to whatever is the primary of `service` when the connection is made."""
-        kwargs = dict(self._from_url().connection_kwargs)
-        return _maker(_sentinel_pool(service, [_address(one) for one in sentinels], {}, kwargs))
+        pool = self._from_url()
+        nodes = [_address(one) for one in sentinels]
+        kind, kwargs = pool.connection_class, pool.connection_kwargs
+        return _maker(_sentinel_pool(service, nodes, {}, kind, kwargs))
 
     def cluster(self) -> tuple[Address, Callable[[Address], Connect]]:
         """Return one node of the cluster, and how to connect to any."""
@@ -129,13 +133,13 @@ class Source:
             ) from error
         kwargs = {k: v for k, v in theirs.connection_kwargs.items() if k in FROM_CACHE}
         kwargs.update(self._ours())
+        kind = _async_kind(theirs.connection_class.__name__)
         sentinel = getattr(theirs, "sentinel_manager", None)
         if sentinel is None:
-            kind = _async_kind(theirs.connection_class.__name__)
             return ConnectionPool(connection_class=kind, **kwargs)
         known = [s.connection_pool.connection_kwargs for s in sentinel.sentinels]
         nodes = [(one["host"], int(one["port"])) for one in known]
-        return _sentinel_pool(theirs.service_name, nodes, sentinel.sentinel_kwargs, kwargs)
+        return _sentinel_pool(theirs.service_name, nodes, sentinel.sentinel_kwargs, kind, kwargs)
 
 
 def _address(text: str) -> Address:
@@ -149,12 +153,28 @@ def _async_kind(name: str) -> type[AbstractConnection]:
     return SSLConnection if "SSL" in name else Connection
 
 
+class _PrimaryPool(SentinelConnectionPool):
+    """Ask the Sentinels for the primary, and hang up: they are needed once a connection."""
+
+    async def get_master_address(self) -> Address:
+        try:
+            address: Address = await super().get_master_address()  # type: ignore[no-untyped-call]
+            return address
+        finally:
+            for client in self.sentinel_manager.sentinels:
+                await client.aclose(close_connection_pool=True)
+
+
 def _sentinel_pool(
     service: str,
     sentinels: Sequence[Address],
     sentinel_kwargs: Mapping[str, Any],
+    kind: type[AbstractConnection],
     kwargs: Mapping[str, Any],
 ) -> ConnectionPool:
-    manager = Sentinel(list(sentinels), sentinel_kwargs=dict(sentinel_kwargs))
+    patience = {"socket_timeout": kwargs["socket_connect_timeout"]}
+    manager = Sentinel(list(sentinels), sentinel_kwargs={**QUIET, **patience, **sentinel_kwargs})
     rest = {k: v for k, v in kwargs.items() if k not in ("host", "port")}
-    return SentinelConnectionPool(service, manager, is_master=True, **rest)
+    rest["ssl"] = issubclass(kind, SSLConnection)
+    pool: ConnectionPool = _PrimaryPool(service, manager, is_master=True, **rest)  # type: ignore[no-untyped-call]
+    return pool
