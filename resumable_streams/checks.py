@@ -1,6 +1,6 @@
 """System checks: what is wrong with RESUMABLE_STREAMS, and what bites only in production.
 
-    E001 to E009   cannot work
+    E001 to E010   cannot work
     W001 to W005   works, but not as it reads
     W006 to W011   with `--deploy`: what the rest of the project, the store or the database disagree
                    with; only W008 to W011 connect to anything
@@ -65,7 +65,7 @@ def _at(settings: AliasSettings) -> str:
 
 
 def check_settings(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
-    """E001 to E007: what `conf` finds wrong."""
+    """E001 to E007, E010: what `conf` finds wrong."""
     return [
         Error(problem.message, hint=problem.hint, id=f"resumable_streams.{problem.id}")
         for problem in problems(get_raw())

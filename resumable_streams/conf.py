@@ -5,7 +5,7 @@ report and `get_settings()` refuses to work with. Durations are seconds, sizes a
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -45,6 +45,9 @@ class AliasSettings:
     hook_errors: str = "raise"
     records: bool = False
     trusted_proxies: int = 0
+    keep_alive: float | None = 15
+    max_response_seconds: float | None = None
+    revoke_on: Collection[str] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     debug: bool = False
 
@@ -88,6 +91,8 @@ _COUNT = Rule(
 )
 _MAPPING = Rule(lambda v: isinstance(v, Mapping), "a dictionary")
 
+REVOKE_EVENTS = ("logout", "password_change")
+
 RULES: dict[str, Rule] = {
     "BACKEND": _DOTTED,
     "LOCATION": _optional(_TEXT),
@@ -112,6 +117,12 @@ RULES: dict[str, Rule] = {
         lambda v: isinstance(v, int) and not isinstance(v, bool) and 0 <= v <= 32,
         "a whole number from 0 to 32",
     ),
+    "KEEP_ALIVE": _optional(_seconds(0.1, 3_600)),
+    "MAX_RESPONSE_SECONDS": _optional(_seconds(1)),
+    "REVOKE_ON": Rule(
+        lambda v: isinstance(v, list | tuple) and all(one in REVOKE_EVENTS for one in v),
+        "a list of 'logout' and 'password_change'",
+    ),
     "OPTIONS": _MAPPING,
 }
 LIMIT_RULES: dict[str, Rule] = {
@@ -121,6 +132,16 @@ LIMIT_RULES: dict[str, Rule] = {
     "MAX_STREAMS": _optional(_COUNT),
     "MAX_STREAMS_PER_OWNER": _optional(_COUNT),
 }
+
+
+def session_cookie_options() -> dict[str, Any]:
+    """Return with which attributes this site sets its session cookie."""
+    return {
+        "path": django_settings.SESSION_COOKIE_PATH,
+        "domain": django_settings.SESSION_COOKIE_DOMAIN,
+        "secure": django_settings.SESSION_COOKIE_SECURE,
+        "samesite": django_settings.SESSION_COOKIE_SAMESITE,
+    }
 
 
 def get_raw() -> object:
@@ -179,6 +200,13 @@ def _combination_problems(where: str, entry: Mapping[str, object]) -> Iterator[P
             "E007",
             f"{where}: TTL is not longer than LEASE.",
             "A stream has to outlive the detection of its dead producer.",
+        )
+    events = entry.get("REVOKE_ON") or ()
+    if isinstance(events, list | tuple) and "password_change" in events and entry.get("TENANT"):
+        yield Problem(
+            "E010",
+            f"{where} has a TENANT, and 'password_change' in REVOKE_ON.",
+            "No request comes with a change of password: call `revoke` for each tenant.",
         )
 
 

@@ -73,12 +73,16 @@ class StreamGap(StreamError):
 
 
 class StreamLimitExceeded(StreamError):
-    """Refuse what would exceed `limit` (its name in LIMITS), set to `value`."""
+    """Refuse what would exceed `limit` (its name in LIMITS, or in yours), set to `value`.
 
-    def __init__(self, limit: str, value: int) -> None:
+    `retry_after` is the seconds until it may be tried again, where that is known.
+    """
+
+    def __init__(self, limit: str, value: int, *, retry_after: int | None = None) -> None:
         super().__init__(f"{limit} exceeded (the limit is {value}).")
         self.limit = limit
         self.value = value
+        self.retry_after = retry_after
 
 
 class StreamFailed(StreamError):

@@ -7,6 +7,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 
 from .bodies import Body, BodyCut, how_to_cut
+from .conf import get_settings
 from .exceptions import (
     InvalidOffset,
     InvalidOwner,
@@ -47,11 +48,13 @@ class ResumableStreamResponse(StreamingHttpResponse):
     else: production goes on. Under WSGI it is iterated in the thread of the request.
     """
 
-    keep_alive: float | None = 15
-    """Seconds of silence after which a format that can says that the connection is alive."""
+    keep_alive: float | None
+    """Seconds of silence after which a format that can says that the connection is alive: in a
+    subclass in place of KEEP_ALIVE."""
 
-    max_seconds: float | None = None
-    """Seconds after which the body is interrupted, so that the client comes back."""
+    max_seconds: float | None
+    """Seconds after which the body is interrupted, so that the client comes back: in a subclass in
+    place of MAX_RESPONSE_SECONDS."""
 
     def __init__(
         self,
@@ -62,13 +65,14 @@ class ResumableStreamResponse(StreamingHttpResponse):
         span: Span | None = None,
     ) -> None:
         wire_format, info, scope = format_of(reader.info), reader.info, _scope(request)
+        settings = get_settings(reader.alias)
         body = Body(
             reader,
             wire_format.encoder(info, reader.offset, reset=reset),
             cut=how_to_cut(scope),
             length=None if span is None else span.length,
-            keep_alive=self.keep_alive,
-            seconds=self.max_seconds,
+            keep_alive=getattr(self, "keep_alive", settings.keep_alive),
+            seconds=getattr(self, "max_seconds", settings.max_response_seconds),
         )
         super().__init__(
             body.blocking() if scope is None else body.frames(),
@@ -197,7 +201,10 @@ ANSWERS: dict[type[StreamError], tuple[int, str]] = {
     StoreUnavailable: (503, "unavailable"),
     ShuttingDown: (503, "shutting_down"),
 }
-"""The status code and the word for each error a request can meet, all but 404 and 416."""
+"""The status code and the word for each error a request can meet, all but 404, 413 and 416."""
+
+STREAM_LIMITS = ("MAX_CHUNK_BYTES", "MAX_ENTRIES_PER_STREAM", "MAX_STREAM_BYTES")
+"""The limits of one stream: to try again later is of no use."""
 
 
 def error_response(error: StreamError, *, acquiring: bool = False) -> HttpResponse:
@@ -208,6 +215,8 @@ def error_response(error: StreamError, *, acquiring: bool = False) -> HttpRespon
     unnamed = isinstance(error, InvalidStreamId | InvalidTenant) and not acquiring
     if unnamed or isinstance(error, StreamDoesNotExist):
         return missing_response()
+    if isinstance(error, StreamLimitExceeded) and error.limit in STREAM_LIMITS:
+        return _json_response({"error": "too_large"}, status=413)
     if isinstance(error, InvalidOffset) and error.size is not None:
         response = _json_response({"error": "beyond_the_end"}, status=416)
         response["Content-Range"] = f"bytes */{error.size}"
@@ -217,5 +226,5 @@ def error_response(error: StreamError, *, acquiring: bool = False) -> HttpRespon
         raise error
     response = _json_response({"error": word}, status=status)
     if status in (429, 503):
-        response["Retry-After"] = str(getattr(error, "retry_after", RETRY_AFTER))
+        response["Retry-After"] = str(getattr(error, "retry_after", None) or RETRY_AFTER)
     return response

@@ -47,6 +47,11 @@ class StreamReader:
         self._closed = False
 
     @property
+    def alias(self) -> str:
+        """The alias of RESUMABLE_STREAMS that the stream belongs to."""
+        return self._engine.settings.alias
+
+    @property
     def info(self) -> StreamInfo:
         """The stream as this process last knew it; the terminal state after the end."""
         return self._info if self._tail is None else self._tail.info

@@ -222,6 +222,17 @@ class AcquireView(StreamMixin, View):
             key, owner=self.owner, tenant=self.tenant, using=self.using, scope=request.path
         )
 
+    def check(
+        self, request: HttpRequest
+    ) -> HttpResponseBase | Awaitable[HttpResponseBase | None] | None:
+        """Return an answer to refuse the request, or None (may be async); does nothing by default.
+
+        Called before anything is started or read, with `self.owner` and `self.tenant` set: the
+        place for how often an owner may ask. A StreamLimitExceeded becomes 429, with its
+        `retry_after`. Retries that join a stream are checked, too.
+        """
+        return None
+
     def get_attrs(self, request: HttpRequest) -> dict[str, str]:
         """Return what to store with the stream; `format` is added."""
         return {}
@@ -233,6 +244,11 @@ class AcquireView(StreamMixin, View):
         get_format(self.format)
         identity = await _identify(request, self.using, acquire=True)
         self.owner, self.tenant = identity.owners[0], identity.tenant
+        refusal = self.check(request)
+        if isawaitable(refusal):
+            refusal = await refusal
+        if refusal is not None:
+            return refusal
         stream_id = self.get_stream_id(request)
         if isawaitable(stream_id):
             stream_id = await stream_id

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from time import time
@@ -9,18 +10,27 @@ from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.test import AsyncClient, AsyncRequestFactory, Client
 from django.urls import include, path
+from limits import parse
+from limits.aio.storage import MemoryStorage
+from limits.aio.strategies import MovingWindowRateLimiter
 from pytest_django import Settings
 
 from resumable_streams import streams
-from resumable_streams.exceptions import ShuttingDown, StoreUnavailable
+from resumable_streams.exceptions import (
+    ShuttingDown,
+    StoreUnavailable,
+    StreamError,
+    StreamLimitExceeded,
+)
 from resumable_streams.formats import Missing, ui_message
-from resumable_streams.http import BodyCut, ResumableStreamResponse
+from resumable_streams.http import BodyCut, ResumableStreamResponse, error_response
 from resumable_streams.owners import Identity, get_identity
 from resumable_streams.runtime import runtime
+from resumable_streams.signals import stream_acquired
 from resumable_streams.sse import event
 from resumable_streams.views import AcquireView, resume_response, stream_response
 
@@ -83,6 +93,27 @@ class Upload(AcquireView):
         yield request.FILES["file"].read() if request.FILES else request.body
 
 
+class Closed(Raw):
+    def check(self, request: HttpRequest) -> HttpResponse:
+        return HttpResponse("closed", status=402)
+
+
+class Rated(Raw):
+    def setup(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
+        super().setup(request, *args, **kwargs)
+        self.rate, self.limiter = parse("2/minute"), MovingWindowRateLimiter(counters)
+
+    async def check(self, request: HttpRequest) -> None:
+        who = (self.tenant or "", str(self.owner))
+        if not await self.limiter.hit(self.rate, *who):
+            window = await self.limiter.get_window_stats(self.rate, *who)
+            wait = math.ceil(window.reset_time - time())
+            raise StreamLimitExceeded("rate", self.rate.amount, retry_after=wait)
+
+
+counters: MemoryStorage
+
+
 async def plain(request: HttpRequest) -> HttpResponseBase:
     return await stream_response(request, script.play, stream_id=request.GET.get("id"))
 
@@ -104,6 +135,8 @@ urlpatterns = [
     path("messages/", Messages.as_view()),
     path("coroutine/", Coroutine.as_view()),
     path("upload/", Upload.as_view()),
+    path("rated/", Rated.as_view()),
+    path("closed/", Closed.as_view()),
     path("plain/", plain),
     path("reconnect/<str:stream_id>/", reconnect),
     path("streams/", include("resumable_streams.urls")),
@@ -365,18 +398,29 @@ async def test_an_id_of_another_epoch_starts_again_with_a_reset(client: AsyncCli
 
 
 async def test_silence_is_filled(client: AsyncClient, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(ResumableStreamResponse, "keep_alive", 0.01)
+    monkeypatch.setattr(ResumableStreamResponse, "keep_alive", 0.01, raising=False)
     response = await start(client, event("a"), at="/events/")
     heard = await read_until(response, 60)
     assert heard.startswith(b"data: a\nid: ")
     assert heard.endswith(b": keep-alive\n\n")
 
 
+async def test_an_alias_has_its_own_silence_and_length(
+    client: AsyncClient, settings: Settings, key_prefix: str
+):
+    settings.RESUMABLE_STREAMS = {
+        "default": {"LOCATION": key_prefix, "KEEP_ALIVE": 0.1, "MAX_RESPONSE_SECONDS": 1}
+    }
+    body = await read(await start(client, event("a"), at="/events/"))
+    assert body.count(b": keep-alive\n\n") > 3
+    assert b"event: " not in body
+
+
 @pytest.mark.parametrize("at", ["/events/", "/messages/"])
 async def test_a_body_that_lived_long_enough_ends_without_a_terminal_frame(
     client: AsyncClient, monkeypatch: pytest.MonkeyPatch, at: str
 ):
-    monkeypatch.setattr(ResumableStreamResponse, "max_seconds", 0.05)
+    monkeypatch.setattr(ResumableStreamResponse, "max_seconds", 0.05, raising=False)
     body = await read(await start(client, event("a"), at=at))
     assert body.startswith(b"data: a\n")
     assert body.count(b"\n\n") == 1
@@ -754,6 +798,68 @@ async def test_a_full_house_says_when_to_come_back(
     response = await client.post("/raw/")
     assert response.status_code == 429
     assert int(response["Retry-After"]) > 0
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "retry_after"),
+    [
+        (StreamLimitExceeded("MAX_STREAM_BYTES", 5), 413, None),
+        (StreamLimitExceeded("MAX_CHUNK_BYTES", 5), 413, None),
+        (StreamLimitExceeded("MAX_STREAMS", 5), 429, "1"),
+        (StreamLimitExceeded("rate", 5, retry_after=30), 429, "30"),
+        (ShuttingDown(7), 503, "7"),
+        (StoreUnavailable("default"), 503, "1"),
+    ],
+)
+def test_an_error_has_its_answer(error: StreamError, status: int, retry_after: str | None):
+    response = error_response(error)
+    assert response.status_code == status
+    assert response.get("Retry-After") == retry_after
+
+
+# --- how often an owner may ask: any library will do, here `limits`
+
+
+@pytest.fixture
+async def rate() -> AsyncIterator[None]:
+    """Count from nothing; leave no task of the counter."""
+    global counters
+    counters = MemoryStorage()
+    yield
+    if counters.timer is not None:
+        counters.timer.cancel()
+
+
+async def test_an_owner_who_asks_too_often_is_told_when_to_come_back(
+    client: AsyncClient, rate: None
+):
+    for _ in range(2):
+        await read(await start(client, None, at="/rated/"))
+    response = await client.post("/rated/")
+    assert response.status_code == 429
+    assert 50 < int(response["Retry-After"]) <= 60
+    await read(await start(AsyncClient(), None, at="/rated/"))
+    assert script.calls == 3
+
+
+async def test_a_check_may_answer_itself(client: AsyncClient):
+    response = await client.post("/closed/")
+    assert (response.status_code, response.content, script.calls) == (402, b"closed", 0)
+
+
+async def test_a_receiver_refuses_producers_wherever_they_start(client: AsyncClient):
+    def refuse(*, role: str, **named: Any) -> None:
+        if role == "producer":
+            raise StreamLimitExceeded("rate", 0, retry_after=9)
+
+    stream_acquired.connect(refuse)
+    try:
+        for at in ("/raw/", "/plain/?id=mine"):
+            response = await client.post(at)
+            assert (response.status_code, response["Retry-After"]) == (429, "9")
+    finally:
+        stream_acquired.disconnect(refuse)
+    assert script.calls == 0
 
 
 async def test_a_process_that_drains_sends_producers_elsewhere(

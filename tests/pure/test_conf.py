@@ -36,6 +36,9 @@ ACCEPTED: dict[str, list[object]] = {
     "HOOK_ERRORS": ["raise", "log"],
     "RECORDS": [True, False],
     "TRUSTED_PROXIES": [0, 1, 32],
+    "KEEP_ALIVE": [None, 0.1, 15, 3_600],
+    "MAX_RESPONSE_SECONDS": [None, 1, 55.5],
+    "REVOKE_ON": [[], (), ["logout"], ("password_change", "logout")],
     "OPTIONS": [{}, {"connect_timeout": 1}],
 }
 NO_PATHS = ["", "a", ".b", "a.", "a..b", "a b.c", "a.b\n", "a.1b", 7, object, len]
@@ -59,6 +62,9 @@ REFUSED: dict[str, list[object]] = {
     "HOOK_ERRORS": ["", "RAISE", "ignore", None, True, []],
     "RECORDS": [None, 0, 1, "yes"],
     "TRUSTED_PROXIES": [-1, 33, 1.0, True, None, "1"],
+    "KEEP_ALIVE": [*NO_SECONDS, 0, 3_601],
+    "MAX_RESPONSE_SECONDS": [*NO_SECONDS, 0, 0.9],
+    "REVOKE_ON": [None, "logout", ["login"], [["logout"]], {"logout"}],
     "OPTIONS": [None, [], "x"],
 }
 
@@ -99,6 +105,11 @@ def test_a_limit_is_a_whole_number_or_none(name: str):
         assert ids({"LIMITS": {name: value}}) == []
     for wrong in (0, -1, 1.5, "5", True):
         assert ids({"LIMITS": {name: wrong}}) == ["E005"]
+
+
+def test_a_change_of_password_does_not_say_in_which_tenant():
+    assert ids({"REVOKE_ON": ["password_change"], "TENANT": "a.b"}) == ["E010"]
+    assert ids({"REVOKE_ON": ["logout"], "TENANT": "a.b"}) == []
 
 
 def test_what_is_wrong_is_said_with_its_place_and_what_would_be_right():
