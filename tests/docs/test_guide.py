@@ -1,12 +1,18 @@
 """The guide: its code is served, its claims are tried, its commands print what it says."""
 
+import asyncio
 import re
 import threading
 import time
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
+from pytest_django import Settings
 from redis import Redis
+
+from resumable_streams import streams
+from resumable_streams.runtime import runtime
 
 from .conftest import Project, ask, login, stream_id, without_date
 from .pages import DOCS, Command, commands, write_files
@@ -164,6 +170,21 @@ def test_a_stream_expires_when_its_view_or_alias_says(
         identifier = stream_id(ask(alice, 1, address))
         state = alice.get(status.format(identifier)).json()
         assert state["expires"] - state["created"] == pytest.approx(seconds, abs=5)
+
+
+async def test_a_running_stream_does_not_expire_however_quiet_it_is(
+    settings: Settings, key_prefix: str
+) -> None:
+    entry = {"LOCATION": key_prefix, "LEASE": 0.3, "SWEEP": 0.1, "STORE_TIMEOUT": 0.2, "TTL": 1}
+    settings.RESUMABLE_STREAMS = {"default": entry}
+
+    async def quiet() -> AsyncIterator[bytes]:
+        await asyncio.sleep(2.5)
+        yield b"at last"
+
+    reader = await streams.run(None, quiet(), owner="a")
+    assert [data async for data in reader] == [b"at last"]
+    await runtime.aclose()
 
 
 def test_state_and_log_expire_together(
