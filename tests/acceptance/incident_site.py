@@ -13,6 +13,17 @@ MIDDLEWARE = [name for name in MIDDLEWARE if "Csrf" not in name]
 RESUMABLE_STREAMS["default"].update(
     OWNER="tests.acceptance.incident_site.owner", TENANT="tests.acceptance.incident_site.tenant"
 )
+LOGGING = {  # the audit log as a site would have it: everything, to where stderr goes
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"console": {"class": "logging.StreamHandler"}},
+    "loggers": {
+        "resumable_streams.audit": {
+            "handlers": ["console"],
+            "level": os.environ.get("AUDIT_LEVEL", "INFO"),
+        }
+    },
+}
 TICK_SECONDS = float(os.environ.get("TICK_SECONDS", "0.02"))
 
 
