@@ -18,9 +18,10 @@ class ResumableStreamsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import audit, checks, records  # noqa: F401  importing checks registers them
+        from . import audit, checks, records, revocations  # noqa: F401  importing checks registers
 
         audit.connect()
+        revocations.connect()
         records.configure()
         # What the first stream would read from disk, on the loop.
         timezone.get_default_timezone()

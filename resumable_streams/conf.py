@@ -16,10 +16,20 @@ from django.core.signals import setting_changed
 from .exceptions import InvalidStoreError
 from .types import Limits
 
-__all__ = ["AliasSettings", "Problem", "get_aliases", "get_raw", "get_settings", "problems"]
+__all__ = [
+    "AliasSettings",
+    "Problem",
+    "get_aliases",
+    "get_raw",
+    "get_settings",
+    "problems",
+    "session_cookie_options",
+    "user_model",
+]
 
 SETTING = "RESUMABLE_STREAMS"
 DEFAULT_ALIAS = "default"
+DEFAULT_OWNER = "resumable_streams.owners.user_or_session"
 MEMORY = "resumable_streams.stores.memory.MemoryStore"
 
 
@@ -39,7 +49,7 @@ class AliasSettings:
     drain_timeout: float = 10
     store_timeout: float = 10
     limits: Limits = field(default_factory=Limits)
-    owner: str = "resumable_streams.owners.user_or_session"
+    owner: str = DEFAULT_OWNER
     tenant: str | None = None
     wait_until: str | None = None
     hook_errors: str = "raise"
@@ -134,6 +144,11 @@ LIMIT_RULES: dict[str, Rule] = {
 }
 
 
+def user_model() -> str:
+    """Return the label of this site's model of users."""
+    return str(django_settings.AUTH_USER_MODEL)
+
+
 def session_cookie_options() -> dict[str, Any]:
     """Return with which attributes this site sets its session cookie."""
     return {
@@ -202,11 +217,12 @@ def _combination_problems(where: str, entry: Mapping[str, object]) -> Iterator[P
             "A stream has to outlive the detection of its dead producer.",
         )
     events = entry.get("REVOKE_ON") or ()
-    if isinstance(events, list | tuple) and "password_change" in events and entry.get("TENANT"):
+    is_default = not entry.get("TENANT") and entry.get("OWNER", DEFAULT_OWNER) == DEFAULT_OWNER
+    if isinstance(events, list | tuple) and "password_change" in events and not is_default:
         yield Problem(
             "E010",
-            f"{where} has a TENANT, and 'password_change' in REVOKE_ON.",
-            "No request comes with a change of password: call `revoke` for each tenant.",
+            f"{where} has 'password_change' in REVOKE_ON, and an OWNER or a TENANT.",
+            "They are asked about requests, and a password is changed without one: call `revoke`.",
         )
 
 

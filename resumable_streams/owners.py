@@ -24,7 +24,14 @@ from .links import TOKEN_PARAMETER, SignedLink
 from .streams import DEFAULT_TENANT
 from .types import Owner, Public
 
-__all__ = ["Identity", "get_identity", "get_link", "owners_of", "user_or_session"]
+__all__ = [
+    "Identity",
+    "get_identity",
+    "get_link",
+    "owner_of_user",
+    "owners_of",
+    "user_or_session",
+]
 
 SESSION_KEY = "_resumable_streams_owner"
 
@@ -74,13 +81,18 @@ async def owners_of(user: Any, session: Any, *, acquire: bool = False) -> tuple[
     token = None if session is None else await session.aget(SESSION_KEY)
     known = () if token is None else (f"session:{token}",)
     if user is not None and user.is_authenticated:
-        return (f"user:{user.pk}", *known)
+        return (owner_of_user(user), *known)
     if known or session is None:
         return known
     token = secrets.token_urlsafe(24)
     if acquire:
         await session.aset(SESSION_KEY, token)
     return (f"session:{token}",)
+
+
+def owner_of_user(user: Any) -> Owner:
+    """Return the owner that a user stands for."""
+    return f"user:{user.pk}"
 
 
 def _several(answer: Any) -> tuple[Owner, ...]:

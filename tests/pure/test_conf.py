@@ -107,8 +107,10 @@ def test_a_limit_is_a_whole_number_or_none(name: str):
         assert ids({"LIMITS": {name: wrong}}) == ["E005"]
 
 
-def test_a_change_of_password_does_not_say_in_which_tenant():
+def test_a_change_of_password_does_not_say_in_which_tenant_and_for_which_owner():
+    assert ids({"REVOKE_ON": ["password_change"]}) == []
     assert ids({"REVOKE_ON": ["password_change"], "TENANT": "a.b"}) == ["E010"]
+    assert ids({"REVOKE_ON": ["password_change"], "OWNER": "a.b"}) == ["E010"]
     assert ids({"REVOKE_ON": ["logout"], "TENANT": "a.b"}) == []
 
 
