@@ -209,6 +209,19 @@ def test_a_tenant_is_given_another_ttl(site: Project) -> None:
         assert state["expires"] - state["created"] == pytest.approx(300, abs=5)
 
 
+def test_a_browser_remembers_its_stream_for_as_long_as_that_lives(site: Project) -> None:
+    with login(site, "alice", "cookie") as alice, login(site, "bob", "cookie") as bob:
+        asked = ask(alice, 2, "/remembered/")
+        age = re.search(r"resumable_stream=.*Max-Age=(\d+)", asked.headers["Set-Cookie"])
+        assert age is not None
+        assert int(age[1]) == pytest.approx(6 * 3_600, abs=5)
+        cookie = asked.cookies["resumable_stream"]
+        for client, status in ((alice, 200), (bob, 404)):
+            client.cookies.set("resumable_stream", cookie)
+            assert client.get("/current/").status_code == status
+        assert alice.get("/current/").content == asked.content
+
+
 # 4. Tenants
 
 
@@ -282,6 +295,15 @@ def test_a_bound_that_is_hit_in_mid_stream_ends_it_with_an_error(site: Project) 
         assert answer.content.count(b"data: ") >= 500
         assert b"limit_exceeded" in answer.content
         assert b'"499 "' in bob.get(f"/streams/{stream_id(answer)}/").content
+
+
+def test_an_owner_asks_ten_times_a_minute(site: Project) -> None:
+    with login(site, "bob", "often") as bob, login(site, "alice", "often") as alice:
+        answers = [ask(bob, 1, "/limited/") for _ in range(21)]  # a new minute may begin, once
+        refused = [answer for answer in answers if answer.status_code == 429]
+        assert refused
+        assert 1 <= int(refused[-1].headers["Retry-After"]) <= 60
+        assert ask(alice, 1, "/limited/").status_code == 200
 
 
 # 7. Incidents
