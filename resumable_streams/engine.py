@@ -49,13 +49,15 @@ def make_store(settings: AliasSettings) -> BaseStore:
     options: dict[str, Any] = dict(settings.options)
     if settings.cache_alias is not None:
         options["cache_alias"] = settings.cache_alias
-    given = {
+    ours = {
         "alias": settings.alias,
         "key_prefix": settings.key_prefix,
         "location": settings.location,
         "limits": settings.limits,
-        **options,
     }
+    if ours.keys() & options:
+        raise InvalidStoreError(f"OPTIONS {where} may not name {', '.join(ours)}.")
+    given = {**ours, **options}
     try:
         inspect.signature(backend).bind(**given)
     except TypeError as error:

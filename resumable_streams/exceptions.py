@@ -18,6 +18,8 @@
 No message names an owner, a payload or the credentials of a URL.
 """
 
+from typing import Any
+
 from django.core.exceptions import ImproperlyConfigured
 
 __all__ = [
@@ -39,7 +41,16 @@ __all__ = [
 
 
 class StreamError(Exception):
-    """Be the base of every error a stream can raise."""
+    """Be the base of every error a stream can raise; it survives pickling with what it carries."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (type(self), self.args, vars(self))
+
+
+def _restore(kind: type[StreamError], args: tuple[Any, ...], state: dict[str, Any]) -> StreamError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 class StreamDoesNotExist(StreamError):

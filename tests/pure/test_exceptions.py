@@ -1,6 +1,7 @@
 """The tree of errors, and what their messages keep to themselves."""
 
 import inspect
+import pickle
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -70,3 +71,18 @@ def test_what_a_caller_got_wrong_is_a_value_error_too():
 def test_wrong_settings_are_improperly_configured_and_no_stream_error():
     assert issubclass(InvalidStoreError, ImproperlyConfigured)
     assert not issubclass(InvalidStoreError, StreamError)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        exceptions.StreamGap(7),
+        exceptions.StreamLimitExceeded("MAX_STREAMS", 3),
+        exceptions.StreamFailed("producer_lost", "detail"),
+        exceptions.InvalidOffset(5),
+        exceptions.StoreUnavailable("default"),
+    ],
+)
+def test_an_error_survives_pickling(error: exceptions.StreamError) -> None:
+    copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
+    assert (type(copy), str(copy), vars(copy)) == (type(error), str(error), vars(error))

@@ -194,11 +194,11 @@ class RedisStore(BaseStore):
             chunks,
             data,
         )
-        if answer[0] != b"ok":
+        if not isinstance(answer, int):
             self._refuse(answer)
         if self._wait_replicas:
             await self._replicated(key)
-        return int(answer[1])
+        return answer
 
     async def _replicated(self, key: StreamKey) -> None:
         """Wait until enough replicas have what was written; an append that has not is sent again.

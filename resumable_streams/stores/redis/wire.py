@@ -13,9 +13,9 @@ whether such a command was carried out; whoever sent it asks again.
 import asyncio
 import math
 from collections import deque
-from collections.abc import Sequence
 from typing import Any
 
+from hiredis import pack_command
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import (
     AskError,
@@ -58,11 +58,12 @@ class _Link:
             self._loop.create_task(self._read(), name="resumable_streams.wire.read"),
         ]
 
-    def send(self, arguments: Sequence[Argument]) -> asyncio.Future[Any]:
+    def send(self, arguments: tuple[Argument, ...]) -> asyncio.Future[Any]:
         if self.broken is not None:  # since it was made, or before the caller's turn came
             raise ConnectionError("the connection broke")
         future = self._loop.create_future()
-        self._unsent += self._connection.pack_command(*arguments)
+        # The connection's own packs in Python, which takes five times as long.
+        self._unsent.append(pack_command(arguments))  # type: ignore[arg-type] # of any length
         self._waiting.append((future, self._loop.time()))
         self._wake.set()
         if self._watchdog is None:
@@ -164,7 +165,7 @@ class Wire:
         return await self._carry_out(arguments, first=("ASKING",))
 
     async def _carry_out(
-        self, arguments: Sequence[Argument], first: Sequence[Argument] | None = None
+        self, arguments: tuple[Argument, ...], first: tuple[Argument, ...] | None = None
     ) -> Any:
         try:
             link = self._link

@@ -1,4 +1,4 @@
--- append: claim, offset, max_bytes, max_entries, chunks, data -> {code, value}
+-- append: claim, offset, max_bytes, max_entries, chunks, data -> the new size, or {code, value}
 -- One HMGET on the way in, one HSET on the way out: this is the hot path.
 local state = redis.call('HMGET', meta, 'claim', 'status', 'size', 'entries', 'lease', 'lease_ms',
   'ttl', 'epoch')
@@ -17,7 +17,7 @@ if data == '' then
   redis.call('HSET', meta, 'lease', time + state[6])
   redis.call('PEXPIRE', meta, state[7])
   redis.call('PEXPIRE', log, state[7])
-  return {'ok', size}
+  return size
 end
 local new_size, entries = size + #data, state[4] + ARGV[5]
 local max_bytes, max_entries = tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -33,4 +33,4 @@ redis.call('HSET', meta, 'size', new_size, 'entries', entries, 'lease', time + s
 redis.call('PEXPIRE', meta, state[7])
 redis.call('PEXPIRE', log, state[7])
 redis.call('$PUBLISH', log, state[8] .. size .. ':' .. data)
-return {'ok', new_size}
+return new_size
