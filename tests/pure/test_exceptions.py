@@ -84,5 +84,5 @@ def test_wrong_settings_are_improperly_configured_and_no_stream_error():
     ],
 )
 def test_an_error_survives_pickling(error: exceptions.StreamError) -> None:
-    copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
+    copy = pickle.loads(pickle.dumps(error))
     assert (type(copy), str(copy), vars(copy)) == (type(error), str(error), vars(error))
