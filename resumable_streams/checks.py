@@ -25,7 +25,15 @@ from django.db import connections, router
 from django.db.migrations.loader import MigrationLoader
 from django.utils.module_loading import import_string
 
-from .conf import SETTING, AliasSettings, get_aliases, get_raw, get_settings, problems
+from .conf import (
+    DEFAULT_OWNER,
+    SETTING,
+    AliasSettings,
+    get_aliases,
+    get_raw,
+    get_settings,
+    problems,
+)
 from .engine import make_store
 from .exceptions import InvalidStoreError, StoreUnavailable
 from .stores.base import BaseStore
@@ -35,7 +43,6 @@ __all__ = ["CHECKS", "DEPLOYMENT_CHECKS", "TAG"]
 
 TAG = "resumable_streams"
 LOOK_SECONDS = 5.0
-VISITORS_AND_USERS = "resumable_streams.owners.user_or_session"
 
 Check = Callable[..., list[CheckMessage]]
 Apps = Sequence[AppConfig] | None
@@ -215,7 +222,7 @@ def check_session_age(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
             id="resumable_streams.W006",
         )
         for settings in _usable()
-        if settings.owner == VISITORS_AND_USERS and settings.ttl > project.SESSION_COOKIE_AGE
+        if settings.owner == DEFAULT_OWNER and settings.ttl > project.SESSION_COOKIE_AGE
     ]
 
 

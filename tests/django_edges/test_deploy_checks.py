@@ -15,8 +15,6 @@ from pytest_django import Settings
 from redis import Redis
 
 from resumable_streams import checks
-from resumable_streams.conf import get_settings
-from resumable_streams.owners import user_or_session
 from resumable_streams.runtime import runtime
 from resumable_streams.sse import event
 from resumable_streams.views import AcquireView
@@ -195,11 +193,6 @@ def test_i001_a_middleware_is_sync_only(ids: Ids, settings: Settings):
 
 def test_checks_that_cannot_work_leave_it_to_the_errors(ids: Ids):
     assert ids(default={"TTL": "60", "LEASE": 1, "SWEEP": 5}) == ["E005"]
-
-
-def test_the_owner_that_the_session_check_means_is_the_default():
-    assert f"{user_or_session.__module__}.{user_or_session.__name__}" == checks.VISITORS_AND_USERS
-    assert get_settings().owner == checks.VISITORS_AND_USERS
 
 
 # Why there is no check for GZipMiddleware: it leaves what has a Content-Encoding alone.

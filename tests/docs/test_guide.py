@@ -331,6 +331,21 @@ def test_the_commands_of_the_incident_print_what_the_guide_says(site: Project) -
         assert ask(alice, 1).status_code == 200
 
 
+def test_a_logout_revokes_what_the_user_had_in_that_tenant(site: Project) -> None:
+    with (
+        login(site, "alice", "leaving") as alice,
+        login(site, "alice", "leaving") as phone,
+        login(site, "alice", "staying") as elsewhere,
+    ):
+        left, kept = stream_id(ask(alice, 1)), stream_id(ask(elsewhere, 1))
+        assert phone.get(f"/streams/{left}/").status_code == 200
+        alice.post("/accounts/logout/")
+        assert alice.get(f"/streams/{left}/").status_code == 401
+        assert phone.get(f"/streams/{left}/").status_code == 404
+        assert elsewhere.get(f"/streams/{kept}/").status_code == 200
+        assert ask(phone, 1).status_code == 200
+
+
 def test_readers_that_are_attached_end_within_a_second_of_a_revocation(site: Project) -> None:
     ended: list[float] = []
 
@@ -376,7 +391,7 @@ def test_every_command_of_the_guide_is_run_by_a_test() -> None:
 
 
 def test_links_between_the_pages_lead_somewhere() -> None:
-    for page in ("guide.md", "settings.md", "security.md"):
+    for page in ("guide.md", "settings.md", "security.md", "observability.md", "operations.md"):
         text = (DOCS / page).read_text()
         for target, anchor in re.findall(r"\]\(([\w.]*)(?:#([\w-]+))?\)", text):
             linked = (DOCS / (target or page)).read_text()
