@@ -114,12 +114,17 @@ class Engine:
                 await self.store.delete(key, epoch=info.epoch)
                 raise
 
+    async def discount(self, key: StreamKey, info: StreamInfo) -> None:
+        """Count a stream as live no longer: it has ended, or somebody ends it."""
+        if self.store.has_quotas:
+            with suppress(StoreUnavailable):  # its lease ends the count by itself
+                await self.store.release(key, info.owner)
+
     async def abandon(self, key: StreamKey, info: StreamInfo) -> None:
         """Leave nothing of a stream this process was elected for and does not start."""
         with suppress(StoreUnavailable):  # its lease ends the stream, and the count, by itself
             await self.store.delete(key, epoch=info.epoch)
-            if self.store.has_quotas:
-                await self.store.release(key, info.owner)
+            await self.discount(key, info)
 
     def produce(
         self, key: StreamKey, claim: Claim, info: StreamInfo, source: Source, rulings: int
@@ -148,9 +153,7 @@ class Engine:
             finally:
                 self._heart.discard(producer)
                 self.hub.close_local(tail)
-                if self.store.has_quotas:
-                    with suppress(StoreUnavailable):  # its lease ends the count by itself
-                        await self.store.release(key, info.owner)
+                await self.discount(key, info)
 
         try:
             task = runtime.detach(work, name=f"resumable_streams.producer {key.stream_id}")

@@ -407,6 +407,8 @@ class StreamManager:
         key, info, _ = found
         # The epoch keeps the check and the act about the same incarnation.
         ended = await engine.store.cancel(key, epoch=info.epoch)
+        if info.is_streaming:  # its source may take its time; its owner need not wait for that
+            await engine.discount(key, info)
         await self._notify(stream_cancelled, engine, key, owner, epoch=info.epoch, request=request)
         return ended
 
@@ -432,6 +434,8 @@ class StreamManager:
             return False
         key, info, _ = found
         was_there = await engine.store.delete(key, epoch=info.epoch)
+        if info.is_streaming:
+            await engine.discount(key, info)
         await self._notify(stream_deleted, engine, key, owner, epoch=info.epoch, request=request)
         return was_there
 

@@ -164,8 +164,7 @@ async def client() -> AsyncIterator[AsyncClient]:
 
 @pytest.fixture
 def sync_client() -> Iterator[Client]:
-    """Return a visitor through WSGI; afterwards close what was opened for it."""
-    runtime.home()
+    """Return a visitor through WSGI, the first user of the runtime; afterwards close that."""
     yield Client()
     runtime.call_sync(runtime.aclose)
 
