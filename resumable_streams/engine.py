@@ -82,7 +82,8 @@ class Engine:
             store_timeout=settings.store_timeout,
             on_governed=self.enforce_soon,
         )
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._unenforced: set[str | None] = set()
+        self._enforcing: asyncio.Task[None] | None = None
         self._heart = Heart(self.store, lease=settings.lease, lost=self.hub.suspect)
 
     def attach(self, info: StreamInfo, key: StreamKey, rulings: int, *, live: bool) -> Tail:
@@ -169,31 +170,49 @@ class Engine:
         return task
 
     def enforce_soon(self, tenant: str | None) -> None:
-        """Have the standing of a tenant (None: of all) enforced on what is attached here."""
-        task = self.loop.create_task(self._enforce(tenant), name="resumable_streams.enforce")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        """Have the standing of a tenant (None: of all) enforced on what is attached here.
 
-    async def _enforce(self, tenant: str | None) -> None:
-        while True:
+        However often this is asked for meanwhile, the look that follows answers it once.
+        """
+        self._unenforced.add(tenant)
+        if self._enforcing is None or self._enforcing.done():
+            self._enforcing = self.loop.create_task(
+                self._enforce(), name="resumable_streams.enforce"
+            )
+
+    async def _enforce(self) -> None:
+        while self._unenforced:
+            tenants, self._unenforced = self._unenforced, set()
             try:
-                await self._end_what_is_barred(tenant)
-                return
+                await self._end_what_is_barred(tenants)
             except StoreUnavailable:
+                self._unenforced |= tenants
                 await asyncio.sleep(ENFORCE_AGAIN_SECONDS)
 
-    async def _end_what_is_barred(self, tenant: str | None) -> None:
+    async def _end_what_is_barred(self, tenants: set[str | None]) -> None:
         """End readers and producers of streams that were rotated away or revoked."""
-        tails = [tail for tail in self.hub.tails if tenant in (None, tail.key.tenant)]
+        tails = [tail for tail in self.hub.tails if {None, tail.key.tenant} & tenants]
         pairs = list({(tail.key.tenant, tail.info.owner) for tail in tails})
         found = await asyncio.gather(*(self.store.standing(*pair) for pair in pairs))
         standings = dict(zip(pairs, found, strict=True))
-        for tail in tails:
-            standing = standings[tail.key.tenant, tail.info.owner]
-            if not standing.admits(tail.key.generation, tail.info.created):
-                if tail.is_local:
-                    await self.store.cancel(tail.key, epoch=tail.info.epoch)
-                tail.fail(StreamFailed(ErrorCode.EXPIRED))
+        barred = [
+            tail
+            for tail in tails
+            if not standings[tail.key.tenant, tail.info.owner].admits(
+                tail.key.generation, tail.info.created
+            )
+        ]
+        await asyncio.gather(*(self._bar(tail) for tail in barred))
+
+    async def _bar(self, tail: Tail) -> None:
+        """End the readers first, so that they are told `expired`; then the producer."""
+        stop, tail.on_end = tail.on_end, None
+        tail.fail(StreamFailed(ErrorCode.EXPIRED))
+        if stop is not None:
+            try:
+                await self.store.cancel(tail.key, epoch=tail.info.epoch)
+            finally:
+                stop()
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
         """Run a coroutine on the home loop of this engine; raise ShuttingDown if it is gone."""
@@ -207,9 +226,9 @@ class Engine:
             tail.dismiss()
 
     async def aclose(self) -> None:
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._enforcing is not None:
+            self._enforcing.cancel()
+            await asyncio.gather(self._enforcing, return_exceptions=True)
         await self._heart.aclose()
         await self.hub.aclose()
         await self.store.aclose()
