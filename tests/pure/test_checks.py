@@ -11,7 +11,7 @@ REDIS = "resumable_streams.stores.redis.RedisStore"
 def ids(settings, raw: object) -> list[str]:
     """Return the ids of our checks for a value of RESUMABLE_STREAMS."""
     settings.RESUMABLE_STREAMS = raw
-    found = run_checks()
+    found = run_checks(tags=[checks.TAG])
     assert all(message.hint for message in found if (message.id or "").startswith("resumable"))
     return [
         message.id.removeprefix("resumable_streams.")
