@@ -1,7 +1,7 @@
 """Where commands go: to one primary here, to the primary of a key's slot in `cluster`."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from ...keys import KeySpace
@@ -22,7 +22,7 @@ class Nodes(ABC):
     """The command by which a script pushes to those who watch a stream."""
 
     @abstractmethod
-    async def execute(self, key: str, *arguments: Argument) -> Any:
+    def execute(self, key: str, *arguments: Argument) -> Coroutine[Any, Any, Any]:
         """Carry out a command that touches the slot of `key`; raises as `Wire.execute`."""
 
     @abstractmethod
@@ -52,8 +52,8 @@ class OneNode(Nodes):
         self._connect_timeout = connect_timeout
         self._wire = new_wire(connect)
 
-    async def execute(self, key: str, *arguments: Argument) -> Any:
-        return await self._wire.execute(*arguments)
+    def execute(self, key: str, *arguments: Argument) -> Coroutine[Any, Any, Any]:
+        return self._wire.execute(*arguments)
 
     async def wires(self) -> list[Wire]:
         return [self._wire]

@@ -9,7 +9,7 @@ process, for any number of streams and readers.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from functools import cache
 from hashlib import sha1
 from importlib import resources
@@ -145,9 +145,11 @@ class RedisStore(BaseStore):
             timeout=timeout or self._command_timeout,
         )
 
-    async def _run(self, name: str, key: StreamKey, *arguments: str | bytes | int) -> Any:
+    def _run(
+        self, name: str, key: StreamKey, *arguments: str | bytes | int
+    ) -> Coroutine[Any, Any, Any]:
         """Run a script on one stream."""
-        return await self._eval(name, [self.keys.meta(key), self.keys.log(key)], *arguments)
+        return self._eval(name, [self.keys.meta(key), self.keys.log(key)], *arguments)
 
     async def _eval(self, name: str, keys: list[str], *arguments: str | bytes | int) -> Any:
         """Run a script, in one round trip once the server knows it."""

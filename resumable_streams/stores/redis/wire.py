@@ -13,6 +13,7 @@ whether such a command was carried out; whoever sent it asks again.
 import asyncio
 import math
 from collections import deque
+from collections.abc import Coroutine
 from typing import Any
 
 from hiredis import pack_command
@@ -151,18 +152,18 @@ class Wire:
         self._link: _Link | None = None
         self._connecting: asyncio.Task[_Link] | None = None
 
-    async def execute(self, *arguments: Argument) -> Any:
+    def execute(self, *arguments: Argument) -> Coroutine[Any, Any, Any]:
         """Carry out one command; raise StoreUnavailable, or what the caller can act on itself.
 
         That is NoScriptError for EVALSHA, and the redirections of a cluster.
 
         Commands that are sent in one loop turn leave in one write and reach the server in order.
         """
-        return await self._carry_out(arguments)
+        return self._carry_out(arguments)
 
-    async def execute_asking(self, *arguments: Argument) -> Any:
+    def execute_asking(self, *arguments: Argument) -> Coroutine[Any, Any, Any]:
         """Carry out one command for a slot that is on its way here (an ASK redirection)."""
-        return await self._carry_out(arguments, first=("ASKING",))
+        return self._carry_out(arguments, first=("ASKING",))
 
     async def _carry_out(
         self, arguments: tuple[Argument, ...], first: tuple[Argument, ...] | None = None
