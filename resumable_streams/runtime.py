@@ -19,6 +19,7 @@ import os
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from typing import Any, ParamSpec, Protocol, TypeVar
 
@@ -64,6 +65,8 @@ class Runtime:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._drain: asyncio.Task[None] | None = None
+        self.drain_started = asyncio.Event()  # for those on the home loop
+        self.before_interrupting: list[Callable[[], Awaitable[object]]] = []
         self.has_thread = False
         self.is_draining = False
         self.resources: dict[str, Resource] = {}
@@ -161,6 +164,7 @@ class Runtime:
 
     def _draining(self, grace: float) -> asyncio.Task[None]:
         self.is_draining = True
+        self.drain_started.set()
         if self._drain is None:
             self._drain = asyncio.create_task(
                 self._drain_within(grace), name="resumable_streams.drain"
@@ -172,11 +176,20 @@ class Runtime:
             resource.release_readers()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=grace)
+        if self._tasks:
+            await self._call_last()
         pending = list(self._tasks)
         for task in pending:
             task.cancel()  # a producer answers by finalizing its stream as interrupted
         if pending:  # one whose thread is stuck has done so, and is left behind
             await asyncio.wait(pending, timeout=INTERRUPT_SECONDS)
+
+    async def _call_last(self) -> None:
+        """Let those act who can have somebody else go on with what we would interrupt."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(INTERRUPT_SECONDS):
+                calls = [call() for call in self.before_interrupting]
+                await asyncio.gather(*calls, return_exceptions=True)
 
     async def aclose(self) -> None:
         """Drain (without grace, unless a drain is under way) and close every connection.

@@ -5,7 +5,8 @@ drain of the process; the later ones wait for the same:
 
     a signal             SIGTERM, SIGINT: installed with the first stream, so after the server's own
                          handlers, which it calls next. Readers are released while the server still
-                         serves: without that a server waits for them in vain
+                         serves: without that a server waits for them in vain. Only the main thread
+                         can install it: where that has no loop, `resumable_streams.wsgi` does
     lifespan.shutdown    uvicorn, hypercorn, granian: with `resumable_streams.asgi`
     reactor shutdown     daphne, and runserver with it: Twisted waits for us
     interpreter exit     everything else, WSGI servers among them: threads may still run then
@@ -22,15 +23,15 @@ from typing import Any
 
 from .runtime import runtime
 
-__all__ = ["drain", "install"]
+__all__ = ["drain", "hook_signals", "install"]
 
 Handler = Callable[[int, FrameType | None], Any] | int | None
 
 
 def install(grace: float) -> None:
     """Hook into whatever this process runs in; call it on the home loop, any number of times."""
+    hook_signals()
     if runtime.grace is None:
-        _hook_signals()
         _hook_reactor()
         threading._register_atexit(_at_exit)  # type: ignore[attr-defined]
     runtime.grace = max(runtime.grace or 0, 0 if _is_reloading() else grace)
@@ -46,26 +47,33 @@ async def drain() -> None:
     await runtime.call(runtime.drain)
 
 
-def _hook_signals() -> None:
+def hook_signals() -> None:
+    """Drain at SIGTERM and SIGINT, then do what was done before; idempotent.
+
+    Does nothing in another than the main thread, which Python lets no handlers be installed in.
+    """
     if threading.current_thread() is not threading.main_thread():
         return
     for number in (signal.SIGTERM, signal.SIGINT):
         previous = signal.getsignal(number)
         # A process that ignores the signal, or whose handler is not Python's, keeps it that way.
-        if previous not in (None, signal.SIG_IGN):
-            signal.signal(number, _draining_before(previous))
+        if previous not in (None, signal.SIG_IGN) and not isinstance(previous, _DrainingHandler):
+            signal.signal(number, _DrainingHandler(previous))
 
 
-def _draining_before(previous: Handler) -> Callable[[int, FrameType | None], None]:
-    def handler(number: int, frame: FrameType | None) -> None:
-        if callable(previous):
+class _DrainingHandler:
+    """Start the drain, then do what the signal did before."""
+
+    def __init__(self, previous: Handler):
+        self._previous = previous
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if callable(self._previous):
             runtime.start_drain()
-            previous(number, frame)
+            self._previous(number, frame)
         else:  # the default action is to end: let it, once we have drained; a second signal will
             signal.signal(number, signal.SIG_DFL)
             runtime.start_drain(then=lambda: os.kill(os.getpid(), number))
-
-    return handler
 
 
 def _hook_reactor() -> None:

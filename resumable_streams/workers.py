@@ -11,12 +11,14 @@ What is left when something dies:
     a worker, before its first byte             another worker starts again
     a worker, later                             another one goes on with `recover`, where there is
                                                 one, from the last stored byte; else producer_lost
+    a worker that drains, when its time is up   the same, at once; else interrupted
 
 An order is signed with SECRET_KEY: whoever can write to the store cannot make workers run code.
 """
 
 import asyncio
 import logging
+import random
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -29,10 +31,13 @@ from django.utils.module_loading import import_string
 from .engine import Engine, get_engine
 from .exceptions import (
     InvalidStoreError,
+    ShuttingDown,
     StoreUnavailable,
     StreamClaimLost,
     StreamDoesNotExist,
+    StreamError,
     StreamFinalized,
+    StreamLimitExceeded,
 )
 from .runtime import runtime
 from .sources import Source
@@ -45,7 +50,8 @@ logger = logging.getLogger("resumable_streams.workers")
 
 SALT = "resumable_streams.workers"
 WAIT_SECONDS = 2.0
-AGAIN_SECONDS = 1.0
+FIRST_BACKOFF_SECONDS = 0.5
+MAX_BACKOFF_SECONDS = 15.0
 STALE = -1  # no count of rulings: whether the stream is barred is looked up when it starts
 
 
@@ -65,9 +71,10 @@ class Order:
         if queue is None:
             engine.produce(key, claim, info, self.source(key, offset=0), rulings)
             return
-        await queue.put(self._seal(key, claim))
+        await queue.put(self.seal(key, claim))
 
-    def _seal(self, key: StreamKey, claim: Claim) -> bytes:
+    def seal(self, key: StreamKey, claim: Claim) -> bytes:
+        """Write it down, signed, together with the claim that it hands over."""
         letter = {**asdict(self), **asdict(key), "held": claim.token, "epoch": claim.epoch}
         return signing.dumps(letter, salt=SALT).encode()
 
@@ -104,54 +111,103 @@ class _Letter:
         )
 
 
+@dataclass(slots=True, kw_only=True)
+class _Job:
+    """What a worker has on its hands: an order, and the claim once it has been taken over."""
+
+    ticket: str
+    sealed: bytes
+    letter: _Letter | None = None
+    claim: Claim | None = None
+
+
+@dataclass(slots=True)
+class Tally:
+    """Count how the orders ended that a worker was given."""
+
+    produced: int = 0
+    handed_over: int = 0
+    refused: int = 0
+
+
 class Worker:
-    """Take orders and produce, up to `concurrency` streams at a time, until this process drains."""
+    """Take orders and produce, up to `concurrency` streams at a time, until this process drains.
+
+    A store that is away is waited for. In a drain no more orders are taken, and what was taken has
+    the grace of the process to end; then what another worker can go on with is put back, and the
+    rest is interrupted.
+    """
 
     def __init__(self, alias: str, *, name: str, concurrency: int = 100):
+        self.tally = Tally()
         self._alias = alias
         self._name = name
         self._slots = asyncio.Semaphore(concurrency)
-        self._working: dict[str, asyncio.Task[None]] = {}
+        self._working: dict[str, tuple[_Job, asyncio.Task[None]]] = {}
+        self._backoff = FIRST_BACKOFF_SECONDS
 
     async def run(self) -> None:
         """Work until the process drains; raises InvalidStoreError for a store without a queue."""
         engine = get_engine(self._alias)
         queue = engine.store.queue(self._name)
         if queue is None:
-            raise InvalidStoreError(f"The store of {self._alias!r} has no queue: it needs none.")
+            raise InvalidStoreError(
+                f"The store of {self._alias!r} has no queue: its streams are produced in the "
+                f"process that serves them, and need no worker."
+            )
         keeping = asyncio.create_task(
             self._keep(queue, engine.settings.lease / 3), name="resumable_streams.worker.keep"
         )
+        hand_over = partial(self._hand_over, engine, queue)
+        runtime.before_interrupting.append(hand_over)
         try:
             while not runtime.is_draining:
                 await self._take(engine, queue)
             await runtime.drain()
-            await asyncio.gather(*self._working.values(), return_exceptions=True)
+            tasks = [task for _, task in self._working.values()]
+            await asyncio.gather(*tasks, return_exceptions=True)
         finally:
+            runtime.before_interrupting.remove(hand_over)
             keeping.cancel()
             await asyncio.gather(keeping, return_exceptions=True)
             await queue.aclose()
+
+    # Orders come.
 
     async def _take(self, engine: Engine, queue: Queue) -> None:
         await self._slots.acquire()
         taken = None
         try:
-            # Between two waits we look for what dead workers left, well within the grace.
+            # Between two waits we look for what dead workers left, well within the grace. Not
+            # cancelled by a drain: an order that comes at that moment would be nobody's for long.
             lease = engine.settings.lease
             taken = await queue.take(wait=min(WAIT_SECONDS, lease / 3), idle=1.5 * lease)
+            self._backoff = FIRST_BACKOFF_SECONDS
         except StoreUnavailable as error:
-            logger.warning("%s Trying again.", error)
-            await asyncio.sleep(AGAIN_SECONDS)
+            await self._back_off(error)
         finally:
-            if taken is None:
+            if taken is None or taken[0] in self._working:
                 self._slots.release()
-        if taken is not None:
-            ticket, sealed = taken
-            task = asyncio.create_task(
-                self._work(engine, queue, ticket, sealed), name=f"resumable_streams.order {ticket}"
-            )
-            self._working[ticket] = task
-            task.add_done_callback(lambda _: self._worked(ticket))
+        # What we have already comes again when the store was away for so long that nobody could
+        # tell it that we keep it.
+        if taken is not None and taken[0] not in self._working:
+            self._begin(engine, queue, _Job(ticket=taken[0], sealed=taken[1]))
+
+    async def _back_off(self, error: StoreUnavailable) -> None:
+        pause = self._backoff * random.uniform(0.5, 1.0)  # noqa: S311
+        cause = type(error.__cause__ or error).__name__
+        logger.warning("%s (%s) Trying again in %.1f seconds.", error, cause, pause)
+        self._backoff = min(2 * self._backoff, MAX_BACKOFF_SECONDS)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await runtime.drain_started.wait()
+
+    def _begin(self, engine: Engine, queue: Queue, job: _Job) -> None:
+        task = asyncio.create_task(
+            self._work(engine, queue, job), name=f"resumable_streams.order {job.ticket}"
+        )
+        self._working[job.ticket] = job, task
+        task.add_done_callback(lambda _: self._worked(job.ticket))
 
     def _worked(self, ticket: str) -> None:
         del self._working[ticket]
@@ -164,24 +220,30 @@ class Worker:
             with suppress(StoreUnavailable):
                 await queue.keep(list(self._working))
 
-    async def _work(self, engine: Engine, queue: Queue, ticket: str, sealed: bytes) -> None:
+    # Orders are carried out.
+
+    async def _work(self, engine: Engine, queue: Queue, job: _Job) -> None:
         try:
-            letter = _Letter.open(sealed)
+            job.letter = _Letter.open(job.sealed)
         except (signing.BadSignature, KeyError, UnicodeDecodeError):
             logger.error("An order was not written by this site, or with another SECRET_KEY.")
+            self.tally.refused += 1
         else:
             try:
-                await self._produce(engine, letter)
-            except (StreamClaimLost, StoreUnavailable):
-                # Somebody else works on it, or the store is away: the order stays, and is handed
-                # out again if nobody keeps it.
+                await self._carry_out(engine, queue, job, job.letter)
+            except (StreamClaimLost, StoreUnavailable, StreamLimitExceeded):
+                # Somebody else works on it, the store is away, or the queue is full: the order
+                # stays, and is handed out again if nobody keeps it.
                 return
             except (StreamFinalized, StreamDoesNotExist):
                 pass  # nothing is left to do
         with suppress(StoreUnavailable):
-            await queue.done(ticket)
+            await queue.done(job.ticket)
 
-    async def _produce(self, engine: Engine, letter: _Letter) -> None:
+    async def _carry_out(self, engine: Engine, queue: Queue, job: _Job, letter: _Letter) -> None:
+        if runtime.is_draining:  # it came too late for us: somebody else need not wait for it
+            await queue.put(job.sealed)
+            return
         claim = Claim(epoch=letter.epoch)
         info = await engine.store.reclaim(letter.key, letter.held, claim)
         if info.size and letter.order.recover is None:
@@ -193,8 +255,45 @@ class Worker:
             logger.exception("An order names a source that cannot be imported.")
             await self._fail(engine, letter.key, claim, ErrorCode.SOURCE_FAILED)
             return
-        task = engine.produce(letter.key, claim, info, source, rulings=STALE)
+        try:
+            task = engine.produce(letter.key, claim, info, source, rulings=STALE)
+        except ShuttingDown:
+            await queue.put(letter.order.seal(letter.key, claim))
+            return
+        job.claim = claim
+        self.tally.produced += 1
         await asyncio.wait([task])
 
     async def _fail(self, engine: Engine, key: StreamKey, claim: Claim, code: ErrorCode) -> None:
         await engine.store.finalize(key, claim, StreamStatus.ERROR, error_code=code)
+
+    # Orders are put back.
+
+    async def _hand_over(self, engine: Engine, queue: Queue) -> None:
+        """Put back what another worker can go on with; our producers of it write nothing more."""
+        jobs = [job for job, _ in self._working.values() if job.claim is not None]
+        results = await asyncio.gather(
+            *(self._put_back(engine, queue, job) for job in jobs), return_exceptions=True
+        )
+        for error in results:
+            if isinstance(error, Exception) and not isinstance(error, StreamError):
+                logger.error("An order could not be put back.", exc_info=error)
+
+    async def _put_back(self, engine: Engine, queue: Queue, job: _Job) -> None:
+        letter, held = job.letter, job.claim
+        if letter is None or held is None:
+            return
+        (info,) = await engine.store.status([letter.key])
+        if info is None or not info.is_streaming or (info.size and not letter.order.recover):
+            return
+        claim = Claim(epoch=letter.epoch)
+        info = await engine.store.reclaim(letter.key, held.token, claim)
+        if info.size and not letter.order.recover:  # it began to write just now
+            await self._fail(engine, letter.key, claim, ErrorCode.INTERRUPTED)
+            return
+        # Ended here, the stream is lost when the lease of this claim runs out, or goes on when a
+        # worker is given the order that nobody keeps any more.
+        await queue.put(letter.order.seal(letter.key, claim))
+        self.tally.handed_over += 1
+        with suppress(StoreUnavailable):
+            await queue.done(job.ticket)

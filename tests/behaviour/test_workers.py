@@ -6,23 +6,28 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from redis import Redis
 
 from resumable_streams import StreamClaimLost, StreamFailed, StreamStatus
 from resumable_streams.engine import get_engine
+from resumable_streams.keys import KeySpace
+from resumable_streams.runtime import runtime
 from resumable_streams.streams import StreamManager
 from resumable_streams.types import Claim, StreamKey
 from resumable_streams.workers import Worker, _Letter
 
 from .conftest import Configure
-from .sources import read_all
+from .sources import read_all, read_until
 
 HERE = __name__
 calls: list[dict[str, Any]] = []
+go_on = asyncio.Event()
 
 
 @pytest.fixture(autouse=True)
 def counts() -> Iterator[None]:
     calls.clear()
+    go_on.clear()
     yield
     calls.clear()
 
@@ -32,6 +37,12 @@ async def answer(stream_id: str, words: str = "a b c") -> AsyncIterator[str]:
     for word in words.split():
         yield word
         await asyncio.sleep(0)
+
+
+async def waits(stream_id: str) -> AsyncIterator[str]:
+    yield "a"
+    await go_on.wait()
+    yield "b"
 
 
 async def goes_on(stream_id: str, words: str, offset: int) -> AsyncIterator[str]:
@@ -161,3 +172,43 @@ async def test_an_order_that_was_tampered_with_is_not_carried_out(
         assert await read_all(reader) == b"abc"
     await queue.aclose()
     assert [call["stream_id"] for call in calls] == ["s"]
+
+
+async def test_an_order_that_comes_again_to_who_has_it_takes_no_second_slot(
+    redis_manager: StreamManager, configure_redis: Configure, redis_server: Redis, key_prefix: str
+) -> None:
+    configure_redis(LEASE=0.6, SWEEP=0.1)
+    orders = KeySpace(key_prefix).orders
+    async with working() as worker:
+        slow = await redis_manager.enqueue("s", f"{HERE}.waits", owner="me")
+        await read_until(slow, 1)
+        while True:  # as after an outage in which nobody could say that the order is kept
+            (pending,) = redis_server.xpending_range(orders, "workers", "-", "+", 1)
+            if int(pending["times_delivered"]) > 2:
+                break
+            redis_server.xclaim(
+                orders, "workers", "w1", 0, [pending["message_id"]], idle=60_000, justid=True
+            )
+            await asyncio.sleep(0.02)
+        go_on.set()
+        assert await read_all(slow) == b"b"
+        await asyncio.gather(*(task for _, task in worker._working.values()))
+        await asyncio.sleep(0)  # the callbacks of the tasks
+        assert worker._slots._value >= 99  # one of the hundred is waiting for the next order
+
+
+async def test_an_order_that_comes_while_draining_is_put_back(
+    redis_manager: StreamManager,
+) -> None:
+    first = Worker("elsewhere", name="w1")
+    running = asyncio.create_task(first.run())
+    await asyncio.sleep(0.1)  # it waits for an order
+    runtime.start_drain()
+    reader = await redis_manager.enqueue("s", f"{HERE}.answer", owner="me")
+    await running
+    assert calls == []
+    await reader.aclose()
+    await runtime.aclose()
+    async with working():
+        again = await redis_manager.require_resume("s", owner="me")
+        assert await read_all(again) == b"abc"

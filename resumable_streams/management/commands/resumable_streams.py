@@ -15,6 +15,7 @@ from resumable_streams.conf import get_settings
 from resumable_streams.engine import Engine, get_engine
 from resumable_streams.exceptions import InvalidStoreError, StoreUnavailable, StreamError
 from resumable_streams.incidents import incident, operating_user
+from resumable_streams.management import worker
 from resumable_streams.management.console import confirm, interruptions, progress
 from resumable_streams.management.verbs import VERBS, Verb
 from resumable_streams.namespaces import Interrupted, Unconfirmed
@@ -30,8 +31,12 @@ class Command(BaseCommand):
         verbs = parser.add_subparsers(dest="verb", required=True, metavar="verb")
         for name, verb in VERBS.items():
             verb.add_arguments(verbs.add_parser(name, help=verb.help, description=verb.help))
+        worker.add_arguments(verbs.add_parser("worker", help=worker.HELP, description=worker.HELP))
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["verb"] == "worker":
+            worker.work(options, self.stdout.write)
+            return
         try:
             get_settings(options["using"])
             verb = VERBS[options["verb"]](options)

