@@ -137,4 +137,5 @@ def _known(one: Node) -> int:
 def _is_ready(one: Node) -> bool:
     info = one.client.info("replication")
     linked = info["role"] == "master" or info["master_link_status"] == "up"
-    return linked and one.client.execute_command("CLUSTER INFO")["cluster_state"] == "ok"
+    state: str = one.client.execute_command("CLUSTER INFO")["cluster_state"]
+    return linked and state == "ok"

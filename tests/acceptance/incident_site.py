@@ -33,7 +33,8 @@ def owner(request: Any) -> str | None:
 
 
 def tenant(request: Any) -> str:
-    return request.headers.get("X-Tenant", "default")
+    name: str = request.headers.get("X-Tenant", "default")
+    return name
 
 
 async def ticking() -> Any:

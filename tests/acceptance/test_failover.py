@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -54,7 +55,7 @@ async def read_all(reader: StreamReader) -> bytes:
 async def under_load(fail: Callable[[], Awaitable[None]]) -> float:
     """Run writers and remote readers, let `fail` happen amid, compare all bytes."""
     for number in range(LOAD):
-        await streams.run(f"s{number}", lambda n=number: produce(n), owner="me")
+        await streams.run(f"s{number}", partial(produce, number), owner="me")
     readers = [
         await streams.using("elsewhere").require_resume(f"s{number}", owner="me")
         for number in range(LOAD)
