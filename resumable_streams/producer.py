@@ -498,6 +498,7 @@ class Heart:
             *(
                 self._store.reserve(p.key, p.tail.info.owner, lease=self._lease)
                 for p in self._producers
+                if p.tail.info.is_streaming  # its source may take its time after a cancel
             ),
             return_exceptions=True,
         )

@@ -10,8 +10,9 @@ from django.http import HttpRequest
 from django.test import AsyncRequestFactory
 from pytest_django import Settings
 
-from resumable_streams.owners import get_identity, owners_of, user_or_session
-from resumable_streams.types import PUBLIC
+from resumable_streams.links import SignedLink
+from resumable_streams.owners import get_identity, get_link, owners_of, user_or_session
+from resumable_streams.types import PUBLIC, StreamInfo, StreamStatus
 
 database = pytest.mark.django_db(transaction=True)
 
@@ -88,6 +89,30 @@ async def test_the_token_survives_the_login_and_dies_with_the_logout():
     assert await user_or_session(ask(session, user)) == (f"user:{user.pk}", token)
     await alogout(request)
     assert token not in await user_or_session(ask(session))
+
+
+def test_a_link_comes_by_the_query_of_a_request_or_a_scope():
+    info = StreamInfo(
+        stream_id="chat",
+        tenant="acme",
+        generation=1,
+        owner="ann",
+        status=StreamStatus.DONE,
+        size=0,
+        entries=0,
+        created=0,
+        expires=0,
+        epoch="e",
+    )
+    link = SignedLink.make(info, alias="default")
+    request = AsyncRequestFactory().get("/", query_params={"token": str(link)})
+    scope = {"type": "websocket", "query_string": f"offset=1&token={link}".encode()}
+    assert get_link(request) == get_link(scope) == link
+    assert get_link(AsyncRequestFactory().get("/")) is None
+    assert get_link({"type": "websocket", "query_string": b""}) is None
+    bad = get_link({"type": "websocket", "query_string": b"token=%ff%00"})
+    assert bad is not None
+    assert bad.tenant == "default"
 
 
 def of_header(request):
