@@ -73,6 +73,32 @@ class Project:
             process.terminate()
             process.wait(timeout=30)
 
+    @contextmanager
+    def worker(self, name: str, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
+        """Run a worker in a process of its own, until the block ends."""
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                "manage.py",
+                "resumable_streams",
+                "worker",
+                "--name",
+                name,
+                *arguments,
+            ],
+            cwd=self.path,
+            env={**os.environ, **self.environment},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert process.stdout is not None
+            assert "streams at a time" in process.stdout.readline()
+            yield process
+        finally:
+            process.terminate()
+            process.communicate(timeout=30)
+
     def _wait(self, process: "subprocess.Popen[bytes]", url: str) -> None:
         deadline = time.monotonic() + START_SECONDS
         while True:

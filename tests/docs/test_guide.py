@@ -152,6 +152,21 @@ def test_on_a_serverless_platform_the_call_lasts_as_long_as_its_producer(project
     assert project.run("-c", SERVERLESS, SERVERLESS="1").strip() == "done"
 
 
+def test_another_worker_goes_on_where_one_was_told_to_end(site: Project) -> None:
+    with (
+        login(site, "alice", "work") as alice,
+        site.worker("one", "--grace", "0") as one,
+        alice.stream("POST", "/ordered/", json={"numbers": 150}) as response,
+    ):
+        body = response.iter_raw()
+        received = next(body)
+        one.terminate()
+        one.wait(timeout=30)
+        with site.worker("two"):
+            received += b"".join(body)
+    assert received == b"".join(b"%07d\n" % number for number in range(150))
+
+
 # 3. How long to keep streams
 
 
