@@ -6,7 +6,8 @@ drain of the process; the later ones wait for the same:
     a signal             SIGTERM, SIGINT: installed with the first stream, so after the server's own
                          handlers, which it calls next. Readers are released while the server still
                          serves: without that a server waits for them in vain. Only the main thread
-                         can install it: where that has no loop, `resumable_streams.wsgi` does
+                         can install it: from the thread of a home loop we knock (SIGURG), if it
+                         said beforehand that it will answer (`answer_knocks`)
     lifespan.shutdown    uvicorn, hypercorn, granian: with `resumable_streams.asgi`
     reactor shutdown     daphne, and runserver with it: Twisted waits for us
     interpreter exit     everything else, WSGI servers among them: threads may still run then
@@ -23,14 +24,17 @@ from typing import Any
 
 from .runtime import runtime
 
-__all__ = ["drain", "hook_signals", "install"]
+__all__ = ["answer_knocks", "drain", "install"]
 
 Handler = Callable[[int, FrameType | None], Any] | int | None
+
+# Ignored by default, so that it harms nobody who is not waiting for it, and used by no server.
+KNOCK = getattr(signal, "SIGURG", None)
 
 
 def install(grace: float) -> None:
     """Hook into whatever this process runs in; call it on the home loop, any number of times."""
-    hook_signals()
+    _hook_signals()
     if runtime.grace is None:
         _hook_reactor()
         threading._register_atexit(_at_exit)  # type: ignore[attr-defined]
@@ -47,12 +51,25 @@ async def drain() -> None:
     await runtime.call(runtime.drain)
 
 
-def hook_signals() -> None:
-    """Drain at SIGTERM and SIGINT, then do what was done before; idempotent.
+def answer_knocks() -> None:
+    """Have the main thread, where we are, install our signal handlers when a thread asks for it.
 
-    Does nothing in another than the main thread, which Python lets no handlers be installed in.
+    Holds for the forks of this process, too, also where a server then sets handlers of its own.
+    Does nothing in another thread, nor in uWSGI, whose master must keep its own handlers.
     """
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main and KNOCK and "uwsgi" not in sys.modules:
+        signal.signal(KNOCK, _answer)
+
+
+def _answer(number: int, frame: FrameType | None) -> None:
+    _hook_signals()
+
+
+def _hook_signals() -> None:
     if threading.current_thread() is not threading.main_thread():
+        if KNOCK and signal.getsignal(KNOCK) is _answer:
+            os.kill(os.getpid(), KNOCK)
         return
     for number in (signal.SIGTERM, signal.SIGINT):
         previous = signal.getsignal(number)

@@ -24,6 +24,14 @@ COMMANDS = {
     "granian": f"-m granian --interface asgi --host 127.0.0.1 --port {{port}} {APPLICATION}",
     "gunicorn": f"-m gunicorn -k uvicorn_worker.UvicornWorker -b 127.0.0.1:{{port}} {APPLICATION}",
 }
+WSGI = "example_project.wsgi:application"
+GUNICORN = "-m gunicorn -b 127.0.0.1:{port} --graceful-timeout 12"
+WSGI_COMMANDS = {
+    "gunicorn sync": f"{GUNICORN} -w 3 {WSGI}",
+    "gunicorn gthread": f"{GUNICORN} -k gthread --threads 8 {WSGI}",
+    "gunicorn gthread --preload": f"{GUNICORN} -k gthread --threads 8 --preload {WSGI}",
+    "runserver (WSGI)": "manage.py runserver --noreload 127.0.0.1:{port}",
+}
 
 
 @dataclass
@@ -71,7 +79,7 @@ def migrate(environment: Mapping[str, str]) -> None:
 def serve(environment: Mapping[str, str], log: Path, kind: str = "daphne") -> Iterator[Server]:
     """Run the example in a process of its own, on a free port, and stop it at the end."""
     port = free_port()
-    command = [sys.executable, *COMMANDS[kind].format(port=port).split()]
+    command = [sys.executable, *(COMMANDS | WSGI_COMMANDS)[kind].format(port=port).split()]
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,

@@ -1,0 +1,23 @@
+"""The WSGI application of a project, in a process that drains when it is told to end.
+
+    # wsgi.py
+    from resumable_streams.wsgi import get_wsgi_application
+
+    application = get_wsgi_application()
+
+Without it a WSGI process drains when the interpreter exits, which is after its server has waited
+for attached readers; and not at all where SIGTERM ends the process at once (`runserver`).
+"""
+
+from django.core import wsgi
+from django.core.handlers.wsgi import WSGIHandler
+
+from .shutdown import answer_knocks
+
+__all__ = ["get_wsgi_application"]
+
+
+def get_wsgi_application() -> WSGIHandler:
+    """Return Django's WSGI application; call it in the main thread, as servers import modules."""
+    answer_knocks()
+    return wsgi.get_wsgi_application()

@@ -1,0 +1,112 @@
+"""A site for deploys: callers are who their header says. Settings, URLs and views in one module."""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from django.urls import include, path
+
+from tests.acceptance.site_settings import *  # noqa: F403
+from tests.acceptance.site_settings import INSTALLED_APPS, MIDDLEWARE, RESUMABLE_STREAMS
+
+ROOT_URLCONF = "tests.acceptance.deploy_site"
+INSTALLED_APPS = [app for app in INSTALLED_APPS if app != "daphne"]
+MIDDLEWARE = [name for name in MIDDLEWARE if "Csrf" not in name]
+RESUMABLE_STREAMS["default"].update(
+    OWNER="tests.acceptance.deploy_site.owner",
+    KEEP_ALIVE=float(os.environ.get("KEEP_ALIVE", "15")),
+)
+
+
+def owner(request: HttpRequest) -> str:
+    return request.headers.get("X-User", "nobody")
+
+
+def line(number: int) -> bytes:
+    """Return a line of the answer, as it would come from a model, with where it belongs."""
+    return b"%06d the words of an answer that somebody waits for\n" % number
+
+
+async def paced(stream_id: str, count: int, every: float, offset: int = 0) -> AsyncIterator[bytes]:
+    """Yield lines at a pace; from a byte on."""
+    first, rest = divmod(offset, len(line(0)))
+    for number in range(first, count):
+        yield line(number)[rest if number == first else 0 :]
+        await asyncio.sleep(every)
+
+
+def _paced_in_a_thread(count: int, every: float) -> Iterator[bytes]:
+    for number in range(count):
+        yield line(number)
+        time.sleep(every)
+
+
+async def _flood(size: int) -> AsyncIterator[bytes]:
+    """Yield `size` bytes as fast as they are taken."""
+    block = bytes(range(256)) * 256
+    for _ in range(size // len(block)):
+        yield block
+
+
+def _urls() -> list[Any]:
+    # Imported late: this module is the settings, too.
+    from resumable_streams import streams
+    from resumable_streams.http import ResumableStreamResponse
+    from resumable_streams.views import stream_response
+
+    def numbers(request: HttpRequest) -> dict[str, Any]:
+        return {"count": int(request.GET["count"]), "every": float(request.GET["every"])}
+
+    async def produce(request: HttpRequest) -> HttpResponseBase:
+        wire_format = request.GET.get("format", "raw")
+        return await stream_response(
+            request, lambda: paced("", **numbers(request)), format=wire_format
+        )
+
+    async def produce_sync(request: HttpRequest) -> HttpResponseBase:
+        return await stream_response(request, lambda: _paced_in_a_thread(**numbers(request)))
+
+    def produce_in_a_sync_view(request: HttpRequest) -> HttpResponseBase:
+        reader = streams.run_sync(
+            None,
+            lambda: _paced_in_a_thread(**numbers(request)),
+            owner=owner(request),
+            attrs={"format": "raw"},
+        )
+        return ResumableStreamResponse(reader, request)
+
+    async def order(request: HttpRequest) -> HttpResponseBase:
+        reader = await streams.enqueue(
+            None,
+            "tests.acceptance.deploy_site.paced",
+            numbers(request),
+            owner=owner(request),
+            attrs={"format": "raw"},
+            recover="tests.acceptance.deploy_site.paced",
+        )
+        return ResumableStreamResponse(reader, request)
+
+    async def flood(request: HttpRequest) -> HttpResponseBase:
+        return await stream_response(request, lambda: _flood(int(request.GET["size"])))
+
+    def process(request: HttpRequest) -> JsonResponse:
+        return JsonResponse({"pid": os.getpid()})
+
+    return [
+        path("", process),
+        path("produce", produce),
+        path("produce-sync", produce_sync),
+        path("produce-in-a-sync-view", produce_in_a_sync_view),
+        path("order", order),
+        path("flood", flood),
+        path("streams/", include("resumable_streams.urls")),
+    ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "urlpatterns":
+        return _urls()
+    raise AttributeError(name)

@@ -1,0 +1,111 @@
+"""WSGI servers: chunk by chunk, resumed by anybody, sent elsewhere by a deploy."""
+
+import socket
+import time
+from collections.abc import Callable
+from functools import partial
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from .conftest import Serve
+from .deploy_site import line
+from .servers import WSGI_COMMANDS, Server
+from .test_two_processes import Reading, wait_until
+
+KINDS = list(WSGI_COMMANDS)
+VIEWS = ["produce", "produce-sync", "produce-in-a-sync-view"]
+ME = {"X-User": "me"}
+
+
+@pytest.fixture
+def start(site: Serve, redis_url: str) -> Callable[..., Server]:
+    return partial(site, DJANGO_SETTINGS_MODULE="tests.acceptance.deploy_site", REDIS_URL=redis_url)
+
+
+def answer(count: int) -> bytes:
+    return b"".join(map(line, range(count)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_streams_chunk_by_chunk_and_is_resumed(start: Callable[..., Server], kind: str) -> None:
+    server = start(kind)
+    with httpx.Client(base_url=server.url, headers=ME, timeout=10) as client:
+        for view in VIEWS:
+            asked = time.monotonic()
+            with client.stream("POST", f"/{view}?count=10&every=0.1") as response:
+                assert response.status_code == 200
+                first = next(response.iter_raw())
+                assert time.monotonic() - asked < 0.8  # of the second that the whole takes
+                address = f"/streams/{response.headers['X-Resumable-Stream-Id']}/"
+            # The client has left after the first bytes, and production goes on.
+            rest = client.get(address, params={"offset": len(first)})
+            assert first + rest.content == answer(10)
+            assert client.get(address, headers={"X-User": "stranger"}).status_code == 404
+            assert client.get(f"{address}status/").json()["status"] == "done"
+    assert "Traceback" not in server.written()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_deploy_sends_readers_elsewhere_and_lets_short_answers_finish(
+    start: Callable[..., Server], kind: str
+) -> None:
+    ending, other = start(kind, DRAIN_TIMEOUT="8"), start("uvicorn")
+    with httpx.Client(base_url=ending.url, headers=ME, timeout=10) as client:
+        address, reading = _begin(client, "/produce?count=30&every=0.1")
+        ending.process.terminate()
+        told = time.monotonic()
+        reading.join(timeout=10)
+        assert reading.ended_at - told < 1.5
+        # wsgiref neither counts bytes nor sends chunks: where a body ends is where it closes.
+        assert reading.was_cut is (kind != "runserver (WSGI)")
+        rest = httpx.get(
+            f"{other.url}{address}?offset={len(reading.received)}", headers=ME, timeout=10
+        )
+        assert reading.received + rest.content == answer(30)
+        wait_until(lambda: ending.process.poll() is not None)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_deploy_interrupts_a_long_answer_in_writing(
+    start: Callable[..., Server], kind: str
+) -> None:
+    ending, other = start(kind, DRAIN_TIMEOUT="1"), start("uvicorn")
+    with httpx.Client(base_url=ending.url, headers=ME, timeout=10) as client:
+        address, _ = _begin(client, "/produce?count=1000&every=0.1")
+        ending.process.terminate()
+        told = time.monotonic()
+        wait_until(lambda: ending.process.poll() is not None)
+        assert time.monotonic() - told < 6
+        state = httpx.get(f"{other.url}{address}status/", headers=ME).json()
+        assert (state["status"], state["error"]) == ("error", "interrupted")
+
+
+def _begin(client: httpx.Client, path: str) -> tuple[str, Reading]:
+    with client.stream("POST", path) as response:
+        address = f"/streams/{response.headers['X-Resumable-Stream-Id']}/"
+        next(response.iter_raw())
+    reading = Reading(client, address)
+    reading.start()
+    reading.wait_for_bytes()
+    return address, reading
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_keep_alive_finds_out_that_the_client_has_left(
+    start: Callable[..., Server], kind: str
+) -> None:
+    server = start(kind, KEEP_ALIVE="0.2")
+    where = urlsplit(server.url)
+    clients = [socket.create_connection((where.hostname, where.port)) for _ in range(20)]
+    for client in clients:  # more than there are threads; each leaves a quiet stream
+        client.sendall(
+            b"POST /produce?count=2&every=30&format=sse HTTP/1.1\r\n"
+            b"Host: localhost\r\nX-User: me\r\nContent-Length: 0\r\n\r\n"
+        )
+    clients[0].settimeout(5)
+    assert clients[0].recv(65_536).startswith(b"HTTP/1.1 200")
+    for client in clients:
+        client.close()
+    assert httpx.get(f"{server.url}/", timeout=10).status_code == 200
