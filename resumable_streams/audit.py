@@ -30,9 +30,6 @@ __all__ = ["connect"]
 
 logger = logging.getLogger("resumable_streams.audit")
 
-SUSPICIOUS = ("foreign", "revoked")
-
-
 def connect() -> None:
     """Log what the signals say; any number of calls is one."""
     for signal, receiver in (
@@ -60,11 +57,12 @@ def _bound(*, request: Any, **named: Any) -> None:
 def _checked(
     *, operation: str, outcome: str, request: Any, by_link: bool = False, **named: Any
 ) -> None:
+    # At one level whatever the outcome: a line more for a foreign stream would take time, and tell
+    # who asks that it is not a missing one.
     _log(
         "stream.owner_checked",
         named,
         request,
-        logging.WARNING if outcome in SUSPICIOUS else logging.INFO,
         operation=operation,
         outcome=outcome,
         by_link=by_link,

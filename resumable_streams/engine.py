@@ -86,16 +86,6 @@ class Engine:
         self._enforcing: asyncio.Task[None] | None = None
         self._heart = Heart(self.store, lease=settings.lease, lost=self.hub.suspect)
 
-    def attach(self, info: StreamInfo, key: StreamKey, rulings: int, *, live: bool) -> Tail:
-        """Return a reader's tail; `rulings` is the hub's count from before the standing was read.
-
-        If it has changed since, the tail may have missed what bars it.
-        """
-        tail = self.hub.open(info, key, live=live)
-        if self.hub.rulings != rulings:
-            self.enforce_soon(key.tenant)
-        return tail
-
     async def elect(self, key: StreamKey, claim: Claim, terms: Terms) -> Acquisition:
         """Acquire; an election whose answer was lost is found again, by its claim."""
         try:
@@ -184,21 +174,29 @@ class Engine:
         while self._unenforced:
             tenants, self._unenforced = self._unenforced, set()
             try:
-                await self._end_what_is_barred(tenants)
+                await self.enforce(tenants)
             except StoreUnavailable:
                 self._unenforced |= tenants
                 await asyncio.sleep(ENFORCE_AGAIN_SECONDS)
 
-    async def _end_what_is_barred(self, tenants: set[str | None]) -> None:
-        """End readers and producers of streams that were rotated away or revoked."""
+    async def enforce(self, tenants: set[str | None]) -> None:
+        """End readers and producers of streams that were rotated away, revoked or purged."""
         tails = [tail for tail in self.hub.tails if {None, tail.key.tenant} & tenants]
+        if not tails:
+            return
         pairs = list({(tail.key.tenant, tail.info.owner) for tail in tails})
-        found = await asyncio.gather(*(self.store.standing(*pair) for pair in pairs))
+        # What has ended is not watched any more, but may be in the window of a slow reader.
+        infos, found = await asyncio.gather(
+            self.store.status([tail.key for tail in tails]),
+            asyncio.gather(*(self.store.standing(*pair) for pair in pairs)),
+        )
         standings = dict(zip(pairs, found, strict=True))
         barred = [
             tail
-            for tail in tails
-            if not standings[tail.key.tenant, tail.info.owner].admits(
+            for tail, info in zip(tails, infos, strict=True)
+            if info is None
+            or info.epoch != tail.info.epoch
+            or not standings[tail.key.tenant, tail.info.owner].admits(
                 tail.key.generation, tail.info.created
             )
         ]

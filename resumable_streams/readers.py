@@ -44,6 +44,7 @@ class StreamReader:
         self._rulings = rulings
         self._tail: Tail | None = None  # attached by the first read
         self._reading = False
+        self._is_cleared = False
         self._closed = False
 
     @property
@@ -83,15 +84,24 @@ class StreamReader:
         try:
             while not self._closed:
                 if self._tail is None:
-                    self._tail = self._engine.attach(
-                        self._info, self._key, self._rulings, live=self._live
-                    )
+                    self._tail = self._engine.hub.open(self._info, self._key, live=self._live)
+                if not self._is_cleared:
+                    await self._clear()
                 data = await self._tail.next(self.offset, live=self._live)
                 if data != b"":
                     return data
             return None
         finally:
             self._reading = False
+
+    async def _clear(self) -> None:
+        """Let no byte pass if what bars the stream was heard of before there was a tail to end.
+
+        `rulings` is the hub's count from before the standing was read; later ones find the tail.
+        """
+        if self._engine.hub.rulings != self._rulings:
+            await self._engine.enforce({self._key.tenant})
+        self._is_cleared = True
 
     def _advance(self, data: bytes | None, end: type[Exception]) -> bytes:
         if data is None or self._closed:

@@ -156,7 +156,10 @@ class StreamManager:
         if default_ttl and standing.ttl is not None:
             terms = _with_ttl(terms, standing.ttl)
         if terms.ttl > standing.longest_ttl:  # a revocation has to outlive what it revokes
-            await engine.store.set_control(address.tenant, longest_ttl=terms.ttl)
+            # With the generation: if the key is lost right now, it must not begin at 1 again.
+            await engine.store.set_control(
+                address.tenant, generation=standing.generation, longest_ttl=terms.ttl
+            )
         # Between the election and the start of the producer a cancellation would leave a claim
         # that nobody uses until its lease runs out, so the two are one uncancellable step.
         election = asyncio.create_task(

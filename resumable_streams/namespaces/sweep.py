@@ -122,12 +122,18 @@ async def purge(sweep: Sweep, tally: Tally, *, dry_run: bool = False) -> None:
     Neither what governs the tenant nor the marks of revocations are touched.
     """
     store = sweep.engine.store
-    async for batch in sweep.batches(once=dry_run):
-        if dry_run:
-            tally.add(len(batch), len(batch))
-            continue
-        gone = await asyncio.gather(*(store.delete(one.key, epoch=one.epoch) for one in batch))
-        tally.add(len(batch), sum(gone))
+    tenants: set[str] = set()
+    try:
+        async for batch in sweep.batches(once=dry_run):
+            if dry_run:
+                tally.add(len(batch), len(batch))
+                continue
+            tenants.update(one.key.tenant for one in batch)
+            gone = await asyncio.gather(*(store.delete(one.key, epoch=one.epoch) for one in batch))
+            tally.add(len(batch), sum(gone))
+    finally:
+        # Readers of what had ended watch nothing any more: they hear of it here.
+        await asyncio.gather(*(store.announce(tenant) for tenant in tenants))
 
 
 async def cancel(sweep: Sweep, tally: Tally, *, dry_run: bool = False) -> None:

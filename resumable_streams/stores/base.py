@@ -229,6 +229,10 @@ class BaseStore(ABC):
         """
 
     @abstractmethod
+    async def announce(self, tenant: str) -> None:
+        """Push `governed` for a tenant whose streams were removed, to every process."""
+
+    @abstractmethod
     async def revoke(self, tenant: str, owner: Owner, *, keep: float) -> float:
         """Mark that the owner's streams up to now are revoked; keep the mark `keep` seconds.
 

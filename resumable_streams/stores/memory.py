@@ -343,6 +343,10 @@ class MemoryStore(BaseStore):
                 self._govern(tenant)
             return in_force
 
+    async def announce(self, tenant: str) -> None:
+        with self._at():
+            self._govern(tenant)
+
     def _govern(self, tenant: str) -> None:
         for feed in self._space.feeds:
             feed.govern(tenant)

@@ -248,7 +248,7 @@ class RedisStore(BaseStore):
 
     async def status(self, keys: Sequence[StreamKey]) -> list[StreamInfo | None]:
         states = await asyncio.gather(*(self._run("status", key) for key in keys))
-        return [state and _info(key, state) for key, state in zip(keys, states, strict=True)]
+        return [_info_or_decoy(key, state) for key, state in zip(keys, states, strict=True)]
 
     async def delete(self, key: StreamKey, *, epoch: str | None = None) -> bool:
         return bool(await self._run("delete", key, self.keys.events, epoch or ""))
@@ -315,6 +315,10 @@ class RedisStore(BaseStore):
             tenant,
         )
         return int(in_force)
+
+    async def announce(self, tenant: str) -> None:
+        events = self.keys.events
+        await self._nodes.execute(events, "PUBLISH", events, f"@{tenant}")
 
     async def revoke(self, tenant: str, owner: Owner, *, keep: float) -> float:
         key = self.keys.revoked(tenant, owner)
@@ -385,3 +389,10 @@ def _info(key: StreamKey, state: Sequence[Any]) -> StreamInfo:
         error=error.decode(),
         attrs=json.loads(attrs),
     )
+
+
+def _info_or_decoy(key: StreamKey, state: Sequence[Any]) -> StreamInfo | None:
+    """Read a state, or read a decoy just as long and have nothing: see `status.lua`."""
+    is_missing = state[2] == b"missing"
+    info = _info(key, [*state[:2], b"streaming" if is_missing else state[2], *state[3:]])
+    return None if is_missing else info
