@@ -8,8 +8,17 @@ from pathlib import Path
 import pytest
 
 from .servers import Server, migrate, serve
+from .table import Table
 
 Serve = Callable[..., Server]
+
+
+@pytest.fixture(scope="session")
+def servers_table() -> Iterator[Table]:
+    """Collect what the tests find out about servers; written at the end, if asked for."""
+    table = Table()
+    yield table
+    table.write()
 
 
 @pytest.fixture

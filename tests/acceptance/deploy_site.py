@@ -63,7 +63,10 @@ def _urls() -> list[Any]:
     async def produce(request: HttpRequest) -> HttpResponseBase:
         wire_format = request.GET.get("format", "raw")
         return await stream_response(
-            request, lambda: paced("", **numbers(request)), format=wire_format
+            request,
+            lambda: paced("", **numbers(request)),
+            format=wire_format,
+            stream_id=request.GET.get("id"),
         )
 
     async def produce_sync(request: HttpRequest) -> HttpResponseBase:
@@ -80,7 +83,7 @@ def _urls() -> list[Any]:
 
     async def order(request: HttpRequest) -> HttpResponseBase:
         reader = await streams.enqueue(
-            None,
+            request.GET.get("id"),
             "tests.acceptance.deploy_site.paced",
             numbers(request),
             owner=owner(request),

@@ -96,7 +96,7 @@ def _begin(client: httpx.Client, path: str) -> tuple[str, Reading]:
 def test_a_keep_alive_finds_out_that_the_client_has_left(
     start: Callable[..., Server], kind: str
 ) -> None:
-    server = start(kind, KEEP_ALIVE="0.2")
+    server = start(kind, KEEP_ALIVE="0.2", DRAIN_TIMEOUT="0")
     where = urlsplit(server.url)
     clients = [socket.create_connection((where.hostname, where.port)) for _ in range(20)]
     for client in clients:  # more than there are threads; each leaves a quiet stream

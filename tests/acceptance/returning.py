@@ -1,0 +1,78 @@
+"""A client that does not give up: it goes on at the byte where it was cut, wherever that works."""
+
+import asyncio
+import itertools
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import httpx
+
+__all__ = ["Answer", "Asker"]
+
+PAUSE_SECONDS = 0.1
+ME = {"X-User": "me"}
+
+
+@dataclass
+class Answer:
+    """What a client has got of one stream, and how that ended."""
+
+    stream_id: str
+    received: bytes = b""
+    status: str = ""
+    error: str | None = None
+    tries: list[str] = field(default_factory=list)
+
+    @property
+    def ended(self) -> bool:
+        return self.status not in ("", "streaming")
+
+
+class Asker:
+    """Ask any of the servers, and come back until the stream has ended.
+
+    `addresses` may change meanwhile: servers come and go.
+    """
+
+    def __init__(self, client: httpx.AsyncClient, addresses: Sequence[str], start: int = 0):
+        self._client = client
+        self._addresses = addresses
+        self._turn = itertools.count(start)
+
+    def _next(self) -> str:
+        return self._addresses[next(self._turn) % len(self._addresses)]
+
+    async def ask(self, path: str) -> Answer:
+        answer = Answer(uuid.uuid4().hex)
+        while not answer.ended:
+            for step in (partial(self._read, path), self._look):
+                where = self._next()
+                try:
+                    await step(where, answer)
+                except (httpx.TransportError, httpx.HTTPStatusError) as error:
+                    answer.tries.append(f"{where} {type(error).__name__}")
+                    await asyncio.sleep(PAUSE_SECONDS)
+        return answer
+
+    async def _read(self, path: str, where: str, answer: Answer) -> None:
+        """Start the stream, or join it: an id makes the same of both."""
+        if answer.received:
+            method = "GET"
+            url = f"{where}/streams/{answer.stream_id}/?offset={len(answer.received)}"
+        else:
+            method, url = "POST", f"{where}{path}&id={answer.stream_id}"
+        async with self._client.stream(method, url, headers=ME) as response:
+            response.raise_for_status()
+            async for data in response.aiter_raw():
+                answer.received += data
+
+    async def _look(self, where: str, answer: Answer) -> None:
+        """Ask how the stream ended, if it did: a cut body may mean that, or a server that ends."""
+        url = f"{where}/streams/{answer.stream_id}/status/"
+        response = await self._client.get(url, headers=ME)
+        response.raise_for_status()
+        state = response.json()
+        if state["status"] == "error" or state["size"] == len(answer.received):
+            answer.status, answer.error = state["status"], state["error"]
