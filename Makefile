@@ -16,7 +16,7 @@ PYENVS   := $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/*/bin/python3
 DISCOVER := $(if $(PYENVS),--discover $(PYENVS))
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test browser lint format bench matrix clean
+.PHONY: help venv demo test browser lint format deploys bench matrix clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,11 @@ lint: $(VENV)/.dev ## Check style, types, layers, migrations and Django's system
 format: $(VENV)/.dev ## Sort imports, mend what can be mended, format
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+deploys: $(VENV)/.dev ## Replace every kind of server under load; writes the table of docs/servers.md
+	@WRITE_SERVERS_TABLE=1 $(BIN)/python -m pytest -q -m "not benchmark" $(ARGS) \
+		tests/acceptance/test_drain.py tests/acceptance/test_wsgi.py \
+		tests/acceptance/test_deploy.py tests/acceptance/test_stalled.py
 
 bench: $(VENV)/.dev ## Measure against redis-py and assistant-stream (ARGS="latency --json figures.json")
 	@$(BIN)/python -m tests.benchmarks $(ARGS)

@@ -98,8 +98,16 @@ def _urls() -> list[Any]:
     def process(request: HttpRequest) -> JsonResponse:
         return JsonResponse({"pid": os.getpid()})
 
+    def readers(request: HttpRequest) -> JsonResponse:
+        """Count the readers that are attached in this process."""
+        from resumable_streams.runtime import runtime
+
+        engine: Any = runtime.resources["default"]
+        return JsonResponse({"readers": sum(not tail.is_local for tail in engine.hub.tails)})
+
     return [
         path("", process),
+        path("readers", readers),
         path("produce", produce),
         path("produce-sync", produce_sync),
         path("produce-in-a-sync-view", produce_in_a_sync_view),

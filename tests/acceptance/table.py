@@ -4,12 +4,13 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .servers import ROOT
+from .servers import COMMANDS, ROOT, WSGI_COMMANDS
 
 __all__ = ["BEHAVIOURS", "Table"]
 
 PAGE = ROOT / "docs" / "servers.md"
 BEGIN, END = "<!-- begin of the table -->", "<!-- end of the table -->"
+SERVERS = [*COMMANDS, *WSGI_COMMANDS]
 BEHAVIOURS = [
     "chunk by chunk",
     "short answers finish",
@@ -29,16 +30,17 @@ class Table:
     cells: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def put(self, server: str, behaviour: str, cell: str) -> None:
-        if behaviour not in BEHAVIOURS:
-            raise ValueError(behaviour)
+        if server not in SERVERS or behaviour not in BEHAVIOURS:
+            raise ValueError(f"{server}, {behaviour}")
         self.cells[server, behaviour] = cell
 
     def lines(self) -> list[str]:
-        servers = list(dict.fromkeys(server for server, _ in self.cells))
-        rows = [["", *servers]]
-        rows += [[b, *(self.cells.get((s, b), "") for s in servers)] for b in BEHAVIOURS]
+        known = {server for server, _ in self.cells}
+        servers = [server for server in SERVERS if server in known]
+        rows = [["server", *BEHAVIOURS]]
+        rows += [[s, *(self.cells.get((s, b), "-") for b in BEHAVIOURS)] for s in servers]
         lines = ["| " + " | ".join(row) + " |" for row in rows]
-        return [lines[0], "|" + "---|" * (len(servers) + 1), *lines[1:]]
+        return [lines[0], "|" + "---|" * (len(BEHAVIOURS) + 1), *lines[1:]]
 
     def write(self, page: Path = PAGE) -> None:
         if not (self.cells and os.environ.get("WRITE_SERVERS_TABLE")):

@@ -2,10 +2,13 @@
 
 import time
 
+import httpx
 import pytest
 
 from .conftest import Serve
+from .deploy_site import line
 from .servers import COMMANDS, at, visitor
+from .table import Table
 from .test_two_processes import Reading, begin, wait_until
 
 KINDS = list(COMMANDS)
@@ -16,7 +19,7 @@ RELEASED_WITHIN = {"hypercorn": 5.0}
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_short_answer_is_finished_and_its_reader_resumes_elsewhere(
-    site: Serve, redis_url: str, expected: bytes, kind: str
+    site: Serve, redis_url: str, expected: bytes, kind: str, servers_table: Table
 ) -> None:
     ending = site(kind, DEMO_RATE="100", REDIS_URL=redis_url, DRAIN_TIMEOUT="8")
     other = site(REDIS_URL=redis_url)
@@ -35,11 +38,14 @@ def test_a_short_answer_is_finished_and_its_reader_resumes_elsewhere(
         assert reading.received + rest.content == expected
         assert elsewhere.get(f"{address}status/").json()["status"] == "done"
         wait_until(lambda: ending.process.poll() is not None)
+    servers_table.put(kind, "short answers finish", "yes")
+    servers_table.put(kind, "readers are sent elsewhere", f"after {reading.ended_at - told:.1f} s")
+    servers_table.put(kind, "a cut raw body looks cut", "yes" if reading.was_cut else "**no**")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_long_answer_is_interrupted_in_writing(
-    site: Serve, redis_url: str, expected: bytes, kind: str
+    site: Serve, redis_url: str, expected: bytes, kind: str, servers_table: Table
 ) -> None:
     ending = site(kind, DEMO_RATE="10", REDIS_URL=redis_url, DRAIN_TIMEOUT="1")
     other = site(REDIS_URL=redis_url)
@@ -51,3 +57,31 @@ def test_a_long_answer_is_interrupted_in_writing(
         assert time.monotonic() - told < 6
         state = elsewhere.get(f"{address}status/").json()
         assert (state["status"], state["error"]) == ("error", "interrupted")
+    servers_table.put(kind, "long ones are interrupted", "yes")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_streams_chunk_by_chunk_and_keeps_nothing_of_who_has_left(
+    site: Serve, redis_url: str, kind: str, servers_table: Table
+) -> None:
+    server = site(
+        kind,
+        DJANGO_SETTINGS_MODULE="tests.acceptance.deploy_site",
+        REDIS_URL=redis_url,
+        DRAIN_TIMEOUT="0",
+    )
+    asked = time.monotonic()
+    with (
+        httpx.Client(base_url=server.url, headers={"X-User": "me"}, timeout=10) as client,
+        client.stream("POST", "/produce?count=10&every=0.1") as response,
+    ):
+        chunks = [(data, time.monotonic() - asked) for data in response.iter_raw()]
+        assert b"".join(data for data, _ in chunks) == b"".join(map(line, range(10)))
+        assert chunks[0][1] < 0.8
+        assert len(chunks) >= 8
+        servers_table.put(kind, "chunk by chunk", "yes")
+        for _ in range(3):
+            with client.stream("POST", "/produce?count=2&every=30") as quiet:
+                next(quiet.iter_raw())
+        wait_until(lambda: client.get("/readers").json()["readers"] == 0)
+        servers_table.put(kind, "a client that left is noticed", "at once")

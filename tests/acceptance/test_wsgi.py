@@ -12,6 +12,7 @@ import pytest
 from .conftest import Serve
 from .deploy_site import line
 from .servers import WSGI_COMMANDS, Server
+from .table import Table
 from .test_two_processes import Reading, wait_until
 
 KINDS = list(WSGI_COMMANDS)
@@ -29,7 +30,9 @@ def answer(count: int) -> bytes:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_streams_chunk_by_chunk_and_is_resumed(start: Callable[..., Server], kind: str) -> None:
+def test_it_streams_chunk_by_chunk_and_is_resumed(
+    start: Callable[..., Server], kind: str, servers_table: Table
+) -> None:
     server = start(kind)
     with httpx.Client(base_url=server.url, headers=ME, timeout=10) as client:
         for view in VIEWS:
@@ -44,12 +47,13 @@ def test_it_streams_chunk_by_chunk_and_is_resumed(start: Callable[..., Server], 
             assert first + rest.content == answer(10)
             assert client.get(address, headers={"X-User": "stranger"}).status_code == 404
             assert client.get(f"{address}status/").json()["status"] == "done"
+    servers_table.put(kind, "chunk by chunk", "yes")
     assert "Traceback" not in server.written()
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_deploy_sends_readers_elsewhere_and_lets_short_answers_finish(
-    start: Callable[..., Server], kind: str
+    start: Callable[..., Server], kind: str, servers_table: Table
 ) -> None:
     ending, other = start(kind, DRAIN_TIMEOUT="8"), start("uvicorn")
     with httpx.Client(base_url=ending.url, headers=ME, timeout=10) as client:
@@ -65,11 +69,14 @@ def test_a_deploy_sends_readers_elsewhere_and_lets_short_answers_finish(
         )
         assert reading.received + rest.content == answer(30)
         wait_until(lambda: ending.process.poll() is not None)
+    servers_table.put(kind, "short answers finish", "yes")
+    servers_table.put(kind, "readers are sent elsewhere", f"after {reading.ended_at - told:.1f} s")
+    servers_table.put(kind, "a cut raw body looks cut", "yes" if reading.was_cut else "**no**")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_deploy_interrupts_a_long_answer_in_writing(
-    start: Callable[..., Server], kind: str
+    start: Callable[..., Server], kind: str, servers_table: Table
 ) -> None:
     ending, other = start(kind, DRAIN_TIMEOUT="1"), start("uvicorn")
     with httpx.Client(base_url=ending.url, headers=ME, timeout=10) as client:
@@ -80,6 +87,7 @@ def test_a_deploy_interrupts_a_long_answer_in_writing(
         assert time.monotonic() - told < 6
         state = httpx.get(f"{other.url}{address}status/", headers=ME).json()
         assert (state["status"], state["error"]) == ("error", "interrupted")
+    servers_table.put(kind, "long ones are interrupted", "yes")
 
 
 def _begin(client: httpx.Client, path: str) -> tuple[str, Reading]:
@@ -94,7 +102,7 @@ def _begin(client: httpx.Client, path: str) -> tuple[str, Reading]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_keep_alive_finds_out_that_the_client_has_left(
-    start: Callable[..., Server], kind: str
+    start: Callable[..., Server], kind: str, servers_table: Table
 ) -> None:
     server = start(kind, KEEP_ALIVE="0.2", DRAIN_TIMEOUT="0")
     where = urlsplit(server.url)
@@ -109,3 +117,5 @@ def test_a_keep_alive_finds_out_that_the_client_has_left(
     for client in clients:
         client.close()
     assert httpx.get(f"{server.url}/", timeout=10).status_code == 200
+    servers_table.put(kind, "a client that left is noticed", "within two keep-alives, not in raw")
+    servers_table.put(kind, "a stalled reader holds", "a thread or process")

@@ -1,0 +1,94 @@
+"""Readers that do not read: what each one costs a server, while the others go on."""
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from .conftest import Serve
+from .servers import COMMANDS, Server
+from .table import Table
+
+MIB = 1_048_576
+SIZE = 16 * MIB  # the default of MAX_STREAM_BYTES
+ME = {"X-User": "me"}
+READERS = {"daphne": 20}  # it buffers the whole stream for each
+MANY_READERS = 1_000
+BOUND = 0.5 * MIB
+MARKS = {"daphne": (), "uvicorn": pytest.mark.slow}
+KINDS = [pytest.param(kind, marks=MARKS.get(kind, pytest.mark.nightly)) for kind in COMMANDS]
+
+
+@pytest.fixture
+def start(site: Serve, redis_url: str) -> Callable[..., Server]:
+    return partial(
+        site,
+        DJANGO_SETTINGS_MODULE="tests.acceptance.deploy_site",
+        REDIS_URL=redis_url,
+        DRAIN_TIMEOUT="0",
+    )
+
+
+def resident(pid: int) -> int:
+    """Return the bytes of memory of a process and its children."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    own = int(status.partition("VmRSS:")[2].split()[0]) * 1024
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return own + sum(resident(int(child)) for child in children)
+
+
+def settled(pid: int) -> int:
+    """Return the memory once it has stopped to grow."""
+    before, now = 0, resident(pid)
+    while now - before > 2 * MIB:
+        time.sleep(1)
+        before, now = now, resident(pid)
+    return now
+
+
+@contextmanager
+def stalled(server: Server, address: str, count: int) -> Iterator[None]:
+    """Ask for the stream `count` times, read the head of each answer and no more."""
+    where = urlsplit(server.url)
+    with ExitStack() as open_sockets:
+        for _ in range(count):
+            client = open_sockets.enter_context(socket.socket())
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            client.settimeout(20)
+            client.connect((where.hostname, where.port))
+            client.sendall(
+                f"GET {address} HTTP/1.1\r\nHost: localhost\r\nX-User: me\r\n\r\n".encode()
+            )
+            assert client.recv(16).startswith(b"HTTP/1.1 200")
+        yield
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_stalled_reader_holds_bounded_memory_and_nobody_else(
+    start: Callable[..., Server], kind: str, servers_table: Table
+) -> None:
+    server, count = start(kind), READERS.get(kind, MANY_READERS)
+    with httpx.Client(base_url=server.url, headers=ME, timeout=30) as client:
+        with client.stream("POST", f"/flood?size={SIZE}") as response:
+            address = f"/streams/{response.headers['X-Resumable-Stream-Id']}/"
+            assert sum(map(len, response.iter_raw())) == SIZE
+        idle = settled(server.process.pid)
+        with stalled(server, address, count):
+            held = (settled(server.process.pid) - idle) / count
+            asked = time.monotonic()
+            assert client.get("/").status_code == 200
+            assert time.monotonic() - asked < 1
+            assert len(client.get(address).content) == SIZE
+        if kind == "daphne":  # no backpressure: the bound is that of the stream
+            assert held < 1.25 * SIZE
+        else:
+            assert held < BOUND
+    cell = f"{held / MIB:.1f} MiB: the whole stream" if held > MIB else f"{held / 1024:.0f} KiB"
+    servers_table.put(kind, "a stalled reader holds", cell)
