@@ -115,7 +115,7 @@ class Project:
         return [json.loads(line) for line in lines if line.startswith("{")]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory, redis_server: Any, redis_url: str) -> Project:
     """Write the project of the guide on top of what `startproject` makes."""
     path = tmp_path_factory.mktemp("guide")
@@ -135,7 +135,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, redis_server: Any, redis_u
     return made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def site(project: Project) -> Iterator[Project]:
     """Serve it; its connections to the store are made before any test counts connections."""
     with project.serve() as project.url:
