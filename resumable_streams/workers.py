@@ -19,12 +19,13 @@ An order is signed with SECRET_KEY: whoever can write to the store cannot make w
 import asyncio
 import logging
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
+from asgiref.sync import sync_to_async
 from django.core import signing
 from django.utils.module_loading import import_string
 
@@ -44,7 +45,7 @@ from .sources import Source
 from .stores.base import Queue
 from .types import Claim, ErrorCode, StreamInfo, StreamKey, StreamStatus
 
-__all__ = ["Order", "Worker"]
+__all__ = ["Order", "Worker", "carry_out"]
 
 logger = logging.getLogger("resumable_streams.workers")
 
@@ -57,25 +58,39 @@ STALE = -1  # no count of rulings: whether the stream is barred is looked up whe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """Say how to produce a stream: dotted paths and JSON."""
+    """Say how to produce a stream: dotted paths and JSON.
+
+    `through` puts it, sealed, on a queue that is not the store's.
+    """
 
     path: str
     kwargs: Mapping[str, Any]
     recover: str | None = None
 
+    through: Callable[[str], object] | None = None
+
     async def hand_over(
         self, engine: Engine, key: StreamKey, claim: Claim, info: StreamInfo, rulings: int
     ) -> None:
         """Have the stream produced by a worker; in this process if the store has no queue."""
-        queue = engine.store.queue()
-        if queue is None:
+        if self.through is not None:
+            put = sync_to_async(self.through, thread_sensitive=False)
+            await put(self.seal(key, claim).decode())
+        elif (queue := engine.store.queue()) is not None:
+            await queue.put(self.seal(key, claim))
+        else:
             engine.produce(key, claim, info, self.source(key, offset=0), rulings)
-            return
-        await queue.put(self.seal(key, claim))
 
     def seal(self, key: StreamKey, claim: Claim) -> bytes:
         """Write it down, signed, together with the claim that it hands over."""
-        letter = {**asdict(self), **asdict(key), "held": claim.token, "epoch": claim.epoch}
+        letter = {
+            "path": self.path,
+            "kwargs": dict(self.kwargs),
+            "recover": self.recover,
+            **asdict(key),
+            "held": claim.token,
+            "epoch": claim.epoch,
+        }
         return signing.dumps(letter, salt=SALT).encode()
 
     def source(self, key: StreamKey, *, offset: int) -> Source:
@@ -109,6 +124,52 @@ class _Letter:
             held=text["held"],
             epoch=text["epoch"],
         )
+
+
+async def carry_out(alias: str, sealed: str) -> bool:
+    """Produce what an order asks for, here and to its end: for workers that are not ours.
+
+    Returns False, having done nothing, where somebody else holds the stream or this process
+    drains: to be tried again after a lease. An order that is done is True again. Cancelled, the
+    stream ends as interrupted. Raises BadSignature for what this site did not write, and
+    StoreUnavailable.
+    """
+    letter = _Letter.open(sealed.encode())
+    engine = get_engine(alias)
+    if runtime.is_draining:
+        return False
+    try:
+        task = await _start(engine, letter, Claim(epoch=letter.epoch))
+    except (StreamClaimLost, ShuttingDown):
+        return False
+    except (StreamFinalized, StreamDoesNotExist):
+        return True  # nothing is left to do
+    if task is not None:
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+    return True
+
+
+async def _start(engine: Engine, letter: _Letter, claim: Claim) -> asyncio.Task[None] | None:
+    """Take a stream over and produce it; None when it ends at once, with an error."""
+    info = await engine.store.reclaim(letter.key, letter.held, claim)
+    if info.size and letter.order.recover is None:
+        await _fail(engine, letter.key, claim, ErrorCode.PRODUCER_LOST)
+        return None
+    try:
+        source = letter.order.source(letter.key, offset=info.size)
+    except ImportError:
+        logger.exception("An order names a source that cannot be imported.")
+        await _fail(engine, letter.key, claim, ErrorCode.SOURCE_FAILED)
+        return None
+    return engine.produce(letter.key, claim, info, source, rulings=STALE)
+
+
+async def _fail(engine: Engine, key: StreamKey, claim: Claim, code: ErrorCode) -> None:
+    await engine.store.finalize(key, claim, StreamStatus.ERROR, error_code=code)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -245,27 +306,15 @@ class Worker:
             await queue.put(job.sealed)
             return
         claim = Claim(epoch=letter.epoch)
-        info = await engine.store.reclaim(letter.key, letter.held, claim)
-        if info.size and letter.order.recover is None:
-            await self._fail(engine, letter.key, claim, ErrorCode.PRODUCER_LOST)
-            return
         try:
-            source = letter.order.source(letter.key, offset=info.size)
-        except ImportError:
-            logger.exception("An order names a source that cannot be imported.")
-            await self._fail(engine, letter.key, claim, ErrorCode.SOURCE_FAILED)
-            return
-        try:
-            task = engine.produce(letter.key, claim, info, source, rulings=STALE)
+            task = await _start(engine, letter, claim)
         except ShuttingDown:
             await queue.put(letter.order.seal(letter.key, claim))
             return
-        job.claim = claim
-        self.tally.produced += 1
-        await asyncio.wait([task])
-
-    async def _fail(self, engine: Engine, key: StreamKey, claim: Claim, code: ErrorCode) -> None:
-        await engine.store.finalize(key, claim, StreamStatus.ERROR, error_code=code)
+        if task is not None:
+            job.claim = claim
+            self.tally.produced += 1
+            await asyncio.wait([task])
 
     # Orders are put back.
 
@@ -289,7 +338,7 @@ class Worker:
         claim = Claim(epoch=letter.epoch)
         info = await engine.store.reclaim(letter.key, held.token, claim)
         if info.size and not letter.order.recover:  # it began to write just now
-            await self._fail(engine, letter.key, claim, ErrorCode.INTERRUPTED)
+            await _fail(engine, letter.key, claim, ErrorCode.INTERRUPTED)
             return
         # Ended here, the stream is lost when the lease of this claim runs out, or goes on when a
         # worker is given the order that nobody keeps any more.

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator
 
+import django
 import pytest
 from pytest_django import Settings
 
@@ -9,6 +10,8 @@ from resumable_streams.runtime import runtime
 from resumable_streams.signals import stream_acquired
 from resumable_streams.stores.memory import MemoryStore
 from resumable_streams.streams import StreamManager
+
+collect_ignore = [] if django.VERSION >= (6,) else ["test_tasks.py"]  # django.tasks
 
 MEMORY = f"{MemoryStore.__module__}.{MemoryStore.__qualname__}"
 
