@@ -3,7 +3,8 @@
 import asyncio
 
 import pytest
-from django.tasks import default_task_backend
+from django.tasks import TaskResult
+from django.tasks.signals import task_enqueued
 from pytest_django import Settings
 
 from resumable_streams.contrib import tasks
@@ -30,8 +31,15 @@ async def test_a_task_produces_what_is_read(streams: StreamManager, backend: Non
 async def test_an_order_that_comes_twice_is_produced_once(
     streams: StreamManager, backend: None
 ) -> None:
+    results: list[TaskResult] = []
+
+    def collect(task_result: TaskResult, **named: object) -> None:
+        results.append(task_result)
+
+    task_enqueued.connect(collect)
     reader = await tasks.enqueue("s", f"{ORDERS}.paced", {"count": 3}, owner="me")
-    (result,) = default_task_backend.results  # type: ignore[attr-defined]
+    task_enqueued.disconnect(collect)
+    (result,) = results
     both = [asyncio.to_thread(tasks.produce.call, *result.args) for _ in range(2)]
     assert sorted(await asyncio.gather(*both)) == [False, True]
     assert await read_all(reader) == b"000001002"
