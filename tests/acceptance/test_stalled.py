@@ -15,6 +15,7 @@ import pytest
 from .conftest import Serve
 from .servers import COMMANDS, Server
 from .table import Table
+from .test_two_processes import wait_until
 
 MIB = 1_048_576
 SIZE = 16 * MIB  # the default of MAX_STREAM_BYTES
@@ -87,6 +88,8 @@ def test_a_stalled_reader_holds_bounded_memory_and_nobody_else(
             assert client.get("/").status_code == 200
             assert time.monotonic() - asked < 1
             assert len(client.get(address).content) == SIZE
+        # They have left, and with them their readers.
+        wait_until(lambda: client.get("/readers").json()["readers"] == 0)
         # Without backpressure the bound is that of the stream.
         assert held < (1.25 * SIZE if kind == "daphne" else BOUND)
     cell = f"{held / MIB:.1f} MiB" + (" (the stream)" if kind == "daphne" else "")
