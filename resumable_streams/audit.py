@@ -30,6 +30,7 @@ __all__ = ["connect"]
 
 logger = logging.getLogger("resumable_streams.audit")
 
+
 def connect() -> None:
     """Log what the signals say; any number of calls is one."""
     for signal, receiver in (

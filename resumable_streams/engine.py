@@ -19,7 +19,8 @@ from .exceptions import (
     StreamFailed,
     StreamLimitExceeded,
 )
-from .producer import Heart, Producer
+from .heart import Heart
+from .producer import Producer
 from .runtime import runtime
 from .sources import Source
 from .stores.base import BaseStore

@@ -21,7 +21,6 @@ import asyncio
 import logging
 import random
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
@@ -36,9 +35,9 @@ from .exceptions import (
     StreamGap,
     StreamLimitExceeded,
 )
+from .gathering import Gathering
 from .signals import (
     StreamSignal,
-    heartbeat_failed,
     stream_appended,
     stream_failed,
     stream_finalized,
@@ -49,14 +48,12 @@ from .stores.base import MAX_APPEND_BYTES, BaseStore
 from .tail import Tail
 from .types import Claim, ErrorCode, StreamInfo, StreamStatus
 
-__all__ = ["Gathering", "Heart", "Producer"]
+__all__ = ["Producer"]
 
 logger = logging.getLogger("resumable_streams.producer")
 
 T = TypeVar("T")
 
-GATHER_BYTES = 262_144
-GATHER_CHUNKS = 4_096
 FIRST_BACKOFF_SECONDS = 0.02
 MAX_BACKOFF_SECONDS = 1.0
 CLOSE_SECONDS = 5.0
@@ -68,74 +65,6 @@ class SourceFailed(Exception):
 
 class HookFailed(Exception):
     """Carry what a receiver raised, as the cause, past the same."""
-
-
-class Gathering:
-    """Hold what the source yielded and the store has not been given yet: bounded, in order."""
-
-    def __init__(self) -> None:
-        self._chunks: deque[bytes] = deque()
-        self._size = 0
-        self._news = asyncio.Event()
-        self._room = asyncio.Event()
-        self._closed = False
-        self._error: BaseException | None = None
-
-    async def put(self, chunk: bytes) -> bool:
-        """Add a chunk; wait while it doesn't fit (one that never fits, fits when alone).
-
-        Returns False when nobody takes any more.
-        """
-        while self._chunks and (
-            self._size + len(chunk) > GATHER_BYTES or len(self._chunks) >= GATHER_CHUNKS
-        ):
-            self._room.clear()
-            await self._room.wait()
-        if self._closed:
-            return False
-        self._chunks.append(chunk)
-        self._size += len(chunk)
-        self._news.set()
-        return True
-
-    def close(self, error: BaseException | None = None) -> bool:
-        """Say that no more will come; `error` is raised once everything before it was taken.
-
-        Returns False when that has been said before, which stays.
-        """
-        if self._closed:
-            return False
-        self._closed, self._error = True, error
-        self._news.set()
-        return True
-
-    def abort(self, error: BaseException | None = None) -> None:
-        """End at the next take, whatever is left; with `error` if there is one."""
-        self._chunks.clear()
-        self._size = 0
-        self._closed, self._error = True, error
-        self._news.set()
-        self._room.set()
-
-    async def take(self) -> list[bytes]:
-        """Return the chunks of one append, at least one; an empty list at the end.
-
-        A chunk larger than an append comes alone; it is for the caller to cut.
-        """
-        while not self._chunks and not self._closed:
-            self._news.clear()
-            await self._news.wait()
-        if not self._chunks and self._error is not None:
-            raise self._error
-        taken: list[bytes] = []
-        size = 0
-        while self._chunks and (not taken or size + len(self._chunks[0]) <= MAX_APPEND_BYTES):
-            chunk = self._chunks.popleft()
-            taken.append(chunk)
-            size += len(chunk)
-        self._size -= size
-        self._room.set()
-        return taken
 
 
 class Producer:
@@ -429,80 +358,3 @@ def _diagnose(error: Exception) -> tuple[ErrorCode | None, BaseException]:
             return ErrorCode.HOOK_FAILED, error.__cause__ or error
         case _:
             return ErrorCode.HOOK_FAILED, error
-
-
-class Heart:
-    """Renew the leases of quiet producers: one batch, every third of a lease."""
-
-    def __init__(self, store: BaseStore, *, lease: float, lost: Callable[[Tail], None]):
-        self._store = store
-        self._lease = lease
-        self._interval = lease / 3
-        self._lost = lost
-        self._producers: set[Producer] = set()
-        self._task = asyncio.create_task(self._beat_forever(), name="resumable_streams.heart")
-
-    def add(self, producer: Producer) -> None:
-        self._producers.add(producer)
-
-    def discard(self, producer: Producer) -> None:
-        self._producers.discard(producer)
-
-    async def _beat_forever(self) -> None:
-        pause = self._interval
-        while True:
-            await asyncio.sleep(pause)
-            try:
-                await self._beat()
-                pause = self._interval
-            except StoreUnavailable as error:
-                pause = self._interval / 5
-                self._tell_failure(error)
-                self._suspect_overdue()
-            except Exception as error:
-                logger.exception("Renewing the leases failed.")
-                self._tell_failure(error)
-
-    def _suspect_overdue(self) -> None:
-        """Have the streams looked up whose leases must have run out: readers wait for them."""
-        now = time.monotonic()
-        for producer in self._producers:
-            if now - producer.renewed_at > self._lease:
-                self._lost(producer.tail)
-
-    def _tell_failure(self, error: Exception) -> None:
-        if heartbeat_failed.receivers:
-            heartbeat_failed.emit(
-                type(self._store),
-                alias=self._store.alias,
-                producers=len(self._producers),
-                error=error,
-            )
-
-    async def _beat(self) -> None:
-        before = time.monotonic()
-        if self._store.has_quotas:
-            await self._renew_quotas()
-        quiet = [p for p in self._producers if before - p.renewed_at >= self._interval]
-        if not quiet:
-            return
-        held = await self._store.heartbeat([(p.key, p.claim) for p in quiet])
-        for producer, is_held in zip(quiet, held, strict=True):
-            if is_held:
-                producer.renewed_at = before
-            else:
-                self._lost(producer.tail)
-
-    async def _renew_quotas(self) -> None:
-        await asyncio.gather(
-            *(
-                self._store.reserve(p.key, p.tail.info.owner, lease=self._lease)
-                for p in self._producers
-                if p.tail.info.is_streaming  # its source may take its time after a cancel
-            ),
-            return_exceptions=True,
-        )
-
-    async def aclose(self) -> None:
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)

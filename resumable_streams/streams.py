@@ -5,16 +5,16 @@ import math
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from secrets import compare_digest
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.http import HttpRequest
 
 from . import namespaces
+from .access import DEFAULT_TENANT, Address, Asker, Found, judge, judge_link, read_address
 from .conf import DEFAULT_ALIAS, AliasSettings, get_settings
 from .engine import Engine, get_engine
 from .exceptions import InvalidOffset, ShuttingDown, StreamDoesNotExist, StreamLimitExceeded
-from .keys import encode_owner, validate_owner, validate_stream_id, validate_tenant
+from .keys import validate_owner
 from .links import SignedLink
 from .readers import StreamReader
 from .runtime import runtime
@@ -46,13 +46,7 @@ from .workers import Order
 
 __all__ = ["DEFAULT_TENANT", "Asker", "StreamManager", "streams"]
 
-DEFAULT_TENANT = "default"
 MAX_ATTRS_BYTES = 4_096
-CONTROL_VERBS = ("cancel", "delete")
-
-Asker = Owner | SignedLink
-"""In whose name a stream is read: an owner's, or that of who was given a signed link to it."""
-
 
 _Start = Callable[[Engine, StreamKey, Claim, StreamInfo, int], Awaitable[None]]
 """Have the stream produced that a claim was won for."""
@@ -99,7 +93,7 @@ class StreamManager:
         process drains, StreamLimitExceeded where a quota is set.
         """
         stream_id = str(uuid.uuid4()) if stream_id is None else stream_id
-        address = _Address(stream_id, tenant)
+        address = Address(stream_id, tenant)
         terms = _terms(get_settings(self.alias), validate_owner(owner), ttl, attrs)
         if runtime.is_draining:
             raise ShuttingDown
@@ -136,7 +130,7 @@ class StreamManager:
         on another queue than ours, for `workers.carry_out`: see `contrib.celery`, `contrib.tasks`.
         """
         stream_id = str(uuid.uuid4()) if stream_id is None else stream_id
-        address, settings = _Address(stream_id, tenant), get_settings(self.alias)
+        address, settings = Address(stream_id, tenant), get_settings(self.alias)
         terms = _terms(settings, validate_owner(owner), ttl, attrs)
         if not 0 < wait < terms.ttl:
             raise ValueError("wait is a number of seconds, shorter than the ttl.")
@@ -146,7 +140,7 @@ class StreamManager:
 
     async def _run(
         self,
-        address: "_Address",
+        address: Address,
         start: "_Start",
         terms: Terms,
         default_ttl: bool,
@@ -195,7 +189,7 @@ class StreamManager:
                 await self._tell_refusal(engine, key, info, error)
                 raise
         else:
-            outcome = await _judge(engine, key, info, terms.owner, "run", standing)
+            outcome = await judge(engine, key, info, terms.owner, "run", standing)
             await self._checked(engine, key, terms.owner, "run", outcome, request)
             if outcome != "match":
                 raise StreamDoesNotExist
@@ -278,12 +272,12 @@ class StreamManager:
         the stream.
         """
         offset = _validate_offset(offset)
-        address, owner = _read_address(stream_id, tenant, owner)
+        address, owner = read_address(stream_id, tenant, owner)
         return await runtime.call(self._resume, address, owner, offset, live, request)
 
     async def _resume(
         self,
-        address: "_Address",
+        address: Address,
         owner: Asker,
         offset: int,
         live: bool,
@@ -345,11 +339,11 @@ class StreamManager:
         request: HttpRequest | None = None,
     ) -> StreamInfo | None:
         """Return the state of the stream, None where `resume` would return None."""
-        address, owner = _read_address(stream_id, tenant, owner)
+        address, owner = read_address(stream_id, tenant, owner)
         return await runtime.call(self._status, address, owner, request)
 
     async def _status(
-        self, address: "_Address", owner: Asker, request: HttpRequest | None
+        self, address: Address, owner: Asker, request: HttpRequest | None
     ) -> StreamInfo | None:
         found = await self._look(get_engine(self.alias), address, owner, "status", request)
         return None if found is None else found.info
@@ -371,12 +365,12 @@ class StreamManager:
 
         Raises StreamDoesNotExist where `resume` would return None.
         """
-        address, owner = _Address(stream_id, tenant), validate_owner(owner)
+        address, owner = Address(stream_id, tenant), validate_owner(owner)
         return await runtime.call(self._sign, address, owner, max_age, request)
 
     async def _sign(
         self,
-        address: "_Address",
+        address: Address,
         owner: Owner,
         max_age: float | None,
         request: HttpRequest | None,
@@ -399,11 +393,11 @@ class StreamManager:
         What was written stays readable. Idempotent: an ended stream stays as it ended. The owner
         has to be the very one that is bound: knowing the id of a PUBLIC stream is not enough.
         """
-        address, owner = _Address(stream_id, tenant), validate_owner(owner)
+        address, owner = Address(stream_id, tenant), validate_owner(owner)
         return await runtime.call(self._cancel, address, owner, request)
 
     async def _cancel(
-        self, address: "_Address", owner: Owner, request: HttpRequest | None
+        self, address: Address, owner: Owner, request: HttpRequest | None
     ) -> StreamInfo | None:
         engine = get_engine(self.alias)
         found = await self._look(engine, address, owner, "cancel", request)
@@ -429,10 +423,10 @@ class StreamManager:
 
         Its producer stops, its readers end with `expired`. Who may: as for `cancel`.
         """
-        address, owner = _Address(stream_id, tenant), validate_owner(owner)
+        address, owner = Address(stream_id, tenant), validate_owner(owner)
         return await runtime.call(self._delete, address, owner, request)
 
-    async def _delete(self, address: "_Address", owner: Owner, request: HttpRequest | None) -> bool:
+    async def _delete(self, address: Address, owner: Owner, request: HttpRequest | None) -> bool:
         engine = get_engine(self.alias)
         found = await self._look(engine, address, owner, "delete", request)
         if found is None:
@@ -469,11 +463,11 @@ class StreamManager:
     async def _look(
         self,
         engine: Engine,
-        address: "_Address",
+        address: Address,
         owner: Asker,
         operation: str,
         request: HttpRequest | None,
-    ) -> "_Found | None":
+    ) -> Found | None:
         """Return the stream if `owner` may do `operation`; a foreign stream is a missing one.
 
         A missing and a foreign one take the same round trips, and one with a wrong link, too.
@@ -484,13 +478,13 @@ class StreamManager:
         (info,) = await engine.store.status([key])
         by_link = isinstance(owner, SignedLink)
         if isinstance(owner, SignedLink):
-            asking, outcome = await _judge_link(engine, key, info, owner, operation)
+            asking, outcome = await judge_link(engine, key, info, owner, operation)
         else:
-            outcome = await _judge(engine, key, info, asking, operation, standing)
+            outcome = await judge(engine, key, info, asking, operation, standing)
         await self._checked(engine, key, asking, operation, outcome, request, by_link=by_link)
         if info is None or outcome != "match":
             return None
-        return _Found(key, info, asking)
+        return Found(key, info, asking)
 
     async def _checked(
         self,
@@ -540,68 +534,6 @@ class StreamManager:
         return f"<StreamManager {self.alias}>"
 
 
-class _Address:
-    """A validated tenant and id: a key, once the generation in force is known."""
-
-    __slots__ = ("stream_id", "tenant")
-
-    def __init__(self, stream_id: str, tenant: str | None):
-        self.stream_id = validate_stream_id(stream_id)
-        self.tenant = validate_tenant(DEFAULT_TENANT if tenant is None else tenant)
-
-    def key(self, standing: Standing) -> StreamKey:
-        return StreamKey(
-            tenant=self.tenant,
-            generation=standing.generation or namespaces.FIRST_GENERATION,
-            stream_id=self.stream_id,
-        )
-
-
-def _read_address(stream_id: str, tenant: str | None, owner: Asker) -> tuple[_Address, Asker]:
-    if isinstance(owner, SignedLink):
-        return _Address(stream_id, owner.tenant), owner
-    return _Address(stream_id, tenant), validate_owner(owner)
-
-
-class _Found(NamedTuple):
-    """A stream that is there for who asks, and in the name of which owner that is."""
-
-    key: StreamKey
-    info: StreamInfo
-    asking: Owner
-
-
-async def _judge(
-    engine: Engine,
-    key: StreamKey,
-    info: StreamInfo | None,
-    owner: Owner,
-    operation: str,
-    standing: Standing,
-) -> str:
-    """Return "match", or why a stream counts as missing: "missing", "foreign" or "revoked"."""
-    if info is None:
-        return "missing"
-    if not _owns(info, owner):
-        if info.owner is not PUBLIC or operation in CONTROL_VERBS:
-            return "foreign"
-        # A public stream is read by others, but revoked with its owner.
-        standing = await engine.store.standing(key.tenant, PUBLIC)
-    return "match" if standing.admits(key.generation, info.created) else "revoked"
-
-
-async def _judge_link(
-    engine: Engine, key: StreamKey, info: StreamInfo | None, link: SignedLink, operation: str
-) -> tuple[Owner, str]:
-    """Return in whose name a link reads (PUBLIC: nobody's), and what `_judge` says of that."""
-    if info is None:
-        return PUBLIC, "missing"
-    if not link.opens(info, alias=engine.settings.alias):
-        return PUBLIC, "foreign"
-    standing = await engine.store.standing(key.tenant, info.owner)
-    return info.owner, await _judge(engine, key, info, info.owner, operation, standing)
-
-
 def _refusal_code(error: Exception) -> ErrorCode:
     match error:
         case ShuttingDown():
@@ -610,10 +542,6 @@ def _refusal_code(error: Exception) -> ErrorCode:
             return ErrorCode.LIMIT_EXCEEDED
         case _:
             return ErrorCode.HOOK_FAILED
-
-
-def _owns(info: StreamInfo, owner: Owner) -> bool:
-    return compare_digest(encode_owner(info.owner), encode_owner(owner))
 
 
 def _validate_offset(offset: object) -> int:

@@ -95,7 +95,7 @@ async def test_before_producers_are_interrupted_others_may_act(
 
     async def look() -> None:
         info = await manager.status("s", owner="me")
-        seen.append(info and info.status)
+        seen.append(info.status if info else None)
         raise OSError("which changes nothing")
 
     runtime.before_interrupting.append(look)

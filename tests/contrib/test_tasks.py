@@ -1,9 +1,9 @@
 """Orders through django.tasks, on the backends that Django has."""
 
 import asyncio
+from typing import Any
 
 import pytest
-from django.tasks import TaskResult
 from django.tasks.signals import task_enqueued
 from pytest_django import Settings
 
@@ -31,9 +31,9 @@ async def test_a_task_produces_what_is_read(streams: StreamManager, backend: Non
 async def test_an_order_that_comes_twice_is_produced_once(
     streams: StreamManager, backend: None
 ) -> None:
-    results: list[TaskResult] = []
+    results: list[Any] = []
 
-    def collect(task_result: TaskResult, **named: object) -> None:
+    def collect(task_result: Any, **named: object) -> None:
         results.append(task_result)
 
     task_enqueued.connect(collect)

@@ -1,0 +1,88 @@
+"""Who may: the stream that somebody means, and whether it is theirs.
+
+Whatever is wrong, the answer is the same as for a stream that does not exist. The outcome tells
+receivers why, nobody else.
+"""
+
+from secrets import compare_digest
+from typing import NamedTuple
+
+from . import namespaces
+from .engine import Engine
+from .keys import encode_owner, validate_owner, validate_stream_id, validate_tenant
+from .links import SignedLink
+from .types import PUBLIC, Owner, Standing, StreamInfo, StreamKey
+
+__all__ = ["DEFAULT_TENANT", "Address", "Asker", "Found", "judge", "judge_link", "read_address"]
+
+DEFAULT_TENANT = "default"
+CONTROL_VERBS = ("cancel", "delete")
+
+Asker = Owner | SignedLink
+"""In whose name a stream is read: an owner's, or that of who was given a signed link to it."""
+
+
+class Address:
+    """A validated tenant and id: a key, once the generation in force is known."""
+
+    __slots__ = ("stream_id", "tenant")
+
+    def __init__(self, stream_id: str, tenant: str | None):
+        self.stream_id = validate_stream_id(stream_id)
+        self.tenant = validate_tenant(DEFAULT_TENANT if tenant is None else tenant)
+
+    def key(self, standing: Standing) -> StreamKey:
+        return StreamKey(
+            tenant=self.tenant,
+            generation=standing.generation or namespaces.FIRST_GENERATION,
+            stream_id=self.stream_id,
+        )
+
+
+def read_address(stream_id: str, tenant: str | None, owner: Asker) -> tuple[Address, Asker]:
+    if isinstance(owner, SignedLink):
+        return Address(stream_id, owner.tenant), owner
+    return Address(stream_id, tenant), validate_owner(owner)
+
+
+class Found(NamedTuple):
+    """A stream that is there for who asks, and in the name of which owner that is."""
+
+    key: StreamKey
+    info: StreamInfo
+    asking: Owner
+
+
+async def judge(
+    engine: Engine,
+    key: StreamKey,
+    info: StreamInfo | None,
+    owner: Owner,
+    operation: str,
+    standing: Standing,
+) -> str:
+    """Return "match", or why a stream counts as missing: "missing", "foreign" or "revoked"."""
+    if info is None:
+        return "missing"
+    if not _owns(info, owner):
+        if info.owner is not PUBLIC or operation in CONTROL_VERBS:
+            return "foreign"
+        # A public stream is read by others, but revoked with its owner.
+        standing = await engine.store.standing(key.tenant, PUBLIC)
+    return "match" if standing.admits(key.generation, info.created) else "revoked"
+
+
+async def judge_link(
+    engine: Engine, key: StreamKey, info: StreamInfo | None, link: SignedLink, operation: str
+) -> tuple[Owner, str]:
+    """Return in whose name a link reads (PUBLIC: nobody's), and what `judge` says of that."""
+    if info is None:
+        return PUBLIC, "missing"
+    if not link.opens(info, alias=engine.settings.alias):
+        return PUBLIC, "foreign"
+    standing = await engine.store.standing(key.tenant, info.owner)
+    return info.owner, await judge(engine, key, info, info.owner, operation, standing)
+
+
+def _owns(info: StreamInfo, owner: Owner) -> bool:
+    return compare_digest(encode_owner(info.owner), encode_owner(owner))
