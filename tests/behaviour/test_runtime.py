@@ -87,7 +87,7 @@ async def test_a_drain_ends_readers_and_lets_producers_finish(
 async def test_before_producers_are_interrupted_others_may_act(
     manager: StreamManager, draining_soon: None
 ) -> None:
-    seen: list[str | None] = []
+    seen: list[object] = []
     tap = Tap(b"a")
     reader = await manager.run("s", tap, owner="me")
     await read_until(reader, 1)
