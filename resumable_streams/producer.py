@@ -96,21 +96,25 @@ class Producer:
         gather = asyncio.create_task(
             self._gather(), name=f"resumable_streams.source {self.key.stream_id}"
         )
+        is_whole = False
         try:
             while chunks := await self._gathering.take():
                 await self._append(chunks)
-            await self._confirm()
-        except asyncio.CancelledError:
-            # The loop's last wish: one bounded write, then the cancellation goes on.
+            is_whole = True
             await self._stop(gather)
-            await self._finalize(StreamStatus.ERROR, ErrorCode.INTERRUPTED)
+            await self._finalize(StreamStatus.DONE)
+        except asyncio.CancelledError:
+            # The loop's last wish: one bounded write, then the cancellation goes on. Whatever had
+            # been stored by then is told as what it is: an end that was reached stays.
+            await self._stop(gather)
+            if is_whole:
+                await self._finalize(StreamStatus.DONE)
+            else:
+                await self._finalize(StreamStatus.ERROR, ErrorCode.INTERRUPTED)
             raise
         except Exception as error:
             await self._stop(gather)
             await self._fail(error)
-        else:
-            await self._stop(gather)
-            await self._finalize(StreamStatus.DONE)
 
     def _ended_elsewhere(self) -> None:
         """Stop: the stream was cancelled, deleted, taken over, or its lease ran out."""
@@ -195,11 +199,6 @@ class Producer:
                 duration=time.perf_counter() - started,
             )
 
-    async def _confirm(self) -> None:
-        """Before the end, ask whether the store still has all that it acknowledged."""
-        if end := self.tail.window.end:
-            await self._persist_after_gap(end, b"", 0)
-
     async def _persist_after_gap(self, offset: int, data: bytes, chunks: int) -> None:
         while True:
             try:
@@ -261,11 +260,9 @@ class Producer:
 
     async def _finalize(self, status: StreamStatus, code: str = "", detail: str = "") -> None:
         try:
-            info = await self._patiently(
-                lambda: self._store.finalize(
-                    self.key, self.claim, status, error_code=code, error=detail
-                )
-            )
+            info = await self._end(status, code, detail)
+        except StreamFailed as lost:  # acknowledged bytes, older than our window
+            await self._fail(lost)
         except StoreUnavailable as error:
             # What is left is a stream whose lease runs out: producer_lost.
             logger.error("A stream could not be finalized: %s", error)
@@ -274,6 +271,19 @@ class Producer:
             await self._learn()
         else:
             await self._settle(info)
+
+    async def _end(self, status: StreamStatus, code: str, detail: str) -> StreamInfo:
+        """End the stream once the store has, again, all that it acknowledged."""
+        end = None if code == ErrorCode.DATA_LOST else self.tail.window.end
+        while True:
+            try:
+                return await self._patiently(
+                    lambda: self._store.finalize(
+                        self.key, self.claim, status, size=end, error_code=code, error=detail
+                    )
+                )
+            except StreamGap as gap:
+                await self._send_again(gap.size, self.tail.window.end)
 
     async def _learn(self) -> None:
         try:

@@ -631,6 +631,28 @@ class StreamStoreContract:
         assert await store.heartbeat([(KEY, claim)]) == [False]
         assert await body(store) == b"abc"
 
+    async def test_an_end_beyond_the_log_is_refused_and_names_where_it_ends(
+        self, store: BaseStore
+    ) -> None:
+        claim = await start(store)
+        await store.append(KEY, claim, 0, b"abc")
+        for status in (StreamStatus.DONE, StreamStatus.ERROR):
+            gap = await refusal(StreamGap, store.finalize(KEY, claim, status, size=5))
+            assert gap.size == 3
+        assert (await look(store)).is_streaming
+        await refusal(StreamClaimLost, store.finalize(KEY, Claim(), StreamStatus.DONE, size=5))
+        await store.append(KEY, claim, 3, b"de")
+        assert (await store.finalize(KEY, claim, StreamStatus.DONE, size=5)).size == 5
+        # How it ended stays, whatever the size that the caller believes in.
+        again = await store.finalize(KEY, claim, StreamStatus.ERROR, size=9)
+        assert (again.status, await body(store)) == (StreamStatus.DONE, b"abcde")
+
+    async def test_an_end_before_the_end_of_the_log_cuts_nothing(self, store: BaseStore) -> None:
+        claim = await start(store)
+        await store.append(KEY, claim, 0, b"abc")
+        assert (await store.finalize(KEY, claim, StreamStatus.DONE, size=1)).size == 3
+        assert await body(store) == b"abc"
+
     async def test_any_text_can_be_the_message_of_an_error(self, store: BaseStore) -> None:
         claim = await start(store)
         text = "file \udcff\x00\n" + "x" * 10_000

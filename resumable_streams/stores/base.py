@@ -161,12 +161,15 @@ class BaseStore(ABC):
         claim: Claim,
         status: StreamStatus,
         *,
+        size: int | None = None,
         error_code: str = "",
         error: str = "",
     ) -> StreamInfo:
         """End the stream, or return how it had ended before.
 
-        Raises StreamClaimLost and StreamDoesNotExist.
+        `size` is where the caller believes that the log ends. If it is shorter (the store went
+        back in time), the stream goes on and StreamGap names its end, for the caller to send the
+        rest again. Raises StreamClaimLost and StreamDoesNotExist, too.
         """
 
     @abstractmethod

@@ -244,12 +244,15 @@ class MemoryStore(BaseStore):
         claim: Claim,
         status: StreamStatus,
         *,
+        size: int | None = None,
         error_code: str = "",
         error: str = "",
     ) -> StreamInfo:
         with self._at() as now:
             stream = self._held(key, claim, now)
             if stream.status is StreamStatus.STREAMING:
+                if size is not None and size > len(stream.log):
+                    raise StreamGap(len(stream.log))
                 self._end(key, stream, now, status, error_code, error)
             return self._info(key, stream, now)
 

@@ -3,8 +3,9 @@
 A message carries the epoch, the offset and the bytes of one append, so most readers never ask the
 server for anything. A message may be lost (a broken connection, an output buffer that was cut),
 so every confirmed subscription says `disturbed`: after it nothing is missed, before it something
-may have been, and the listener looks once. The channel of the whole prefix carries the hints of
-operators and of other processes.
+may have been, and the listener looks once. While the connection cannot be made again, it is told to
+look after each attempt: late news, in batches, instead of none. The channel of the whole prefix
+carries the hints of operators and of other processes.
 """
 
 import asyncio
@@ -27,6 +28,7 @@ logger = logging.getLogger("resumable_streams.redis")
 
 PING_SECONDS = 5.0
 MAX_BACKOFF_SECONDS = 2.0
+MISSED_SECONDS = 5.0
 EPOCH_CHARS = 8
 
 
@@ -62,6 +64,7 @@ class RedisFeed(Feed):
         self._shard = "S" if is_sharded else ""  # SSUBSCRIBE, …: pushes that stay in the shard
         self._on_trouble = on_trouble
         self._failures = 0  # since a subscription was confirmed
+        self._lost_at: float | None = None  # when the first of these was
         self._task = asyncio.create_task(self._run(), name="resumable_streams.redis.feed")
 
     def watch(self, key: StreamKey) -> None:
@@ -103,7 +106,16 @@ class RedisFeed(Feed):
                 self._failures += 1
                 logger.exception("The push connection failed; reconnecting.")
             self._on_trouble()
+            self._tell_loss()
             await asyncio.sleep(backoff_seconds(self._failures))
+
+    def _tell_loss(self) -> None:
+        """Have everything that is watched looked at if we have heard nothing for too long."""
+        now = asyncio.get_running_loop().time()
+        self._lost_at = self._lost_at or now
+        if now - self._lost_at >= MISSED_SECONDS:
+            for key in list(self._wanted.values()):
+                self._listener.disturbed(key)
 
     async def _serve(self, connection: AbstractConnection) -> None:
         """Subscribe to all that is wanted and serve until the connection breaks."""
@@ -159,6 +171,7 @@ class RedisFeed(Feed):
     def _confirmed(self, channel: bytes) -> None:
         if channel == self._events:
             self._failures = 0
+            self._lost_at = None
             self._listener.governed(None)
             return
         key = self._wanted.get(channel)

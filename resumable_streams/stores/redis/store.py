@@ -233,11 +233,14 @@ class RedisStore(BaseStore):
         claim: Claim,
         status: StreamStatus,
         *,
+        size: int | None = None,
         error_code: str = "",
         error: str = "",
     ) -> StreamInfo:
         message = error.encode(errors="replace")  # what an exception says may be no UTF-8
-        answer = await self._run("finalize", key, claim.token, status, error_code, message)
+        answer = await self._run(
+            "finalize", key, claim.token, status, error_code, message, size or 0
+        )
         if answer[0] != b"ok":
             self._refuse(answer)
         return _info(key, answer[1])

@@ -1,0 +1,1 @@
+"""Faults that are really there, under load, and a checker that compares bytes."""

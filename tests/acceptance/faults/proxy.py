@@ -1,0 +1,88 @@
+"""A TCP proxy before a server: it delays, cuts, swallows, and refuses who says a word."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+__all__ = ["Proxy", "proxy_to"]
+
+BLOCK = 65_536
+
+
+class Proxy:
+    """Pass bytes on, as the attributes say; they may change at any time."""
+
+    def __init__(self, port: int):
+        self._upstream = port
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.port = 0
+        self.delay = 0.0  # seconds, each way
+        self.is_hole = False  # connections stay open, and nothing comes out of them
+        self.refused = b""  # whoever sends this is cut off
+        self.refused_one = asyncio.Event()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def cut(self) -> int:
+        """Break every connection, as a reset does; return how many there were."""
+        cut = len(self._writers) // 2
+        for writer in self._writers:
+            writer.transport.abort()
+        return cut
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            there, back = await asyncio.open_connection("127.0.0.1", self._upstream)
+        except OSError:
+            writer.transport.abort()
+            self._tasks.discard(task)
+            return
+        self._writers |= {writer, back}
+        try:
+            await asyncio.gather(self._pass(reader, back), self._pass(there, writer))
+        except (OSError, asyncio.CancelledError):
+            pass
+        finally:
+            for one in (writer, back):
+                one.transport.abort()
+            self._writers -= {writer, back}
+            self._tasks.discard(task)
+
+    async def _pass(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        while data := await source.read(BLOCK):
+            if self.refused and self.refused in data:
+                self.refused_one.set()
+                raise ConnectionError("refused")
+            if self.delay:
+                await asyncio.sleep(self.delay)
+            if not self.is_hole:  # what fell in does not come back
+                sink.write(data)
+                await sink.drain()
+        raise ConnectionError("closed")
+
+    async def aclose(self) -> None:
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def proxy_to(port: int) -> AsyncIterator[Proxy]:
+    """Open a proxy to a port of this machine."""
+    proxy = Proxy(port)
+    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
+    proxy.port = server.sockets[0].getsockname()[1]
+    try:
+        yield proxy
+    finally:
+        server.close()
+        await proxy.aclose()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                await server.wait_closed()

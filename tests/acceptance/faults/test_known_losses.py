@@ -1,0 +1,149 @@
+"""Losses that were found by the fault suite and the model check, one test each."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+import pytest
+from redis import Redis
+
+from resumable_streams import StreamFailed, streams
+from resumable_streams.engine import get_engine
+from resumable_streams.keys import KeySpace
+from resumable_streams.runtime import runtime
+from resumable_streams.types import StreamKey
+
+from ...behaviour.sources import Tap, read_all, read_until
+from .conftest import Configure
+from .proxy import proxy_to
+
+KEY = StreamKey(tenant="default", generation=1, stream_id="chat")
+
+
+async def test_an_end_costs_one_round_trip(
+    configure: Configure, redis_url: str, redis_server: Redis
+) -> None:
+    configure(redis_url)
+    tap = Tap(b"x")
+    reader = await streams.run("chat", tap, owner="me")
+    await read_until(reader, 1)
+    before = scripts_run(redis_server)
+    tap.end()
+    await read_all(reader)
+    assert scripts_run(redis_server) - before == 1
+
+
+def scripts_run(server: Redis) -> int:
+    stats = server.info("commandstats")
+    return sum(stats.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in ("evalsha", "eval"))
+
+
+async def test_a_log_evicted_after_its_last_byte_is_not_called_done(
+    configure: Configure, redis_url: str, redis_server: Redis, key_prefix: str
+) -> None:
+    configure(redis_url)
+    tap = Tap(b"0123456789")
+    reader = await streams.run("chat", tap, owner="me")
+    await read_until(reader, 10)
+    redis_server.delete(KeySpace(key_prefix).log(KEY))
+    tap.end()
+    with pytest.raises(StreamFailed) as failure:
+        await read_all(reader)
+    assert failure.value.code == "data_lost"
+
+
+async def test_bytes_lost_just_before_a_failure_of_the_source_are_sent_again(
+    configure: Configure, redis_url: str, redis_server: Redis, key_prefix: str
+) -> None:
+    configure(redis_url)
+    tap = Tap(b"0123456789")
+    reader = await streams.run("chat", tap, owner="me")
+    await read_until(reader, 10)
+    keys = KeySpace(key_prefix)
+    redis_server.set(keys.log(KEY), b"0123")
+    redis_server.hset(keys.meta(KEY), "size", 4)
+    tap.give(RuntimeError("no more"))
+    with pytest.raises(StreamFailed):
+        await read_all(reader)
+    again = await streams.require_resume("chat", owner="me")
+    assert await read_until(again, 10) == b"0123456789"
+    with pytest.raises(StreamFailed) as failure:
+        await anext(again)
+    assert failure.value.code == "source_failed"
+
+
+async def test_a_whole_stream_is_done_though_its_source_was_closed_by_a_drain(
+    configure: Configure, redis_url: str
+) -> None:
+    """The source has said its last word; that its closing takes long does not interrupt it."""
+    configure(redis_url, DRAIN_TIMEOUT=0)
+    closing, released = asyncio.Event(), asyncio.Event()
+
+    async def source() -> AsyncIterator[bytes]:
+        try:
+            yield b"whole"
+        finally:
+            closing.set()
+            while not released.is_set():
+                with suppress(asyncio.CancelledError):
+                    await released.wait()
+
+    await read_until(await streams.run("chat", source, owner="me"), 5)
+    await closing.wait()
+    draining = asyncio.create_task(runtime.drain())
+    await runtime.drain_started.wait()
+    await asyncio.sleep(0.1)  # its grace is over
+    released.set()
+    await draining
+    (info,) = await get_engine("default").store.status([KEY])
+    assert info is not None
+    assert (info.status, info.size) == ("done", 5)
+
+
+async def test_readers_are_told_in_batches_while_the_push_connection_cannot_be_made(
+    configure: Configure,
+    redis_url: str,
+    redis_server: Redis,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("resumable_streams.stores.redis.feed.MISSED_SECONDS", 0.2)
+    monkeypatch.setattr("resumable_streams.stores.redis.feed.MAX_BACKOFF_SECONDS", 0.1)
+    port = redis_server.connection_pool.connection_kwargs["port"]
+    async with proxy_to(port) as proxy:
+        configure(redis_url, elsewhere=proxy.url, LEASE=60, SWEEP=60)
+        tap = Tap(b"a")
+        await streams.run("chat", tap, owner="me")
+        reader = await streams.using("elsewhere").require_resume("chat", owner="me")
+        await read_until(reader, 1)
+        proxy.refused = b"SUBSCRIBE"
+        proxy.cut()
+        await proxy.refused_one.wait()
+        async with asyncio.timeout(3):
+            tap.give(b"b")
+            await read_until(reader, 2)
+            tap.end(b"c")
+            assert await read_all(reader) == b"c"
+        assert reader.info.status == "done"
+        await runtime.aclose()
+
+
+async def test_a_lost_producer_is_reported_though_the_push_connection_cannot_be_made(
+    configure: Configure, redis_url: str, redis_server: Redis, key_prefix: str
+) -> None:
+    lease, sweep = 1.0, 0.2
+    port = redis_server.connection_pool.connection_kwargs["port"]
+    async with proxy_to(port) as proxy:
+        configure(redis_url, elsewhere=proxy.url, LEASE=lease, SWEEP=sweep)
+        tap = Tap(b"a")
+        await streams.run("chat", tap, owner="me")
+        reader = await streams.using("elsewhere").require_resume("chat", owner="me")
+        await read_until(reader, 1)
+        proxy.refused = b"SUBSCRIBE"
+        proxy.cut()
+        # Silent from here on, as a dead process is.
+        redis_server.hset(KeySpace(key_prefix).meta(KEY), "claim", "nobody's")
+        with pytest.raises(StreamFailed) as failure:
+            async with asyncio.timeout(2 * lease + 2 * sweep):
+                await anext(reader)
+        assert failure.value.code == "producer_lost"
+        await runtime.aclose()
