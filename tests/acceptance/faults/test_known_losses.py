@@ -1,8 +1,8 @@
 """Losses that were found by the fault suite and the model check, one test each."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import suppress
+from typing import ClassVar
 
 import pytest
 from redis import Redis
@@ -79,16 +79,24 @@ async def test_a_whole_stream_is_done_though_its_source_was_closed_by_a_drain(
     configure(redis_url, DRAIN_TIMEOUT=0)
     closing, released = asyncio.Event(), asyncio.Event()
 
-    async def source() -> AsyncIterator[bytes]:
-        try:
-            yield b"whole"
-        finally:
+    class SlowToClose:
+        rest: ClassVar = [b"whole"]
+
+        def __aiter__(self) -> "SlowToClose":
+            return self
+
+        async def __anext__(self) -> bytes:
+            if not self.rest:
+                raise StopAsyncIteration
+            return self.rest.pop()
+
+        async def aclose(self) -> None:
             closing.set()
             while not released.is_set():
                 with suppress(asyncio.CancelledError):
                     await released.wait()
 
-    await read_until(await streams.run("chat", source, owner="me"), 5)
+    await read_until(await streams.run("chat", SlowToClose(), owner="me"), 5)
     await closing.wait()
     draining = asyncio.create_task(runtime.drain())
     await runtime.drain_started.wait()
