@@ -24,6 +24,8 @@ async def test_an_end_costs_one_round_trip(
     configure: Configure, redis_url: str, redis_server: Redis
 ) -> None:
     configure(redis_url)
+    first = Tap(b"x", None)
+    await read_all(await streams.run("first", first, owner="me"))  # the server knows the scripts
     tap = Tap(b"x")
     reader = await streams.run("chat", tap, owner="me")
     await read_until(reader, 1)
