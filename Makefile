@@ -53,7 +53,7 @@ else
 endif
 
 test: $(VENV)/.dev ## Run the whole suite, benchmarks excepted (ARGS="-k name" narrows it)
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile $(if $(ARGS),,--cov) $(ARGS)
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder $(if $(ARGS),,--cov) $(ARGS)
 
 browser: $(VENV)/.dev ## Try the page of the example in Chromium (yours: CHROMIUM, or the first on PATH)
 	@$(PIP) install --group browser

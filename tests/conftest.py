@@ -19,6 +19,12 @@ from example_project.private_redis import private_server
 GRACE = 2.0  # seconds for what was cancelled or closed to be gone
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start with what takes longest, so that two workers end together."""
+    items.sort(key=lambda item: "acceptance" not in item.path.parts)
+
+
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[Redis]:
     """Start the suite's own server; yield a client for looking at it. No server, no green run."""

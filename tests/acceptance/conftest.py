@@ -1,6 +1,7 @@
 """Sites of one or two server processes, with a store, a database and recordings of their own."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,6 +12,16 @@ from .servers import Server, migrate, serve
 from .table import Table
 
 Serve = Callable[..., Server]
+
+SETTINGS = "tests.acceptance.site_settings"
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Migrate once for all sites: each gets a copy."""
+    path = tmp_path_factory.mktemp("database") / "empty.sqlite3"
+    migrate({"DJANGO_SETTINGS_MODULE": SETTINGS, "DEMO_DB": str(path)})
+    return path
 
 
 @pytest.fixture(scope="session")
@@ -45,17 +56,16 @@ def expected(recording: Path) -> bytes:
 
 
 @pytest.fixture
-def site(tmp_path: Path, key_prefix: str, recording: Path) -> Iterator[Serve]:
+def site(tmp_path: Path, key_prefix: str, recording: Path, empty_database: Path) -> Iterator[Serve]:
     """Start server processes of one site: the same database, and the same store if it is Redis."""
     environment = {
-        "DJANGO_SETTINGS_MODULE": "tests.acceptance.site_settings",
-        "DEMO_DB": str(tmp_path / "site.sqlite3"),
+        "DJANGO_SETTINGS_MODULE": SETTINGS,
+        "DEMO_DB": str(shutil.copy(empty_database, tmp_path / "site.sqlite3")),
         "DEMO_MODEL": f"recording:{recording}",
         "DEMO_RATE": "0",
         "DEMO_DEBUG": "0",
         "KEY_PREFIX": key_prefix,
     }
-    migrate(environment)
     with ExitStack() as running:
 
         def start(kind: str = "daphne", **more: str) -> Server:

@@ -33,7 +33,7 @@ def read_until(response: httpx.Response, cut: int) -> bytes:
 def test_joined_bytes_equal_the_answer_for_every_cut(
     site: Serve, store: dict[str, str], expected: bytes, kind: str
 ) -> None:
-    server = site(kind, DEMO_RATE="600", **store)
+    server = site(kind, DEMO_RATE="2000", **store)
     with visitor(server) as owner, visitor(server) as stranger:
         for cut in sorted(random.sample(range(1, len(expected)), CUTS)):
             with owner.stream("POST", "/api/raw") as response:

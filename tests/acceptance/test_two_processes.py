@@ -12,7 +12,7 @@ from .conftest import Serve
 from .servers import Server, at, visitor
 
 LEASE, SWEEP = 1.5, 0.5
-SLOW = {"DEMO_RATE": "20", "LEASE": str(LEASE), "SWEEP": str(SWEEP)}
+SLOW = {"DEMO_RATE": "60", "LEASE": str(LEASE), "SWEEP": str(SWEEP)}
 
 
 @pytest.fixture
