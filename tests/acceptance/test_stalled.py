@@ -23,7 +23,7 @@ ME = {"X-User": "me"}
 READERS = {"daphne": 20}  # it buffers the whole stream for each
 MANY_READERS = 1_000
 BOUND = 2 * MIB  # two pages of the store's, and what the server takes ahead
-MARKS: dict[str, Any] = {"daphne": (), "uvicorn": pytest.mark.slow}
+MARKS: dict[str, Any] = {"daphne": ()}
 KINDS = [pytest.param(kind, marks=MARKS.get(kind, pytest.mark.nightly)) for kind in COMMANDS]
 
 
