@@ -202,7 +202,7 @@ async def test_streams_are_measured(streams: StreamManager, measured: Measured):
     reader = await streams.run("chat", tap, owner="a")
     waiting = asyncio.create_task(anext(reader))
     await asyncio.wait_for(tap.opened.wait(), 2)
-    await asyncio.sleep(0)
+    await asyncio.sleep(0.05)  # by then the reader waits
     assert measured("live") == {labels(): 1}
     tap.end(b"four")
     assert await waiting == b"four"

@@ -67,7 +67,7 @@ async def test_a_stream_is_counted_from_its_acquire_to_its_end(
     await streams.run("chat", tap, owner="a")
     waiting = asyncio.create_task(anext(reader))
     await asyncio.wait_for(tap.opened.wait(), 2)
-    await asyncio.sleep(0)
+    await asyncio.sleep(0.05)  # by then the reader waits
     assert value("live") == 1
     tap.give(b"four")
     assert await waiting == b"four"

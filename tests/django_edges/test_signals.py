@@ -285,7 +285,7 @@ async def test_delivery_is_measured_for_readers_that_wait(streams: StreamManager
     reader = await streams.run("chat", tap, owner="a")
     waiting = asyncio.create_task(anext(reader))
     await asyncio.wait_for(tap.opened.wait(), 2)
-    await asyncio.sleep(0)
+    await asyncio.sleep(0.05)  # by then the reader waits
     tap.end(b"news")
     assert await waiting == b"news"
     (delivered,) = said(heard, stream_delivered)
@@ -578,7 +578,7 @@ async def test_a_receiver_of_what_nobody_waits_for_is_only_logged(
     reader = await streams.run("chat", tap, owner="a")
     waiting = asyncio.create_task(anext(reader))
     await asyncio.wait_for(tap.opened.wait(), 2)
-    await asyncio.sleep(0)
+    await asyncio.sleep(0.05)  # by then the reader waits
     tap.end(b"x")
     assert await waiting == b"x"
     await read_all(reader)
