@@ -333,11 +333,25 @@ class Hub:
 
     def open_local(self, info: StreamInfo, key: StreamKey) -> Tail:
         """Return the tail that a producer of this process feeds; end it with `close_local`."""
-        tail = self._tail(info, key)
+        tail = self._tails.get(key)
+        if tail is not None and self._may_go_on(tail, info):
+            self._feed.unwatch(key)
+            tail.learn(info)
+        else:
+            tail = self._tail(info, key)
+            self._register(tail)
         tail.is_local = True
-        tail.users = 1
-        self._register(tail)
+        tail.users += 1
         return tail
+
+    def _may_go_on(self, tail: Tail, info: StreamInfo) -> bool:
+        """Return whether the readers of `tail` can be fed by a producer that starts at `info`.
+
+        One that takes a stream over does not know what another one wrote: neither may its tail be
+        that of a producer here, nor may readers have bytes that the store has lost since.
+        """
+        is_same = tail.info.epoch == info.epoch and not (tail.has_ended or tail.is_local)
+        return is_same and tail.window.end <= info.size
 
     def close(self, tail: Tail) -> None:
         if not tail.users:
@@ -377,6 +391,8 @@ class Hub:
         old = self._tails.get(tail.key)
         if old is not None and old is not tail:
             old.learn(tail.info)  # another incarnation, which ends those who read the old one
+            if not old.has_ended:  # the same, from another producer: they resume with that one
+                old.dismiss()
             self._forget(old)
         self._tails[tail.key] = tail
 

@@ -2,7 +2,10 @@
 -- One HMGET on the way in, one HSET on the way out: this is the hot path.
 local state = redis.call('HMGET', meta, 'claim', 'status', 'size', 'entries', 'lease', 'lease_ms',
   'ttl', 'epoch')
-if not state[1] then return {'missing'} end
+if not state[1] then
+  redis.call('$PUBLISH', log, '!') -- evicted, say: readers elsewhere would wait for their leases
+  return {'missing'}
+end
 if state[1] ~= ARGV[1] then return {'claim'} end
 if state[2] ~= 'streaming' then return {'final', state[2]} end
 local time = now()
