@@ -1,5 +1,6 @@
 """Real servers in every shape: replicas, Sentinels, clusters; each in a folder of its own."""
 
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -65,6 +66,19 @@ def node(folder: Path, *options: str, bus: int = 0, mode: tuple[str, ...] = ()) 
     finally:
         server.client.close()
         server.kill()
+
+
+def restarted(one: Node, folder: Path, *, keeps_data: bool) -> None:
+    """Kill a server and start it again at its port, with its files or without."""
+    one.kill()
+    home = folder / str(one.port)
+    if not keeps_data:
+        shutil.rmtree(home / "appendonlydir", ignore_errors=True)
+    with (home / "log").open("ab") as log:
+        one.process = subprocess.Popen(
+            [str(get_binary_path()), str(home / "server.conf")], stdout=log, stderr=log
+        )
+    until(lambda: bool(one.client.ping()))
 
 
 def until(condition: Callable[[], bool], seconds: float = START_SECONDS) -> None:

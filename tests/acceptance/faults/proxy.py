@@ -18,7 +18,9 @@ class Proxy:
         self._tasks: set[asyncio.Task[None]] = set()
         self.port = 0
         self.delay = 0.0  # seconds, each way
-        self.is_hole = False  # connections stay open, and nothing comes out of them
+        self._is_hole = False
+        self._dead: set[asyncio.StreamReader] = set()  # half open, for good
+        self._sources: set[asyncio.StreamReader] = set()
         self.refused = b""  # whoever sends this is cut off
         self.refused_one = asyncio.Event()
 
@@ -33,6 +35,15 @@ class Proxy:
             writer.transport.abort()
         return cut
 
+    def open_hole(self) -> None:
+        """Let no byte through; what is connected now, or meanwhile, stays open and silent."""
+        self._is_hole = True
+        self._dead |= self._sources
+
+    def close_hole(self) -> None:
+        """Serve new connections again."""
+        self._is_hole = False
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
@@ -44,6 +55,9 @@ class Proxy:
             self._tasks.discard(task)
             return
         self._writers |= {writer, back}
+        self._sources |= {reader, there}
+        if self._is_hole:
+            self._dead |= {reader, there}
         try:
             await asyncio.gather(self._pass(reader, back), self._pass(there, writer))
         except (OSError, asyncio.CancelledError):
@@ -52,6 +66,8 @@ class Proxy:
             for one in (writer, back):
                 one.transport.abort()
             self._writers -= {writer, back}
+            self._sources -= {reader, there}
+            self._dead -= {reader, there}
             self._tasks.discard(task)
 
     async def _pass(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
@@ -61,7 +77,7 @@ class Proxy:
                 raise ConnectionError("refused")
             if self.delay:
                 await asyncio.sleep(self.delay)
-            if not self.is_hole:  # what fell in does not come back
+            if source not in self._dead:
                 sink.write(data)
                 await sink.drain()
         raise ConnectionError("closed")

@@ -1,0 +1,149 @@
+"""Writers and readers, what the store acknowledged, and what became of every byte."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+from resumable_streams import StreamError, StreamFailed, StreamReader, streams
+from resumable_streams.signals import stream_appended
+
+__all__ = ["Load", "Reading", "Verdict", "chunk"]
+
+PAUSE_SECONDS = 0.02
+UNSETTLED = "still reading"
+
+
+def chunk(stream: int, number: int, size: int = 0) -> bytes:
+    """Return the bytes of one chunk, which tell where they belong."""
+    return b"%d:%d;" % (stream, number) + bytes([number % 251]) * size
+
+
+@dataclass
+class Verdict:
+    """Say what a fault did: seconds until every reader knew or went on, bytes, ends."""
+
+    seconds: float
+    lost: int  # acknowledged bytes that a reader lacks though nothing told it so
+    wrong: int  # readers whose bytes are not those of the source, in order
+    hung: int
+    ends: Counter[str]
+
+    def __str__(self) -> str:
+        return ", ".join(f"{count} {end}" for end, count in sorted(self.ends.items()))
+
+
+@dataclass(eq=False)
+class Reading:
+    """One reader, and what it has got."""
+
+    stream: int
+    reader: StreamReader
+    received: bytearray = field(default_factory=bytearray)
+    end: str = UNSETTLED
+    ended_at: float = 0.0
+    pause: float = 0.0
+
+    async def read(self) -> None:
+        try:
+            async for data in self.reader:
+                self.received += data
+                await asyncio.sleep(self.pause)
+            self.end = str(self.reader.info.status)
+        except StreamFailed as failure:
+            self.end = str(failure.code)
+        except StreamError as error:
+            self.end = type(error).__name__
+        self.ended_at = time.monotonic()
+
+
+class Load:
+    """Write `count` streams until told to end, each read here and by what is another process."""
+
+    def __init__(self, count: int, *, size: int = 0, pause: float = 0.0):
+        self.count = count
+        self.acknowledged: Counter[str] = Counter()
+        self.readings: list[Reading] = []
+        self._size = size
+        self._pause = pause  # of the readers elsewhere
+        self._written = [bytearray() for _ in range(count)]
+        self._ending = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def _produce(self, stream: int) -> AsyncIterator[bytes]:
+        number = 0
+        while not self._ending.is_set():
+            data = chunk(stream, number, self._size)
+            self._written[stream] += data
+            number += 1
+            yield data
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    def _acknowledge(self, *, stream_id: str, offset: int, size: int, **named: Any) -> None:
+        self.acknowledged[stream_id] = max(self.acknowledged[stream_id], offset + size)
+
+    async def start(self) -> None:
+        stream_appended.connect(self._acknowledge, weak=False, dispatch_uid="load")
+        for stream in range(self.count):
+            here = await streams.run(
+                f"s{stream}", lambda stream=stream: self._produce(stream), owner="me"
+            )
+            other = await streams.using("elsewhere").require_resume(f"s{stream}", owner="me")
+            self.follow(Reading(stream, here), Reading(stream, other, pause=self._pause))
+        await self.progress(self.readings, beyond=0)
+
+    def follow(self, *readings: Reading) -> None:
+        self.readings += readings
+        self._tasks += [asyncio.create_task(one.read()) for one in readings]
+
+    async def progress(self, readings: Collection[Reading], *, beyond: int) -> None:
+        """Wait until each of these has ended, or has `beyond` more bytes than now."""
+        goals = {id(one): len(one.received) + beyond for one in readings}
+        waiting = list(readings)
+        while waiting:
+            waiting = [
+                one
+                for one in waiting
+                if one.end is UNSETTLED and len(one.received) <= goals[id(one)]
+            ]
+            await asyncio.sleep(0.01)
+
+    async def marked(self) -> None:
+        """Wait until each reader has ended, or has bytes that are acknowledged from now on."""
+        marks = Counter(self.acknowledged)
+        waiting = list(self.readings)
+        while waiting:
+            waiting = [
+                one
+                for one in waiting
+                if one.end is UNSETTLED and len(one.received) <= marks[f"s{one.stream}"]
+            ]
+            await asyncio.sleep(0.01)
+
+    async def finish(self, *, bound: float) -> None:
+        """End the sources; whoever still reads after `bound` seconds hangs."""
+        self._ending.set()
+        await asyncio.wait(self._tasks, timeout=bound)
+
+    async def aclose(self) -> None:
+        self._ending.set()
+        stream_appended.disconnect(self._acknowledge, dispatch_uid="load")
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for one in self.readings:
+            one.reader.close()
+
+    def verdict(self, seconds: float) -> Verdict:
+        """Compare all bytes."""
+        lost = wrong = 0
+        for one in self.readings:
+            written = bytes(self._written[one.stream])
+            if not written.startswith(bytes(one.received)):
+                wrong += 1
+            if one.end == "done":
+                lost += len(written) - len(one.received)
+        hung = sum(one.end is UNSETTLED for one in self.readings)
+        return Verdict(seconds, lost, wrong, hung, Counter(one.end for one in self.readings))

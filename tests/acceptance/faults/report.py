@@ -1,0 +1,57 @@
+"""What the faults did, as the table of docs/reliability.md."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .load import Verdict
+
+__all__ = ["Report"]
+
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "reliability.md"
+BEGIN, END = "<!-- begin of the table -->", "<!-- end of the table -->"
+HEAD = [
+    "fault",
+    "store",
+    "known or over after",
+    "readers ended",
+    "bytes lost",
+    "out of order",
+    "readers hung",
+]
+
+
+@dataclass
+class Report:
+    """Collect rows; at the end they are printed and, where the environment asks, written."""
+
+    rows: list[list[str]] = field(default_factory=list)
+
+    def put(self, fault: str, store: str, verdict: Verdict, ends: str | None = None) -> None:
+        self.rows.append(
+            [
+                fault,
+                store,
+                f"{verdict.seconds:.1f} s",
+                ends or str(verdict),
+                str(verdict.lost),
+                str(verdict.wrong),
+                str(verdict.hung),
+            ]
+        )
+
+    def lines(self) -> list[str]:
+        widths = [max(len(row[at]) for row in [HEAD, *self.rows]) for at in range(len(HEAD))]
+        lines = [
+            "| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |"
+            for row in [HEAD, *self.rows]
+        ]
+        return [lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]]
+
+    def write(self, page: Path = PAGE) -> None:
+        if not (self.rows and os.environ.get("WRITE_FAULTS_TABLE")):
+            return
+        before, _, rest = page.read_text("utf-8").partition(BEGIN)
+        _, _, after = rest.partition(END)
+        table = "\n".join([BEGIN, *self.lines(), END])
+        page.write_text(before + table + after, encoding="utf-8")

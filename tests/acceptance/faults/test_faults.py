@@ -1,0 +1,121 @@
+"""Each row of the table on a server of its own; FAULTS=full for the load of `make faults`."""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+
+from resumable_streams.keys import KeySpace
+from resumable_streams.runtime import runtime
+from resumable_streams.types import StreamKey
+
+from ...nodes import cluster, node, restarted, sentinel_group
+from .conftest import Configure
+from .load import Load
+from .proxy import proxy_to
+from .report import Report
+from .table import FAULTS, PATIENT, Fault, Place
+
+IS_FULL = os.environ.get("FAULTS") == "full"
+STREAMS = 50 if IS_FULL else 5
+SECONDS = 2.0 if IS_FULL else 0.6
+
+DURABLE = ("appendonly yes", "appendfsync always")
+
+
+def shown(fault: Fault) -> Any:
+    marks = pytest.mark.nightly if fault.is_long and not IS_FULL else ()
+    return pytest.param(fault, id=f"{fault.name} ({fault.shape})", marks=marks)
+
+
+@pytest.fixture(scope="session")
+def report() -> Iterator[Report]:
+    """Collect what was measured."""
+    collected = Report()
+    yield collected
+    collected.write()
+    if IS_FULL:
+        os.write(2, ("\n" + "\n".join(collected.lines()) + "\n").encode())
+
+
+@pytest.fixture(autouse=True)
+def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Find a half-open push connection soon, where the suite has not much time."""
+    if not IS_FULL:
+        monkeypatch.setattr("resumable_streams.stores.redis.feed.PING_SECONDS", 0.3)
+        monkeypatch.setattr("resumable_streams.stores.redis.feed.MAX_BACKOFF_SECONDS", 0.3)
+        monkeypatch.setattr("resumable_streams.producer.MAX_BACKOFF_SECONDS", 0.3)
+
+
+class Servers:
+    """The servers of one shape, and how a client finds them."""
+
+    def __init__(self, shape: str, running: ExitStack):
+        self.options: dict[str, Any] = {}
+        if shape == "single":
+            self._folder = Path(running.enter_context(TemporaryDirectory(prefix="resumable-")))
+            self.nodes = [running.enter_context(node(self._folder, *DURABLE))]
+        elif shape == "sentinel":
+            primary, replica, sentinel = running.enter_context(sentinel_group())
+            self.nodes = [primary, replica]
+            self.options = {"sentinels": [f"127.0.0.1:{sentinel.port}"]}
+        else:
+            self.nodes = running.enter_context(cluster())
+            self.options = {"cluster": True}
+
+    def restart(self, keeps_data: bool) -> None:
+        restarted(self.nodes[0], self._folder, keeps_data=keeps_data)
+
+
+@asynccontextmanager
+async def place_of(fault: Fault, prefix: str) -> AsyncIterator[tuple[Place, Servers]]:
+    keys = KeySpace(prefix)
+    streams = [
+        StreamKey(tenant="default", generation=1, stream_id=f"s{number}")
+        for number in range(STREAMS)
+    ]
+    with ExitStack() as running:
+        servers = await asyncio.to_thread(Servers, fault.shape, running)
+        async with proxy_to(servers.nodes[0].port) as proxy:
+            yield (
+                Place(
+                    nodes=servers.nodes,
+                    proxy=proxy,
+                    keys=[(keys.meta(key), keys.log(key)) for key in streams],
+                    seconds=SECONDS,
+                    restart=servers.restart,
+                ),
+                servers,
+            )
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("fault", [shown(fault) for fault in FAULTS])
+async def test_every_byte_comes_once_in_order_or_readers_are_told_why(
+    fault: Fault, configure: Configure, key_prefix: str, report: Report
+) -> None:
+    async with place_of(fault, key_prefix) as (place, servers):
+        location = place.proxy.url if fault.shape == "single" else servers.nodes[0].url
+        configure(location, OPTIONS=servers.options, **{**PATIENT, **fault.settings})
+        load = Load(STREAMS, size=fault.size)
+        try:
+            await load.start()
+            injected = time.monotonic()
+            await fault.inject(place)
+            async with asyncio.timeout(fault.bound):
+                await load.marked()
+            seconds = time.monotonic() - injected
+            await load.finish(bound=fault.bound)
+            verdict = load.verdict(seconds)
+        finally:
+            await load.aclose()
+            await runtime.aclose()
+    report.put(fault.name, f"Redis, {fault.shape}", verdict)
+    assert (verdict.lost, verdict.wrong, verdict.hung) == (0, 0, 0)
+    assert set(verdict.ends) <= fault.ends
