@@ -3,8 +3,9 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from resumable_streams import StreamError, StreamFailed, StreamReader, streams
@@ -45,11 +46,14 @@ class Reading:
     end: str = UNSETTLED
     ended_at: float = 0.0
     pause: float = 0.0
+    has_begun: asyncio.Event = field(default_factory=asyncio.Event)
+    has_ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def read(self) -> None:
         try:
             async for data in self.reader:
                 self.received += data
+                self.has_begun.set()
                 await asyncio.sleep(self.pause)
             self.end = str(self.reader.info.status)
         except StreamFailed as failure:
@@ -57,6 +61,7 @@ class Reading:
         except StreamError as error:
             self.end = type(error).__name__
         self.ended_at = time.monotonic()
+        self.has_ended.set()
 
 
 class Load:
@@ -87,28 +92,15 @@ class Load:
     async def start(self) -> None:
         stream_appended.connect(self._acknowledge, weak=False, dispatch_uid="load")
         for stream in range(self.count):
-            here = await streams.run(
-                f"s{stream}", lambda stream=stream: self._produce(stream), owner="me"
-            )
+            source = partial(self._produce, stream)
+            here = await streams.run(f"s{stream}", source, owner="me")
             other = await streams.using("elsewhere").require_resume(f"s{stream}", owner="me")
             self.follow(Reading(stream, here), Reading(stream, other, pause=self._pause))
-        await self.progress(self.readings, beyond=0)
+        await asyncio.gather(*(one.has_begun.wait() for one in self.readings))
 
     def follow(self, *readings: Reading) -> None:
         self.readings += readings
         self._tasks += [asyncio.create_task(one.read()) for one in readings]
-
-    async def progress(self, readings: Collection[Reading], *, beyond: int) -> None:
-        """Wait until each of these has ended, or has `beyond` more bytes than now."""
-        goals = {id(one): len(one.received) + beyond for one in readings}
-        waiting = list(readings)
-        while waiting:
-            waiting = [
-                one
-                for one in waiting
-                if one.end is UNSETTLED and len(one.received) <= goals[id(one)]
-            ]
-            await asyncio.sleep(0.01)
 
     async def marked(self) -> None:
         """Wait until each reader has ended, or has bytes that are acknowledged from now on."""
