@@ -1,5 +1,6 @@
 """Aliases of one server or several; `elsewhere` is what another process would have."""
 
+import os
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -9,9 +10,33 @@ from pytest_django import Settings
 from resumable_streams.runtime import runtime
 from resumable_streams.stores.redis import RedisStore
 
+from .report import Report
+
 REDIS = f"{RedisStore.__module__}.{RedisStore.__qualname__}"
 
 Configure = Callable[..., None]
+
+IS_FULL = os.environ.get("FAULTS") == "full"  # `make faults`, which has more time
+STREAMS = 50 if IS_FULL else 5
+SECONDS = 2.0 if IS_FULL else 0.6  # how long a fault lasts that passes
+
+REPORT = pytest.StashKey[Report]()
+
+
+@pytest.fixture(scope="session")
+def report(pytestconfig: pytest.Config) -> Report:
+    """Collect what is measured."""
+    return pytestconfig.stash.setdefault(REPORT, Report())
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Show the table, and put it into the page if the environment asks for that."""
+    collected = config.stash.get(REPORT, None)
+    if IS_FULL and collected is not None:
+        terminalreporter.write_line("\n".join(["", *collected.lines()]))
+        collected.write()
 
 
 @pytest.fixture

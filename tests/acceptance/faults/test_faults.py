@@ -1,9 +1,8 @@
 """Each row of the table on a server of its own; FAULTS=full for the load of `make faults`."""
 
 import asyncio
-import os
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,15 +15,11 @@ from resumable_streams.runtime import runtime
 from resumable_streams.types import StreamKey
 
 from ...nodes import cluster, node, restarted, sentinel_group
-from .conftest import Configure
+from .conftest import IS_FULL, SECONDS, STREAMS, Configure
 from .load import Load
 from .proxy import proxy_to
 from .report import Report
 from .table import FAULTS, PATIENT, Fault, Place
-
-IS_FULL = os.environ.get("FAULTS") == "full"
-STREAMS = 50 if IS_FULL else 5
-SECONDS = 2.0 if IS_FULL else 0.6
 
 DURABLE = ("appendonly yes", "appendfsync always")
 
@@ -32,16 +27,6 @@ DURABLE = ("appendonly yes", "appendfsync always")
 def shown(fault: Fault) -> Any:
     marks = pytest.mark.nightly if fault.is_long and not IS_FULL else ()
     return pytest.param(fault, id=f"{fault.name} ({fault.shape})", marks=marks)
-
-
-@pytest.fixture(scope="session")
-def report() -> Iterator[Report]:
-    """Collect what was measured."""
-    collected = Report()
-    yield collected
-    collected.write()
-    if IS_FULL:
-        os.write(2, ("\n" + "\n".join(collected.lines()) + "\n").encode())
 
 
 @pytest.fixture(autouse=True)

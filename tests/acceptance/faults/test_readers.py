@@ -1,0 +1,113 @@
+"""Readers that are many, slow, or do not read at all: production goes on, memory is bounded."""
+
+import asyncio
+import os
+import time
+import tracemalloc
+from collections import Counter
+
+import pytest
+
+from resumable_streams import StreamReader, streams
+from resumable_streams.runtime import runtime
+
+from ...behaviour.conftest import MEMORY
+from ...behaviour.sources import Tap, read_all, read_until
+from .conftest import IS_FULL, REDIS, Configure
+from .load import Verdict
+from .report import Report
+
+MIB = 1_048_576
+RESUMES = 10_000 if IS_FULL else 500
+STALLED = 1_000 if IS_FULL else 200
+AT_ONCE = 100
+SIZE = 8 * MIB
+STORES = {"memory": MEMORY, "Redis": REDIS}
+
+
+@pytest.fixture(params=list(STORES))
+def store(request: pytest.FixtureRequest, configure: Configure, redis_url: str) -> str:
+    """Choose a store; the one in memory is the same for both aliases."""
+    name: str = request.param
+    configure(redis_url if name == "Redis" else "readers", BACKEND=STORES[name])
+    return name
+
+
+async def test_a_finished_stream_is_resumed_again_and_again(store: str, report: Report) -> None:
+    body = os.urandom(50_000)
+    await read_all(await streams.run("chat", Tap(body, None), owner="me"))
+    before = len(asyncio.all_tasks())
+    ends: Counter[str] = Counter()
+    started = time.monotonic()
+
+    async def resume(number: int) -> None:
+        offset = number * 37 % (len(body) + 1)
+        reader = await streams.require_resume("chat", owner="me", offset=offset)
+        ends["done" if await read_all(reader) == body[offset:] else "wrong"] += 1
+
+    for first in range(0, RESUMES, AT_ONCE):
+        await asyncio.gather(*(resume(first + more) for more in range(AT_ONCE)))
+    await asyncio.sleep(0.05)
+    assert len(asyncio.all_tasks()) <= before
+    verdict = Verdict(time.monotonic() - started, 0, ends["wrong"], 0, ends)
+    report.put(f"{RESUMES:,} resumes of one finished stream", store, verdict)
+    assert ends == {"done": RESUMES}
+    await runtime.aclose()
+
+
+async def test_a_slow_reader_slows_nobody_and_misses_nothing(store: str, report: Report) -> None:
+    tap = Tap()
+    reader = await streams.run("chat", tap, owner="me")
+    slow = await streams.using("elsewhere").require_resume("chat", owner="me")
+    body, started = b"", time.monotonic()
+    for number in range(60):
+        piece = bytes([number]) * 50_000
+        body += piece
+        tap.give(piece)
+        await read_until(reader, len(body))
+        if number % 10 == 0:
+            await anext(slow)
+    seconds = time.monotonic() - started
+    tap.end()
+    whole = await read_until(await streams.require_resume("chat", owner="me"), len(body))
+    rest = await read_all(slow)
+    wrong = int(whole != body) + int(not body.endswith(rest))
+    verdict = Verdict(seconds, 0, wrong, 0, Counter({"done": 2}))
+    report.put("a slow reader of a fast source (3 MB)", store, verdict)
+    assert wrong == 0
+    assert slow.offset == len(body)
+    await runtime.aclose()
+
+
+async def test_stalled_readers_hold_a_bounded_piece_of_memory(store: str, report: Report) -> None:
+    tap = Tap(b"first")
+    reader = await streams.run("chat", tap, owner="me")
+    other = streams.using("elsewhere")
+    stalled: list[StreamReader] = []
+    for _ in range(STALLED):
+        stalled.append(await other.require_resume("chat", owner="me"))
+        await read_until(stalled[-1], 5)
+    tracemalloc.start()
+    before, started = tracemalloc.get_traced_memory()[0], time.monotonic()
+    for number in range(SIZE // 65_536):
+        tap.give(bytes([number]) * 65_536)
+        await read_until(reader, 5 + (number + 1) * 65_536)
+    seconds = time.monotonic() - started
+    grown = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    tap.end()
+    assert await read_all(stalled[0]) == b"".join(
+        bytes([number]) * 65_536 for number in range(SIZE // 65_536)
+    )
+    for one in stalled:
+        one.close()
+    kept = SIZE if store == "memory" else 0  # the stream itself
+    ends = f"{STALLED:,} hold {max(0, grown - kept) / MIB:.1f} MiB together"
+    report.put(
+        f"{STALLED:,} stalled readers of an {SIZE // MIB} MiB stream",
+        store,
+        Verdict(seconds, 0, 0, 0, Counter()),
+        ends,
+    )
+    assert grown - kept < 4 * MIB
+    await runtime.aclose()
