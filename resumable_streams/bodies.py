@@ -7,30 +7,16 @@ missing than to break the connection, so that no client takes a part for the who
 """
 
 import asyncio
-import errno
 import math
-import sys
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import AsyncGenerator, Iterator
 
-from django.core.exceptions import RequestAborted
-
+from .connections import Connection
 from .exceptions import ShuttingDown, StreamError, StreamFailed
 from .formats import Encoder
 from .readers import StreamReader
 from .runtime import runtime
 
-__all__ = ["Body", "BodyCut", "how_to_cut"]
-
-
-class BodyCut(RequestAborted, asyncio.CancelledError):
-    """End a body so that the server breaks the connection.
-
-    Django takes it for a client that has left (the one base is for Django 6, the other for 5.2): it
-    closes the response, logs nothing and does not send the last chunk. The server then finds the
-    answer unfinished, and drops the connection. Any other exception would do the same with a
-    traceback, for what is no fault.
-    """
+__all__ = ["Body"]
 
 
 class Body:
@@ -40,15 +26,15 @@ class Body:
         self,
         reader: StreamReader,
         encoder: Encoder,
+        connection: Connection,
         *,
-        cut: Callable[[], BaseException],
         length: int | None = None,
         keep_alive: float | None = None,
         seconds: float | None = None,
     ) -> None:
         self._reader = reader
         self._encoder = encoder
-        self._cut = cut
+        self._connection = connection
         self._left = length
         self._keep_alive = keep_alive
         self._seconds = seconds
@@ -56,17 +42,35 @@ class Body:
     async def frames(self) -> AsyncGenerator[bytes, None]:
         """Yield the body; b"" too, which makes a server send the headers and notice who left."""
         deadline = _now() + (self._seconds or math.inf)
+        frame, is_last = self._encoder.opening(), self._left == 0
         try:
-            yield self._encoder.opening()
-            while self._left != 0:
-                try:
-                    data = await self._read(deadline)
-                except (StreamError, StopAsyncIteration) as ending:
-                    yield self._last(ending)
+            while True:
+                yield frame
+                if is_last:
                     return
-                yield self._encoder.keep_alive() if data is None else self._take(data)
+                if self._connection.is_behind(len(frame)):
+                    await self._wait_for_client(deadline)
+                frame, is_last = await self._next(deadline)
         finally:
+            self._connection.release()
             self._reader.close()
+
+    async def _next(self, deadline: float) -> tuple[bytes, bool]:
+        """Return the next frame, and whether it is the last one."""
+        try:
+            data = await self._read(deadline)
+        except (StreamError, StopAsyncIteration) as ending:
+            return self._last(ending), True
+        frame = self._encoder.keep_alive() if data is None else self._take(data)
+        return frame, self._left == 0
+
+    async def _wait_for_client(self, deadline: float) -> None:
+        """Pause while the client does not take what it was sent; at the deadline it is dropped."""
+        try:
+            async with asyncio.timeout_at(None if deadline == math.inf else deadline):
+                await self._connection.room()
+        except TimeoutError:
+            raise self._connection.cut() from None
 
     def blocking(self) -> Iterator[bytes]:
         """Yield the same in a thread without a loop (WSGI)."""
@@ -108,42 +112,9 @@ class Body:
         else:
             last = b"" if info.is_streaming else self._encoder.end(info)
         if last is None:
-            raise self._cut()
+            raise self._connection.cut()
         return last
 
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
-
-
-def how_to_cut(scope: Mapping[str, Any] | None) -> Callable[[], BaseException]:
-    """Return what makes the error that cuts a body; `scope` is ASGI's, None under WSGI."""
-    return _reset_error if scope is None else lambda: _cut(scope)
-
-
-def _cut(scope: Mapping[str, Any]) -> BodyCut:
-    _disconnect_daphne(scope)
-    return BodyCut("The stream ended without all of its bytes.")
-
-
-def _reset_error() -> ConnectionResetError:
-    """Return what wsgiref and gunicorn take for a client that has left."""
-    return ConnectionResetError(errno.ECONNRESET, "The stream ended without all of its bytes.")
-
-
-def _disconnect_daphne(scope: Mapping[str, Any]) -> None:
-    """Break the connection of a request that daphne serves, after what was sent.
-
-    daphne waits for the rest of an unfinished answer for ever, and stops watching all of its
-    applications when one raises after the headers. The request is the one that gave the scope its
-    list of headers.
-    """
-    reactor = sys.modules.get("twisted.internet.reactor")
-    for transport in getattr(reactor, "getReaders", list)():
-        protocol = getattr(transport, "protocol", None)
-        protocol = getattr(protocol, "wrappedProtocol", protocol)  # TLS
-        channel = getattr(protocol, "_channel", protocol)
-        for request in getattr(channel, "requests", ()):
-            if getattr(request, "clean_headers", None) is scope["headers"]:
-                request.loseConnection()
-                return

@@ -6,8 +6,9 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 
-from .bodies import Body, BodyCut, how_to_cut
+from .bodies import Body
 from .conf import get_settings
+from .connections import BodyCut, connection_of
 from .exceptions import (
     InvalidOffset,
     InvalidOwner,
@@ -69,7 +70,7 @@ class ResumableStreamResponse(StreamingHttpResponse):
         body = Body(
             reader,
             wire_format.encoder(info, reader.offset, reset=reset),
-            cut=how_to_cut(scope),
+            connection_of(scope),
             length=None if span is None else span.length,
             keep_alive=getattr(self, "keep_alive", settings.keep_alive),
             seconds=getattr(self, "max_seconds", settings.max_response_seconds),

@@ -18,6 +18,7 @@ MIDDLEWARE = [name for name in MIDDLEWARE if "Csrf" not in name]
 RESUMABLE_STREAMS["default"].update(
     OWNER="tests.acceptance.deploy_site.owner",
     KEEP_ALIVE=float(os.environ.get("KEEP_ALIVE", "15")),
+    MAX_RESPONSE_SECONDS=float(os.environ.get("MAX_RESPONSE_SECONDS", "3600")),
 )
 
 

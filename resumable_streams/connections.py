@@ -1,0 +1,133 @@
+"""What a body does to the connection it is sent on, beyond ASGI and WSGI.
+
+*Cut* it: a format without frames has no other way to say that bytes are missing. *Wait* for a
+client that takes less than it is sent: most servers make `send` wait by themselves; daphne buffers
+without limit, but what it is built on tells who asks when a client is behind.
+"""
+
+import asyncio
+import errno
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from django.core.exceptions import RequestAborted
+
+__all__ = ["BodyCut", "Connection", "connection_of"]
+
+UNWATCHED_BYTES = 65_536
+"""What a body sends before it asks to be told, as most never need to be: the size of the buffer
+beyond which Twisted says that it is full."""
+
+
+class BodyCut(RequestAborted, asyncio.CancelledError):
+    """End a body so that the server breaks the connection.
+
+    Django takes it for a client that has left (the one base is for Django 6, the other for 5.2): it
+    closes the response, logs nothing and does not send the last chunk. The server then finds the
+    answer unfinished, and drops the connection. Any other exception would do the same with a
+    traceback, for what is no fault.
+    """
+
+
+class Connection:
+    """Be the connection of a request under ASGI, to a server whose `send` waits for the client."""
+
+    def is_behind(self, size: int) -> bool:
+        """Tell, after it was sent `size` bytes, whether the client takes less than it is sent."""
+        return False
+
+    async def room(self) -> None:
+        """Wait until the client has taken what it was sent, or is gone."""
+
+    def cut(self) -> BaseException:
+        """Return the error to raise that breaks the connection after what was sent."""
+        return BodyCut("The stream ended without all of its bytes.")
+
+    def release(self) -> None:
+        """Let the connection go on to its next request."""
+
+
+class WsgiConnection(Connection):
+    """Be the connection of a request under WSGI, where writing blocks."""
+
+    def cut(self) -> BaseException:
+        """Return what wsgiref and gunicorn take for a client that has left."""
+        return ConnectionResetError(errno.ECONNRESET, "The stream ended without all of its bytes.")
+
+
+class DaphneConnection(Connection):
+    """Be the connection of a request that daphne serves; Twisted calls it a push producer.
+
+    https://docs.twisted.org/en/stable/core/howto/producers.html: pauseProducing when the buffer is
+    full, resumeProducing when it is empty, stopProducing when the connection is gone.
+    """
+
+    def __init__(self, headers: object) -> None:
+        self._headers = headers  # the list is the request's own
+        self._sent = 0
+        self._watched: Any = None  # the request, once it tells us
+        self._has_room = asyncio.Event()
+        self._has_room.set()
+
+    def is_behind(self, size: int) -> bool:
+        self._sent += size
+        if self._watched is None and self._sent > UNWATCHED_BYTES:
+            self._watch()
+        return not self._has_room.is_set()
+
+    async def room(self) -> None:
+        await self._has_room.wait()
+
+    def _watch(self) -> None:
+        request = self._find()
+        if request is not None and request.producer is None:
+            self._watched = request
+            request.registerProducer(self, True)
+
+    def pauseProducing(self) -> None:
+        self._has_room.clear()
+
+    def resumeProducing(self) -> None:
+        self._has_room.set()
+
+    stopProducing = resumeProducing
+
+    def cut(self) -> BaseException:
+        """Break the connection; daphne waits for the rest of an unfinished answer for ever.
+
+        To a client that is behind nothing more can be sent: it is dropped at once.
+        """
+        request = self._watched or self._find()
+        if request is not None and request.channel is not None:
+            if self._has_room.is_set():
+                request.loseConnection()
+            else:
+                request.channel.forceAbortClient()
+        return super().cut()
+
+    def release(self) -> None:
+        request, self._watched = self._watched, None
+        if request is not None and request.channel is not None:
+            request.unregisterProducer()
+
+    def _find(self) -> Any:
+        """Return the request that gave the scope its list of headers, if it is still there."""
+        reactor = sys.modules["twisted.internet.reactor"]
+        for transport in reactor.getReaders():
+            protocol = getattr(transport, "protocol", None)
+            protocol = getattr(protocol, "wrappedProtocol", protocol)  # TLS
+            channel = getattr(protocol, "_channel", protocol)
+            for request in getattr(channel, "requests", ()):
+                if getattr(request, "clean_headers", None) is self._headers:
+                    return request
+        return None
+
+
+def connection_of(scope: Mapping[str, Any] | None) -> Connection:
+    """Return the connection of a request; `scope` is ASGI's, None under WSGI."""
+    if scope is None:
+        return WsgiConnection()
+    if hasattr(sys.modules.get("twisted.internet.reactor"), "getReaders"):
+        return DaphneConnection(scope["headers"])
+    return Connection()
