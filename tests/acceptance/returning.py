@@ -1,7 +1,6 @@
 """A client that does not give up: it goes on at the byte where it was cut, wherever that works."""
 
 import asyncio
-import itertools
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ ME = {"X-User": "me"}
 class Answer:
     """What a client has got of one stream, and how that ended."""
 
-    stream_id: str
+    stream_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     received: bytes = b""
     status: str = ""
     error: str | None = None
@@ -31,7 +30,7 @@ class Answer:
 
 
 class Asker:
-    """Ask any of the servers, and come back until the stream has ended.
+    """Ask any of the servers, and come back until the stream has ended; where it failed, elsewhere.
 
     `addresses` may change meanwhile: servers come and go.
     """
@@ -39,20 +38,18 @@ class Asker:
     def __init__(self, client: httpx.AsyncClient, addresses: Sequence[str], start: int = 0):
         self._client = client
         self._addresses = addresses
-        self._turn = itertools.count(start)
+        self._turn = start
 
-    def _next(self) -> str:
-        return self._addresses[next(self._turn) % len(self._addresses)]
-
-    async def ask(self, path: str) -> Answer:
-        answer = Answer(uuid.uuid4().hex)
+    async def ask(self, path: str, answer: Answer | None = None) -> Answer:
+        answer = answer or Answer()
         while not answer.ended:
             for step in (partial(self._read, path), self._look):
-                where = self._next()
+                where = self._addresses[self._turn % len(self._addresses)]
                 try:
                     await step(where, answer)
                 except (httpx.TransportError, httpx.HTTPStatusError) as error:
                     answer.tries.append(f"{where} {type(error).__name__}")
+                    self._turn += 1
                     await asyncio.sleep(PAUSE_SECONDS)
         return answer
 
@@ -72,7 +69,10 @@ class Asker:
         """Ask how the stream ended, if it did: a cut body may mean that, or a server that ends."""
         url = f"{where}/streams/{answer.stream_id}/status/"
         response = await self._client.get(url, headers=ME)
+        if response.status_code == 404 and answer.received:
+            answer.status = "missing"
+            return
         response.raise_for_status()
         state = response.json()
-        if state["status"] == "error" or state["size"] == len(answer.received):
+        if state["size"] == len(answer.received):  # not before every byte is here
             answer.status, answer.error = state["status"], state["error"]

@@ -9,5 +9,6 @@ RESUMABLE_STREAMS["default"].update(
     KEY_PREFIX=os.environ.get("KEY_PREFIX", "acceptance"),
     LEASE=float(os.environ.get("LEASE", "15")),
     SWEEP=float(os.environ.get("SWEEP", "5")),
+    STORE_TIMEOUT=float(os.environ.get("STORE_TIMEOUT", "10")),
     DRAIN_TIMEOUT=float(os.environ.get("DRAIN_TIMEOUT", "10")),
 )

@@ -20,13 +20,18 @@ class Proxy:
         self.delay = 0.0  # seconds, each way
         self._is_hole = False
         self._dead: set[asyncio.StreamReader] = set()  # half open, for good
+        self._forgotten: set[asyncio.StreamReader] = set()
         self._sources: set[asyncio.StreamReader] = set()
         self.refused = b""  # whoever sends this is cut off
         self.refused_one = asyncio.Event()
 
     @property
-    def url(self) -> str:
+    def location(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
 
     def cut(self) -> int:
         """Break every connection, as a reset does; return how many there were."""
@@ -43,6 +48,13 @@ class Proxy:
     def close_hole(self) -> None:
         """Serve new connections again."""
         self._is_hole = False
+
+    def forget(self) -> None:
+        """Know nothing of who is connected, as a client that was switched off: nobody is told.
+
+        Only who sends something learns it, by a reset.
+        """
+        self._forgotten |= self._sources
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -68,10 +80,13 @@ class Proxy:
             self._writers -= {writer, back}
             self._sources -= {reader, there}
             self._dead -= {reader, there}
+            self._forgotten -= {reader, there}
             self._tasks.discard(task)
 
     async def _pass(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         while data := await source.read(BLOCK):
+            if source in self._forgotten:
+                raise ConnectionError("reset")
             if self.refused and self.refused in data:
                 self.refused_one.set()
                 raise ConnectionError("refused")

@@ -13,6 +13,7 @@ BEGIN, END = "<!-- begin of the table -->", "<!-- end of the table -->"
 HEAD = [
     "fault",
     "store",
+    "server",
     "known or over after",
     "readers ended",
     "bytes lost",
@@ -27,11 +28,14 @@ class Report:
 
     rows: list[list[str]] = field(default_factory=list)
 
-    def put(self, fault: str, store: str, verdict: Verdict, ends: str | None = None) -> None:
+    def put(
+        self, fault: str, store: str, verdict: Verdict, ends: str = "", *, server: str = "-"
+    ) -> None:
         self.rows.append(
             [
                 fault,
                 store,
+                server,
                 f"{verdict.seconds:.1f} s",
                 ends or str(verdict),
                 str(verdict.lost),

@@ -86,7 +86,7 @@ async def test_every_byte_comes_once_in_order_or_readers_are_told_why(
     fault: Fault, configure: Configure, key_prefix: str, report: Report
 ) -> None:
     async with place_of(fault, key_prefix) as (place, servers):
-        location = place.proxy.url if fault.shape == "single" else servers.nodes[0].url
+        location = place.proxy.location if fault.shape == "single" else servers.nodes[0].url
         configure(location, OPTIONS=servers.options, **{**PATIENT, **fault.settings})
         load = Load(STREAMS, size=fault.size)
         try:

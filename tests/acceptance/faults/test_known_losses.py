@@ -120,7 +120,7 @@ async def test_readers_are_told_in_batches_while_the_push_connection_cannot_be_m
     monkeypatch.setattr("resumable_streams.stores.redis.feed.MAX_BACKOFF_SECONDS", 0.1)
     port = redis_server.connection_pool.connection_kwargs["port"]
     async with proxy_to(port) as proxy:
-        configure(redis_url, elsewhere=proxy.url, LEASE=60, SWEEP=60)
+        configure(redis_url, elsewhere=proxy.location, LEASE=60, SWEEP=60)
         tap = Tap(b"a")
         await streams.run("chat", tap, owner="me")
         reader = await streams.using("elsewhere").require_resume("chat", owner="me")
@@ -143,7 +143,7 @@ async def test_a_lost_producer_is_reported_though_the_push_connection_cannot_be_
     lease, sweep = 1.0, 0.2
     port = redis_server.connection_pool.connection_kwargs["port"]
     async with proxy_to(port) as proxy:
-        configure(redis_url, elsewhere=proxy.url, LEASE=lease, SWEEP=sweep)
+        configure(redis_url, elsewhere=proxy.location, LEASE=lease, SWEEP=sweep)
         tap = Tap(b"a")
         await streams.run("chat", tap, owner="me")
         reader = await streams.using("elsewhere").require_resume("chat", owner="me")

@@ -1,0 +1,168 @@
+"""Faults under real servers: two processes of each kind, clients that come back, one store."""
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from ...nodes import Node, node
+from ..conftest import Serve
+from ..servers import COMMANDS
+from .conftest import IS_FULL, SECONDS
+from .report import Report
+from .sites import Clients, Site, signal_all, site_of
+
+CLIENTS = 40 if IS_FULL else 8
+LINES = 250 if IS_FULL else 100  # of 0.02 s
+LEASE, SWEEP, PATIENCE = 2.0, 0.5, 2.0
+DURABLE = ("appendonly yes", "appendfsync always")
+
+Inject = Callable[[Site], Awaitable[None]]
+
+
+async def kill_server(site: Site) -> None:
+    await asyncio.to_thread(signal_all, site.servers[0], signal.SIGKILL)
+
+
+async def freeze_server(site: Site) -> None:
+    await asyncio.to_thread(signal_all, site.servers[0], signal.SIGSTOP)
+
+
+async def cut_clients(site: Site) -> None:
+    for _ in range(round(site.seconds / 0.2)):
+        for proxy in site.proxies:
+            proxy.cut()
+        await asyncio.sleep(0.2)
+
+
+async def hide_server(site: Site) -> None:
+    site.proxies[0].open_hole()
+    await asyncio.sleep(site.seconds)
+    site.proxies[0].close_hole()
+
+
+async def freeze_store(site: Site) -> None:
+    site.store.process.send_signal(signal.SIGSTOP)
+    await asyncio.sleep(site.seconds)
+    site.store.process.send_signal(signal.SIGCONT)
+
+
+async def kill_store(keeps_data: bool, site: Site) -> None:
+    await site.restart_store(keeps_data=keeps_data)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One row; `lost` is the part of the streams whose producer it kills, or of those that go."""
+
+    name: str
+    inject: Inject
+    end: str = "done"
+    share: float = 0.0
+    is_quick: bool = False
+
+
+FAULTS = [
+    Fault("server process killed", kill_server, "producer_lost", 0.5, is_quick=True),
+    Fault("server process frozen (SIGSTOP)", freeze_server, "producer_lost", 0.5),
+    Fault("clients cut off, again and again", cut_clients, is_quick=True),
+    Fault("clients' network half open (black hole)", hide_server),
+    Fault("store frozen (SIGSTOP) and back", freeze_store),
+    Fault("store killed, back with its data (AOF)", partial(kill_store, True), is_quick=True),
+    Fault("store killed, back without its data", partial(kill_store, False), "missing", 1.0),
+]
+CASES = [
+    pytest.param(
+        kind,
+        fault,
+        id=f"{fault.name} ({kind})",
+        marks=() if IS_FULL or (fault.is_quick and kind == "uvicorn") else pytest.mark.nightly,
+    )
+    for fault in FAULTS
+    for kind in COMMANDS
+]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Node]:
+    with node(tmp_path, *DURABLE) as running:
+        yield running
+
+
+@pytest.fixture
+def opened(site: Serve, store: Node, tmp_path: Path) -> Callable[[str], Any]:
+    """Return a function that opens a site of servers of one kind."""
+    start = partial(
+        site,
+        DJANGO_SETTINGS_MODULE="tests.acceptance.deploy_site",
+        REDIS_URL=store.url,
+        LEASE=str(LEASE),
+        SWEEP=str(SWEEP),
+        STORE_TIMEOUT="10",
+        DRAIN_TIMEOUT="0",
+    )
+
+    @asynccontextmanager
+    async def open_site(kind: str) -> AsyncIterator[tuple[Site, httpx.AsyncClient]]:
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+        async with (
+            site_of(partial(start, kind), store, tmp_path, SECONDS) as running,
+            httpx.AsyncClient(limits=limits, timeout=PATIENCE) as client,
+        ):
+            yield running, client
+
+    return open_site
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(("kind", "fault"), CASES)
+async def test_every_client_gets_every_byte_or_is_told_why(
+    opened: Callable[[str], Any],
+    store: Node,
+    kind: str,
+    fault: Fault,
+    key_prefix: str,
+    report: Report,
+) -> None:
+    def stored(stream_id: str) -> int:
+        size: int = store.client.strlen(f"{key_prefix}:default:g1:{{{stream_id}}}:data")
+        return size
+
+    clients = Clients(CLIENTS, LINES)
+    async with opened(kind) as (site, client):
+        try:
+            await clients.start(client, site)
+            injected = time.monotonic()
+            await fault.inject(site)
+            async with asyncio.timeout(15):
+                await clients.marked()
+            seconds = time.monotonic() - injected
+            await clients.finish(bound=30)
+            verdict = clients.verdict(seconds, stored)
+            if fault.inject is freeze_server:
+                await wake_and_watch(site, clients, stored)
+        finally:
+            await clients.aclose()
+    report.put(fault.name, "Redis, single", verdict, server=kind)
+    assert (verdict.lost, verdict.wrong, verdict.hung) == (0, 0, 0), site.written()
+    ended_otherwise = round(fault.share * CLIENTS)
+    expected = {"done": CLIENTS - ended_otherwise, fault.end: ended_otherwise}
+    assert +verdict.ends == {end: count for end, count in expected.items() if count} or (
+        fault.end == "done" and verdict.ends["done"] == CLIENTS
+    )
+
+
+async def wake_and_watch(site: Site, clients: Clients, stored: Callable[[str], int]) -> None:
+    """Let the frozen process go on: of what it has lost it must not write one more byte."""
+    sizes = [stored(answer.stream_id) for answer in clients.answers]
+    signal_all(site.servers[0], signal.SIGCONT)
+    await asyncio.sleep(1)
+    assert [stored(answer.stream_id) for answer in clients.answers] == sizes
