@@ -1,6 +1,7 @@
 """A client that does not give up: it goes on at the byte where it was cut, wherever that works."""
 
 import asyncio
+import random
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -49,7 +50,8 @@ class Asker:
                     await step(where, answer)
                 except (httpx.TransportError, httpx.HTTPStatusError) as error:
                     answer.tries.append(f"{where} {type(error).__name__}")
-                    self._turn += 1
+                    # By chance: a cut body may be the server's fault, or mean that all is said.
+                    self._turn += random.randint(0, len(self._addresses) - 1)
                     await asyncio.sleep(PAUSE_SECONDS)
         return answer
 
