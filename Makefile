@@ -16,7 +16,7 @@ PYENVS   := $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/*/bin/python3
 DISCOVER := $(if $(PYENVS),--discover $(PYENVS))
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test browser lint format deploys bench matrix clean
+.PHONY: help venv demo test browser lint format deploys faults soak model bench matrix clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,6 +75,15 @@ deploys: $(VENV)/.dev ## Replace every kind of server under load; writes the tab
 	@WRITE_SERVERS_TABLE=1 $(BIN)/python -m pytest -q -m "not benchmark" $(ARGS) \
 		tests/acceptance/test_drain.py tests/acceptance/test_wsgi.py \
 		tests/acceptance/test_deploy.py tests/acceptance/test_stalled.py
+
+faults: $(VENV)/.dev ## Inject every fault under load; prints the table and writes it to docs/reliability.md
+	@FAULTS=full $(if $(ARGS),,WRITE_FAULTS_TABLE=1) $(BIN)/python -m pytest -q -m "not benchmark" -p no:randomly tests/acceptance/faults $(ARGS)
+
+soak: $(VENV)/.dev ## Live through ten minutes of trouble, then look for leaks (ARGS="--minutes 60")
+	@$(BIN)/python -m tests.soak $(ARGS)
+
+model: $(VENV)/.dev ## Check both stores against the model, 10,000 steps each
+	@HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -q -s tests/model $(ARGS)
 
 bench: $(VENV)/.dev ## Measure against redis-py and assistant-stream (ARGS="latency --json figures.json")
 	@$(BIN)/python -m tests.benchmarks $(ARGS)

@@ -96,15 +96,16 @@ def _urls() -> list[Any]:
     async def flood(request: HttpRequest) -> HttpResponseBase:
         return await stream_response(request, lambda: _flood(int(request.GET["size"])))
 
-    def process(request: HttpRequest) -> JsonResponse:
-        return JsonResponse({"pid": os.getpid()})
+    async def process(request: HttpRequest) -> JsonResponse:
+        return JsonResponse({"pid": os.getpid(), "tasks": len(asyncio.all_tasks())})
 
     def readers(request: HttpRequest) -> JsonResponse:
-        """Count the readers that are attached in this process."""
+        """Count the readers that are attached in this process; a producer is none."""
         from resumable_streams.runtime import runtime
 
-        engine: Any = runtime.resources["default"]
-        return JsonResponse({"readers": sum(not tail.is_local for tail in engine.hub.tails)})
+        engine: Any = runtime.resources.get("default")
+        tails = engine.hub.tails if engine else ()
+        return JsonResponse({"readers": sum(tail.users - tail.is_local for tail in tails)})
 
     return [
         path("", process),

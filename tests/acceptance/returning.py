@@ -50,10 +50,15 @@ class Asker:
                     await step(where, answer)
                 except (httpx.TransportError, httpx.HTTPStatusError) as error:
                     answer.tries.append(f"{where} {type(error).__name__}")
-                    # By chance: a cut body may be the server's fault, or mean that all is said.
-                    self._turn += random.randint(0, len(self._addresses) - 1)
+                    self._turn += self._steps_after(error)
                     await asyncio.sleep(PAUSE_SECONDS)
         return answer
+
+    def _steps_after(self, error: httpx.HTTPError) -> int:
+        """Leave who is silent; a cut body may be the server's fault, or mean that all is said."""
+        if isinstance(error, httpx.TimeoutException):
+            return 1
+        return random.randint(0, len(self._addresses) - 1)
 
     async def _read(self, path: str, where: str, answer: Answer) -> None:
         """Start the stream, or join it: an id makes the same of both."""

@@ -17,7 +17,7 @@ REDIS = f"{RedisStore.__module__}.{RedisStore.__qualname__}"
 Configure = Callable[..., None]
 
 IS_FULL = os.environ.get("FAULTS") == "full"  # `make faults`, which has more time
-STREAMS = 50 if IS_FULL else 5
+STREAMS = 100 if IS_FULL else 5
 SECONDS = 2.0 if IS_FULL else 0.6  # how long a fault lasts that passes
 
 REPORT = pytest.StashKey[Report]()

@@ -13,7 +13,7 @@ from resumable_streams.signals import stream_appended
 
 __all__ = ["Load", "Reading", "Verdict", "chunk"]
 
-PAUSE_SECONDS = 0.02
+PAUSE_SECONDS = 0.04
 UNSETTLED = "still reading"
 
 

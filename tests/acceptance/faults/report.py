@@ -24,7 +24,7 @@ HEAD = [
 
 @dataclass
 class Report:
-    """Collect rows; at the end they are printed and, where the environment asks, written."""
+    """Collect rows, which are printed at the end and, where the environment asks, written."""
 
     rows: list[list[str]] = field(default_factory=list)
 
@@ -53,7 +53,7 @@ class Report:
         return [lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]]
 
     def write(self, page: Path = PAGE) -> None:
-        if not (self.rows and os.environ.get("WRITE_FAULTS_TABLE")):
+        if not os.environ.get("WRITE_FAULTS_TABLE"):
             return
         before, _, rest = page.read_text("utf-8").partition(BEGIN)
         _, _, after = rest.partition(END)

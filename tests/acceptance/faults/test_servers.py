@@ -23,6 +23,7 @@ from .sites import Clients, Site, signal_all, site_of
 CLIENTS = 40 if IS_FULL else 8
 LINES = 250 if IS_FULL else 100  # of 0.02 s
 LEASE, SWEEP, PATIENCE = 2.0, 0.5, 2.0
+OUTLIVES = 15.0  # a lease that a store which is away does not end
 DURABLE = ("appendonly yes", "appendfsync always")
 
 Inject = Callable[[Site], Awaitable[None]]
@@ -61,18 +62,19 @@ async def kill_store(keeps_data: bool, site: Site) -> None:
 
 @dataclass(frozen=True)
 class Fault:
-    """One row; `lost` is the part of the streams whose producer it kills, or of those that go."""
+    """One row; `share` of the streams ends with `end`, because their producers or they die."""
 
     name: str
     inject: Inject
     end: str = "done"
     share: float = 0.0
+    lease: float = OUTLIVES
     is_quick: bool = False
 
 
 FAULTS = [
-    Fault("server process killed", kill_server, "producer_lost", 0.5, is_quick=True),
-    Fault("server process frozen (SIGSTOP)", freeze_server, "producer_lost", 0.5),
+    Fault("server process killed", kill_server, "producer_lost", 0.5, LEASE, is_quick=True),
+    Fault("server process frozen (SIGSTOP)", freeze_server, "producer_lost", 0.5, LEASE),
     Fault("clients cut off, again and again", cut_clients, is_quick=True),
     Fault("clients' network half open (black hole)", hide_server),
     Fault("store frozen (SIGSTOP) and back", freeze_store),
@@ -98,23 +100,22 @@ def store(tmp_path: Path) -> Iterator[Node]:
 
 
 @pytest.fixture
-def opened(site: Serve, store: Node, tmp_path: Path) -> Callable[[str], Any]:
+def opened(site: Serve, store: Node, tmp_path: Path) -> Callable[..., Any]:
     """Return a function that opens a site of servers of one kind."""
     start = partial(
         site,
         DJANGO_SETTINGS_MODULE="tests.acceptance.deploy_site",
         REDIS_URL=store.url,
-        LEASE=str(LEASE),
         SWEEP=str(SWEEP),
         STORE_TIMEOUT="10",
         DRAIN_TIMEOUT="0",
     )
 
     @asynccontextmanager
-    async def open_site(kind: str) -> AsyncIterator[tuple[Site, httpx.AsyncClient]]:
+    async def open_site(kind: str, lease: float) -> AsyncIterator[tuple[Site, httpx.AsyncClient]]:
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
         async with (
-            site_of(partial(start, kind), store, tmp_path, SECONDS) as running,
+            site_of(partial(start, kind, LEASE=str(lease)), store, tmp_path, SECONDS) as running,
             httpx.AsyncClient(limits=limits, timeout=PATIENCE) as client,
         ):
             yield running, client
@@ -125,7 +126,7 @@ def opened(site: Serve, store: Node, tmp_path: Path) -> Callable[[str], Any]:
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(("kind", "fault"), CASES)
 async def test_every_client_gets_every_byte_or_is_told_why(
-    opened: Callable[[str], Any],
+    opened: Callable[..., Any],
     store: Node,
     kind: str,
     fault: Fault,
@@ -137,12 +138,12 @@ async def test_every_client_gets_every_byte_or_is_told_why(
         return size
 
     clients = Clients(CLIENTS, LINES)
-    async with opened(kind) as (site, client):
+    async with opened(kind, fault.lease) as (site, client):
         try:
             await clients.start(client, site)
             injected = time.monotonic()
             await fault.inject(site)
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(25):
                 await clients.marked()
             seconds = time.monotonic() - injected
             await clients.finish(bound=30)

@@ -1,0 +1,1 @@
+"""Days of an ordinary life in minutes: `make soak`."""

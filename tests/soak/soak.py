@@ -1,0 +1,199 @@
+"""The soak: a site of two servers lives through its life; one that survives is looked at."""
+
+import asyncio
+import time
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import httpx
+from redis import Redis
+
+from example_project.private_redis import private_server
+
+from ..acceptance.servers import Server, migrate, serve
+from .troubles import Troubles
+from .visits import Visits
+from .vitals import Vitals, growth, look
+
+__all__ = ["Outcome", "Plan", "soak"]
+
+LEASE, SWEEP, STORE_TIMEOUT, TTL = 3.0, 1.0, 2.0, 5.0
+PATIENCE_SECONDS = 60.0
+SETTLE_SECONDS = 3.0
+GROWTH_MIB = 10.0
+TYPED_ENDS = {"done", "cancelled", "producer_lost", "missing", "left"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long, how much, on what."""
+
+    server: str
+    seconds: float
+    streams: int
+    longest: int = 40  # lines of an answer, which come twice a second or so
+
+    @property
+    def trouble_every(self) -> float:
+        return min(5.0, self.seconds / 12)
+
+
+@dataclass
+class Outcome:
+    """What came of it; `complaints` is empty if all is well."""
+
+    before: Vitals
+    after: Vitals
+    resident: list[float]
+    visits: Visits
+    met: Counter[str]
+    left_keys: list[str] = field(default_factory=list)
+    traceback: str = ""
+
+    def complaints(self) -> list[str]:
+        grown = growth(self.resident)
+        before, after = self.before, self.after
+        problems = {
+            "a reader hung": self.visits.ends["hung"] > 0,
+            "wrong bytes": bool(self.visits.wrong),
+            "an end without a type": not set(self.visits.ends) <= TYPED_ENDS,
+            "tasks leaked": after.tasks > before.tasks,
+            "files leaked": after.files > before.files,
+            "connections leaked": after.connections > before.connections,
+            f"keys leaked: {self.left_keys}": bool(self.left_keys),
+            f"memory grew by {grown:.1f} MiB": grown > GROWTH_MIB,
+            f"the server wrote {self.traceback}": bool(self.traceback),
+        }
+        return [text for text, is_true in problems.items() if is_true]
+
+    def __str__(self) -> str:
+        return "\n".join(
+            [
+                (
+                    f"visits:  {sum(self.visits.fates.values()):,} ({_listed(self.visits.fates)}), "
+                    f"{self.visits.bytes_read:,} bytes"
+                ),
+                f"ends:    {_listed(self.visits.ends)}",
+                f"trouble: {_listed(self.met)}",
+                f"before:  {self.before}",
+                f"after:   {self.after}; grown by {growth(self.resident):.1f} MiB under load",
+                f"verdict: {'; '.join(self.complaints()) or 'nothing leaked, nobody hung'}",
+            ]
+        )
+
+
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in counts.most_common())
+
+
+@dataclass
+class _Site:
+    """The server that survives, and what the other one needs to be started again."""
+
+    survivor: Server
+    start: Callable[[], Server]
+    environment: dict[str, str]
+    store: Redis
+    client: httpx.AsyncClient
+    prefix: str
+
+    async def look(self) -> Vitals:
+        return await look(self.survivor, self.client, self.store, self.prefix)
+
+
+@asynccontextmanager
+async def _site(plan: Plan) -> AsyncIterator[_Site]:
+    with ExitStack() as running:
+        folder = Path(running.enter_context(TemporaryDirectory(prefix="resumable-soak-")))
+        url = running.enter_context(private_server())
+        prefix = f"soak-{uuid.uuid4().hex}"
+        environment = {
+            "DJANGO_SETTINGS_MODULE": "tests.acceptance.deploy_site",
+            "DEMO_DB": str(folder / "site.sqlite3"),
+            "DEMO_DEBUG": "0",
+            "REDIS_URL": url,
+            "KEY_PREFIX": prefix,
+            "LEASE": str(LEASE),
+            "SWEEP": str(SWEEP),
+            "STORE_TIMEOUT": str(STORE_TIMEOUT),
+            "TTL": str(TTL),
+            "DRAIN_TIMEOUT": "0",
+        }
+
+        def start() -> Server:
+            log = folder / f"server-{len(list(folder.glob('*.log')))}.log"
+            return running.enter_context(serve(environment, log, plan.server))
+
+        await asyncio.to_thread(migrate, environment)
+        survivor = await asyncio.to_thread(start)
+        store = running.enter_context(Redis.from_url(url, client_name="soak"))
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+        async with httpx.AsyncClient(limits=limits, timeout=10) as client:
+            yield _Site(survivor, start, environment, store, client, prefix)
+
+
+async def soak(plan: Plan, *, say: Callable[[str], None] = lambda text: None) -> Outcome:
+    """Let a site live through `plan`; return what came of it."""
+    async with _site(plan) as site:
+        mortal = await asyncio.to_thread(site.start)
+        addresses = [site.survivor.url, mortal.url]
+        visits = Visits(site.client, addresses, plan.streams, plan.longest, PATIENCE_SECONDS)
+        troubles = Troubles(
+            mortal, site.start, site.environment, addresses, site.store, plan.trouble_every
+        )
+        await _once(site)
+        before = await site.look()
+        visiting = asyncio.create_task(visits.run())
+        troubling = asyncio.create_task(troubles.run())
+        resident = await _watch(site, plan, visits, say)
+        troubling.cancel()
+        await asyncio.gather(troubling, return_exceptions=True)
+        visits.end()
+        await visiting
+        await asyncio.sleep(TTL + SETTLE_SECONDS)
+        after = await site.look()
+        written = site.survivor.written()
+        return Outcome(
+            before,
+            after,
+            resident,
+            visits,
+            troubles.met,
+            left_keys=_left_keys(site),
+            traceback=written[written.find("Traceback") :][:2_000]
+            if "Traceback" in written
+            else "",
+        )
+
+
+async def _once(site: _Site) -> None:
+    """Have the survivor make what it keeps: connections, threads, the caches of Django."""
+    quiet = Visits(site.client, [site.survivor.url], 5, 5, PATIENCE_SECONDS)
+    quiet.end()
+    await asyncio.gather(*map(quiet.visit, range(quiet.count)))
+    await asyncio.sleep(SETTLE_SECONDS)
+
+
+async def _watch(
+    site: _Site, plan: Plan, visits: Visits, say: Callable[[str], None]
+) -> list[float]:
+    """Look at the survivor now and then, for as long as the plan says."""
+    began, resident = time.monotonic(), []
+    while (passed := time.monotonic() - began) < plan.seconds:
+        await asyncio.sleep(plan.seconds / 60)
+        vitals = await site.look()
+        resident.append(vitals.resident)
+        if len(resident) % 6 == 0:
+            say(f"{passed:4.0f} s: {vitals}; {_listed(visits.ends)}")
+    return resident
+
+
+def _left_keys(site: _Site) -> list[str]:
+    """Return the keys that have no lifetime or outlived it, but for the control of the tenant."""
+    names = [name.decode() for name in site.store.scan_iter(f"{site.prefix}:*")]
+    return [name for name in names if name != f"{site.prefix}:default:control"]
