@@ -79,8 +79,10 @@ class RedisStore(BaseStore):
     LOCATION is a URL; instead of it, `cache_alias` (CACHE_ALIAS) takes the connection of a
     django-redis cache, Sentinel included. With `sentinels` ("host:port", …) the primary of
     `service` is used, and LOCATION gives the rest; with `cluster`, LOCATION is any node.
-    `wait_replicas` is how many replicas must have an append before it counts: no acknowledged
-    byte is lost by a failover then, at several times the latency. `connect_timeout` and
+    `wait_replicas` is how many replicas must have what is written to a stream before it counts: no
+    acknowledged byte, election or end is lost by a failover to them then, at several times the
+    latency; if they do not have it in half of `command_timeout`, the store counts as away.
+    `connect_timeout` and
     `command_timeout` are seconds.
     """
 
@@ -151,6 +153,16 @@ class RedisStore(BaseStore):
         """Run a script on one stream."""
         return self._eval(name, [self.keys.meta(key), self.keys.log(key)], *arguments)
 
+    async def _write(self, name: str, key: StreamKey, *arguments: str | bytes | int) -> Any:
+        """Run a script that writes to one stream, and wait for the replicas that are to have it.
+
+        If they do not, what was written stays: whoever calls sends the same again, or gives up.
+        """
+        answer = await self._run(name, key, *arguments)
+        if self._wait_replicas:
+            await self._replicated(key)
+        return answer
+
     async def _eval(self, name: str, keys: list[str], *arguments: str | bytes | int) -> Any:
         """Run a script, in one round trip once the server knows it."""
         sha, source = _script(name, self._nodes.publish)
@@ -161,7 +173,7 @@ class RedisStore(BaseStore):
             return await self._nodes.execute(keys[0], "EVAL", source, *rest)
 
     async def acquire(self, key: StreamKey, claim: Claim, terms: Terms) -> Acquisition:
-        elected, state = await self._run(
+        elected, state = await self._write(
             "acquire",
             key,
             claim.token,
@@ -178,7 +190,7 @@ class RedisStore(BaseStore):
         return Acquisition(role=role, info=_info(key, state))
 
     async def reclaim(self, key: StreamKey, held: str, claim: Claim) -> StreamInfo:
-        answer = await self._run("reclaim", key, held, claim.token, claim.epoch)
+        answer = await self._write("reclaim", key, held, claim.token, claim.epoch)
         if answer[0] != b"ok":
             self._refuse(answer)
         return _info(key, answer[1])
@@ -186,7 +198,7 @@ class RedisStore(BaseStore):
     async def append(
         self, key: StreamKey, claim: Claim, offset: int, data: bytes, *, chunks: int = 1
     ) -> int:
-        answer = await self._run(
+        answer = await self._write(
             "append",
             key,
             claim.token,
@@ -198,15 +210,10 @@ class RedisStore(BaseStore):
         )
         if not isinstance(answer, int):
             self._refuse(answer)
-        if self._wait_replicas:
-            await self._replicated(key)
         return answer
 
     async def _replicated(self, key: StreamKey) -> None:
-        """Wait until enough replicas have what was written; an append that has not is sent again.
-
-        On the connection of the append: the server counts what that connection has written.
-        """
+        """Wait until enough replicas have what was written, on the connection that wrote it."""
         name, patience = self.keys.meta(key), _ms(self._command_timeout / 2)
         reached = await self._nodes.execute(name, "WAIT", self._wait_replicas, patience)
         if reached < self._wait_replicas:
@@ -238,7 +245,7 @@ class RedisStore(BaseStore):
         error: str = "",
     ) -> StreamInfo:
         message = error.encode(errors="replace")  # what an exception says may be no UTF-8
-        answer = await self._run(
+        answer = await self._write(
             "finalize", key, claim.token, status, error_code, message, size or 0
         )
         if answer[0] != b"ok":
@@ -254,7 +261,7 @@ class RedisStore(BaseStore):
         return [_info_or_decoy(key, state) for key, state in zip(keys, states, strict=True)]
 
     async def delete(self, key: StreamKey, *, epoch: str | None = None) -> bool:
-        return bool(await self._run("delete", key, self.keys.events, epoch or ""))
+        return bool(await self._write("delete", key, self.keys.events, epoch or ""))
 
     async def heartbeat(self, beats: Sequence[tuple[StreamKey, Claim]]) -> list[bool]:
         # Sent in one loop turn, so they leave in one write.
@@ -264,7 +271,7 @@ class RedisStore(BaseStore):
         return [bool(one) for one in held]
 
     async def cancel(self, key: StreamKey, *, epoch: str | None = None) -> StreamInfo | None:
-        state = await self._run("cancel", key, self.keys.events, epoch or "")
+        state = await self._write("cancel", key, self.keys.events, epoch or "")
         return state and _info(key, state)
 
     async def expire(self, key: StreamKey, ttl: float) -> bool:

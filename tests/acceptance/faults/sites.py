@@ -12,11 +12,11 @@ from pathlib import Path
 import httpx
 
 from ...nodes import Node, restarted
+from ...proxy import Proxy, proxy_to
 from ..deploy_site import line
 from ..returning import Answer, Asker
 from ..servers import Server
 from .load import UNSETTLED, Verdict
-from .proxy import Proxy, proxy_to
 
 __all__ = ["Clients", "Site", "signal_all", "site_of"]
 

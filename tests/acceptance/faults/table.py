@@ -15,7 +15,7 @@ from redis import Redis
 from example_project.private_redis import free_port
 
 from ...nodes import Node
-from .proxy import Proxy
+from ...proxy import Proxy
 
 __all__ = ["FAULTS", "Fault", "Place"]
 

@@ -14,13 +14,13 @@ import httpx
 import pytest
 from redis import Redis
 
+from ...proxy import proxy_to
 from ..conftest import Serve
 from ..deploy_site import line
 from ..returning import ME, Asker
 from ..servers import COMMANDS, Server
 from .conftest import IS_FULL, SECONDS
 from .load import Verdict
-from .proxy import proxy_to
 from .report import Report
 
 SLOW_CLIENTS = 500 if IS_FULL else 50

@@ -15,9 +15,9 @@ from resumable_streams.runtime import runtime
 from resumable_streams.types import StreamKey
 
 from ...nodes import cluster, node, restarted, sentinel_group
+from ...proxy import proxy_to
 from .conftest import IS_FULL, SECONDS, STREAMS, Configure
 from .load import Load
-from .proxy import proxy_to
 from .report import Report
 from .table import FAULTS, PATIENT, Fault, Place
 

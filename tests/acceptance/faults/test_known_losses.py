@@ -14,8 +14,8 @@ from resumable_streams.runtime import runtime
 from resumable_streams.types import StreamKey
 
 from ...behaviour.sources import Tap, read_all, read_until
+from ...proxy import proxy_to
 from .conftest import Configure
-from .proxy import proxy_to
 
 KEY = StreamKey(tenant="default", generation=1, stream_id="chat")
 

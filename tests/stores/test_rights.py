@@ -1,0 +1,110 @@
+"""The Redis store through TLS, as a user with the rights that docs/security.md asks for."""
+
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trustme
+
+from resumable_streams.exceptions import StoreUnavailable
+from resumable_streams.stores.base import BaseStore
+from resumable_streams.stores.redis import RedisStore
+from resumable_streams.testing import KEY, StreamStoreContract, refusal
+
+from ..nodes import Node, node
+from ..proxy import proxy_to
+
+PAGE = Path(__file__).parents[2] / "docs" / "security.md"
+PREFIX_ON_PAGE = "resumable:mysite"
+PREFIX = "ours"
+
+
+def rights() -> list[str]:
+    """Return the command of the page, for our prefix."""
+    _, begins, rest = PAGE.read_text().partition("ACL SETUSER ")
+    command, _, _ = rest.partition("```")
+    return (begins + command).replace(PREFIX_ON_PAGE, PREFIX).split()
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make an authority, and a certificate that it gave to server and client."""
+    folder = tmp_path_factory.mktemp("certificates")
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+    issued.private_key_pem.write_to_path(str(folder / "key.pem"))
+    issued.cert_chain_pems[0].write_to_path(str(folder / "cert.pem"))
+    trustme.CA().cert_pem.write_to_path(str(folder / "stranger.pem"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    with node(tmp_path_factory.mktemp("server")) as running:
+        running.client.execute_command(*rights())
+        yield running
+
+
+@pytest.fixture
+async def tls_port(server: Node, certificates: Path) -> AsyncIterator[int]:
+    """Name a port that speaks TLS with who shows a certificate, and passes it on to the server."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=certificates / "ca.pem")
+    context.load_cert_chain(certificates / "cert.pem", certificates / "key.pem")
+    context.verify_mode = ssl.CERT_REQUIRED
+    async with proxy_to(server.port, tls=context) as proxy:
+        yield proxy.port
+
+
+def location(port: int, certificates: Path, *, password: str = "secret", ca: str = "ca.pem") -> str:
+    return (
+        f"rediss://streams:{password}@127.0.0.1:{port}/0?ssl_ca_certs={certificates / ca}"
+        f"&ssl_certfile={certificates / 'cert.pem'}&ssl_keyfile={certificates / 'key.pem'}"
+    )
+
+
+@asynccontextmanager
+async def store_at(url: str, prefix: str = PREFIX) -> AsyncIterator[RedisStore]:
+    store = RedisStore(
+        alias="test", key_prefix=prefix, location=url, limits=StreamStoreContract.limits
+    )
+    try:
+        yield store
+    finally:
+        await store.aclose()
+
+
+@pytest.fixture
+async def store(server: Node, tls_port: int, certificates: Path) -> AsyncIterator[RedisStore]:
+    server.client.flushall()
+    async with store_at(location(tls_port, certificates)) as opened:
+        yield opened
+
+
+class TestThroughTlsWithFewRights(StreamStoreContract):
+    @asynccontextmanager
+    async def another(self, store: BaseStore) -> AsyncIterator[BaseStore]:
+        assert store.location is not None
+        async with store_at(store.location) as opened:
+            yield opened
+
+
+def test_the_user_was_denied_nothing_that_it_asked_for(server: Node) -> None:
+    denied = [entry for entry in server.client.acl_log() if entry["username"] == "streams"]
+    assert denied == []
+
+
+@pytest.mark.parametrize("change", [{"password": "wrong"}, {"ca": "stranger.pem"}])
+async def test_a_wrong_password_or_a_strange_authority_is_an_unavailable_store(
+    tls_port: int, certificates: Path, change: dict[str, str]
+) -> None:
+    async with store_at(location(tls_port, certificates, **change)) as store:
+        error = await refusal(StoreUnavailable, store.status([KEY]))
+        assert "secret" not in f"{error}{error.__cause__}"
+
+
+async def test_the_keys_of_others_are_out_of_reach(tls_port: int, certificates: Path) -> None:
+    async with store_at(location(tls_port, certificates), prefix="theirs") as store:
+        await refusal(StoreUnavailable, store.status([KEY]))
