@@ -153,3 +153,15 @@ def _is_ready(one: Node) -> bool:
     linked = info["role"] == "master" or info["master_link_status"] == "up"
     state: str = one.client.execute_command("CLUSTER INFO")["cluster_state"]
     return linked and state == "ok"
+
+
+def move_slot(slot: int, source: Node, target: Node, others: list[Node]) -> None:
+    """Move a slot with all its keys to another primary, while everybody goes on."""
+    identity, theirs = (one.client.execute_command("CLUSTER MYID") for one in (target, source))
+    target.client.execute_command("CLUSTER SETSLOT", slot, "IMPORTING", theirs)
+    source.client.execute_command("CLUSTER SETSLOT", slot, "MIGRATING", identity)
+    while keys := source.client.execute_command("CLUSTER GETKEYSINSLOT", slot, 100):
+        command = ("MIGRATE", "127.0.0.1", target.port, "", 0, 5_000, "KEYS", *keys)
+        source.client.execute_command(*command)
+    for one in (target, source, *others):
+        one.client.execute_command("CLUSTER SETSLOT", slot, "NODE", identity)

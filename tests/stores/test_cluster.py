@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from redis.crc import key_slot
 
+from example_project.private_redis import free_port
 from resumable_streams.stores.base import BaseStore
 from resumable_streams.stores.redis import RedisStore
 from resumable_streams.testing import KEY, TERMS, StreamStoreContract
@@ -23,14 +24,13 @@ def nodes() -> Iterator[list[Node]]:
 
 
 @asynccontextmanager
-async def cluster_store(node: Node, prefix: str, **options: Any) -> AsyncIterator[RedisStore]:
+async def cluster_store(url: str, prefix: str, **options: Any) -> AsyncIterator[RedisStore]:
     store = RedisStore(
         alias="test",
         key_prefix=prefix,
-        location=node.url,
+        location=url,
         limits=StreamStoreContract.limits,
-        cluster=True,
-        **options,
+        **{"cluster": True, **options},
     )
     try:
         yield store
@@ -40,24 +40,16 @@ async def cluster_store(node: Node, prefix: str, **options: Any) -> AsyncIterato
 
 @pytest.fixture
 async def store(nodes: list[Node], key_prefix: str) -> AsyncIterator[RedisStore]:
-    async with cluster_store(nodes[0], key_prefix) as opened:
+    async with cluster_store(nodes[0].url, key_prefix) as opened:
         yield opened
 
 
 class TestClusterStore(StreamStoreContract):
     @asynccontextmanager
     async def another(self, store: BaseStore) -> AsyncIterator[BaseStore]:
-        opened = RedisStore(
-            alias="test",
-            key_prefix=store.key_prefix,
-            location=store.location,
-            limits=self.limits,
-            cluster=True,
-        )
-        try:
+        assert store.location is not None
+        async with cluster_store(store.location, store.key_prefix) as opened:
             yield opened
-        finally:
-            await opened.aclose()
 
 
 def stream(number: int) -> StreamKey:
@@ -98,3 +90,12 @@ async def test_connections_are_one_for_commands_and_one_for_pushes_a_primary(
         pushed = [c for c in one.client.client_list("pubsub") if c["name"] != "suite"]
         assert (len(mine), len(pushed)) == (1, 1)
     await feed.aclose()
+
+
+async def test_another_node_is_asked_where_the_one_of_the_location_is_away(
+    nodes: list[Node], key_prefix: str
+) -> None:
+    away = f"redis://127.0.0.1:{free_port()}/0"
+    more = [f"127.0.0.1:{nodes[1].port}"]
+    async with cluster_store(away, key_prefix, cluster=more) as store:
+        assert (await store.acquire(KEY, Claim(), TERMS)).info.is_streaming

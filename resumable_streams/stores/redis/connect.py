@@ -31,6 +31,8 @@ Connect = Callable[[], AbstractConnection]
 
 Address = tuple[str, int]
 
+PORT, SENTINEL_PORT = 6379, 26379
+
 # By default every new connection looks redis-py's version up, on disk and on the event loop.
 QUIET: Mapping[str, Any] = {"driver_info": None} if find_spec("redis.driver_info") else {}
 
@@ -91,19 +93,20 @@ class Source:
     def primary(self, sentinels: Sequence[str], service: str) -> Connect:
         """Connect to whatever is the primary of `service` when the connection is made."""
         pool = self._from_url()
-        nodes = [_address(one) for one in sentinels]
+        nodes = [_address(one, SENTINEL_PORT) for one in sentinels]
         kind, kwargs = pool.connection_class, pool.connection_kwargs
         return _maker(_sentinel_pool(service, nodes, {}, kind, kwargs))
 
-    def cluster(self) -> tuple[Address, Callable[[Address], Connect]]:
-        """Return one node of the cluster, and how to connect to any."""
+    def cluster(self, more: Sequence[str]) -> tuple[list[Address], Callable[[Address], Connect]]:
+        """Return the nodes that may be asked first, and how to connect to any."""
         pool = self._from_url()
         kind, kwargs = pool.connection_class, dict(pool.connection_kwargs)
 
         def connect_to(address: Address) -> Connect:
             return lambda: kind(**{**kwargs, "host": address[0], "port": address[1]})
 
-        return (kwargs.get("host", "localhost"), int(kwargs.get("port", 6379))), connect_to
+        first = (kwargs.get("host", "localhost"), int(kwargs.get("port", PORT)))
+        return [first, *(_address(one, PORT) for one in more)], connect_to
 
     def _ours(self) -> dict[str, Any]:
         return {**OURS, "socket_connect_timeout": self.connect_timeout}
@@ -142,9 +145,9 @@ class Source:
         return _sentinel_pool(theirs.service_name, nodes, sentinel.sentinel_kwargs, kind, kwargs)
 
 
-def _address(text: str) -> Address:
+def _address(text: str, default_port: int) -> Address:
     host, _, port = text.rpartition(":")
-    return (host or text, int(port) if host and port.isdigit() else 26379)
+    return (host or text, int(port) if host and port.isdigit() else default_port)
 
 
 def _async_kind(name: str) -> type[AbstractConnection]:

@@ -78,12 +78,12 @@ class RedisStore(BaseStore):
 
     LOCATION is a URL; instead of it, `cache_alias` (CACHE_ALIAS) takes the connection of a
     django-redis cache, Sentinel included. With `sentinels` ("host:port", …) the primary of
-    `service` is used, and LOCATION gives the rest; with `cluster`, LOCATION is any node.
+    `service` is used, and LOCATION gives the rest. With `cluster`, LOCATION is any node; in place
+    of True a list of others ("host:port", …) is asked where that one is away.
     `wait_replicas` is how many replicas must have what is written to a stream before it counts: no
     acknowledged byte, election or end is lost by a failover to them then, at several times the
     latency; if they do not have it in half of `command_timeout`, the store counts as away.
-    `connect_timeout` and
-    `command_timeout` are seconds.
+    `connect_timeout` and `command_timeout` are seconds.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class RedisStore(BaseStore):
         cache_alias: str | None = None,
         connect_timeout: float = 5,
         command_timeout: float = 5,
-        cluster: bool = False,
+        cluster: bool | Sequence[str] = False,
         sentinels: Sequence[str] = (),
         service: str = "mymaster",
         wait_replicas: int = 0,
@@ -122,15 +122,15 @@ class RedisStore(BaseStore):
             cache_alias=cache_alias,
             connect_timeout=connect_timeout,
         )
-        self._nodes = self._make_nodes(source, sentinels, service, cluster=cluster)
+        self._nodes = self._make_nodes(source, sentinels, service, cluster)
 
     def _make_nodes(
-        self, source: Source, sentinels: Sequence[str], service: str, *, cluster: bool
+        self, source: Source, sentinels: Sequence[str], service: str, cluster: bool | Sequence[str]
     ) -> Nodes:
         if cluster:
-            seed, connect_to = source.cluster()
+            seeds, connect_to = source.cluster(() if cluster is True else cluster)
             return ClusterNodes(
-                [seed],
+                seeds,
                 connect_to,
                 self._new_wire,
                 alias=self.alias,

@@ -11,10 +11,11 @@ from functools import partial
 from typing import Any
 
 from redis import Redis
+from redis.crc import key_slot
 
 from example_project.private_redis import free_port
 
-from ...nodes import Node
+from ...nodes import CLUSTER_SLOTS, Node, move_slot
 from ...proxy import Proxy
 
 __all__ = ["FAULTS", "Fault", "Place"]
@@ -151,6 +152,20 @@ async def kill_primary_ahead_of_its_replica(place: Place) -> None:
     await asyncio.to_thread(place.nodes[0].kill)
 
 
+async def move_slots(place: Place) -> None:
+    """Reshard: the slot of every stream goes to the next primary."""
+
+    def move() -> None:
+        primaries = place.nodes[:3]
+        for meta, _ in place.keys:
+            slot = key_slot(meta.encode())
+            at = round(slot * 3 / CLUSTER_SLOTS - 0.5)
+            here, there = primaries[at], primaries[(at + 1) % 3]
+            move_slot(slot, here, there, [one for one in primaries if one not in (here, there)])
+
+    await asyncio.to_thread(move)
+
+
 LOST = frozenset({"data_lost"})
 GONE = frozenset({"expired"})
 AWAY = frozenset({"StoreUnavailable", "store_unavailable", "producer_lost"})
@@ -187,4 +202,5 @@ FAULTS = [
         is_long=True,
     ),
     Fault("primary killed", partial(kill_primary, 1), shape="cluster", bound=20, is_long=True),
+    Fault("resharding: the slots move", move_slots, shape="cluster", bound=20, is_long=True),
 ]

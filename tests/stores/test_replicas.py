@@ -1,0 +1,75 @@
+"""`wait_replicas`: what was acknowledged is on a replica, and what is not is not acknowledged."""
+
+import signal
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from resumable_streams.exceptions import StoreUnavailable
+from resumable_streams.stores.redis import RedisStore
+from resumable_streams.testing import KEY, TERMS, StreamStoreContract, body, refusal, start
+from resumable_streams.types import Claim, StreamStatus
+
+from ..nodes import Node, sentinel_group
+
+PREFIX = "replicated"
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[tuple[Node, Node]]:
+    with sentinel_group() as (primary, replica, _):
+        yield primary, replica
+
+
+@pytest.fixture
+async def store(nodes: tuple[Node, Node]) -> AsyncIterator[RedisStore]:
+    primary, _ = nodes
+    primary.client.flushall()
+    opened = RedisStore(
+        alias="test",
+        key_prefix=PREFIX,
+        location=primary.url,
+        limits=StreamStoreContract.limits,
+        command_timeout=1,
+        wait_replicas=1,
+    )
+    yield opened
+    await opened.aclose()
+
+
+@pytest.fixture
+def frozen(nodes: tuple[Node, Node]) -> Iterator[Node]:
+    _, replica = nodes
+    replica.process.send_signal(signal.SIGSTOP)
+    yield replica
+    replica.process.send_signal(signal.SIGCONT)
+
+
+async def test_what_was_acknowledged_is_on_the_replica(
+    store: RedisStore, nodes: tuple[Node, Node]
+) -> None:
+    _, replica = nodes
+    meta, log = store.keys.meta(KEY), store.keys.log(KEY)
+    claim = await start(store)
+    assert replica.client.hget(meta, "status") == b"streaming"
+    for number in range(50):
+        size = await store.append(KEY, claim, number * 4, b"%04d" % number)
+        assert replica.client.strlen(log) == size
+    await store.finalize(KEY, claim, StreamStatus.DONE)
+    assert replica.client.hget(meta, "status") == b"done"
+    await store.delete(KEY)
+    assert replica.client.exists(meta, log) == 0
+
+
+async def test_without_its_replica_nothing_is_acknowledged_and_nothing_is_doubled_later(
+    store: RedisStore, frozen: Node
+) -> None:
+    claim = Claim()
+    await refusal(StoreUnavailable, store.acquire(KEY, claim, TERMS))
+    frozen.process.send_signal(signal.SIGCONT)
+    assert (await store.acquire(KEY, claim, TERMS)).info.size == 0  # it is elected again
+    frozen.process.send_signal(signal.SIGSTOP)
+    await refusal(StoreUnavailable, store.append(KEY, claim, 0, b"once"))
+    frozen.process.send_signal(signal.SIGCONT)
+    assert await store.append(KEY, claim, 0, b"once") == 4
+    assert await body(store) == b"once"
