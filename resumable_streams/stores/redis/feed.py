@@ -26,7 +26,7 @@ __all__ = ["RedisFeed"]
 
 logger = logging.getLogger("resumable_streams.redis")
 
-PING_SECONDS = 5.0
+PING_SECONDS = 2.0
 MAX_BACKOFF_SECONDS = 2.0
 MISSED_SECONDS = 5.0
 EPOCH_CHARS = 8

@@ -54,7 +54,8 @@ async def opened(
             DRAIN_TIMEOUT="0",
         )
     )
-    limits = httpx.Limits(max_connections=None)
+    # Servers close what is idle for 5 seconds: be the first.
+    limits = httpx.Limits(max_connections=None, keepalive_expiry=1)
     async with httpx.AsyncClient(limits=limits, timeout=20, headers=ME) as client:
         yield server, client
 
