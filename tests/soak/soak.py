@@ -151,6 +151,8 @@ async def soak(plan: Plan, *, say: Callable[[str], None] = lambda text: None) ->
         visiting = asyncio.create_task(visits.run())
         troubling = asyncio.create_task(troubles.run())
         resident = await _watch(site, plan, visits, say)
+        if troubling.done():
+            troubling.result()  # it makes trouble until it is cancelled
         troubling.cancel()
         await asyncio.gather(troubling, return_exceptions=True)
         visits.end()

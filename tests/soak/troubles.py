@@ -51,7 +51,7 @@ class Troubles:
     async def _rotate(self) -> None:
         """Do what an operator does when ids have leaked."""
         rotating = await asyncio.create_subprocess_exec(
-            sys.executable, "manage.py", "resumable_streams", "rotate", "--yes",
+            sys.executable, "manage.py", "resumable_streams", "rotate", "--tenant", "default", "--yes",
             cwd=ROOT, env={**os.environ, **self.environment},
             stdout=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
