@@ -3,7 +3,8 @@
 *Cleanly*: the format has said how the stream ended. *Interrupted* (this process drains, the store
 is away, the response has lived long enough): a format with frames ends it without a terminal frame,
 and the client comes back. *Cut*: a format without frames has no other way to say that bytes are
-missing than to break the connection, so that no client takes a part for the whole.
+missing than to break the connection, so that no client takes a part for the whole; and a client
+that is behind when the response has lived long enough is not sent any more, whatever the format.
 """
 
 import asyncio
@@ -42,8 +43,8 @@ class Body:
     async def frames(self) -> AsyncGenerator[bytes, None]:
         """Yield the body; b"" too, which makes a server send the headers and notice who left."""
         deadline = _now() + (self._seconds or math.inf)
-        frame, is_last = self._encoder.opening(), self._left == 0
         try:
+            frame, is_last = self._encoder.opening(), self._left == 0
             while True:
                 yield frame
                 if is_last:
@@ -52,8 +53,8 @@ class Body:
                     await self._wait_for_client(deadline)
                 frame, is_last = await self._next(deadline)
         finally:
-            self._connection.release()
             self._reader.close()
+            self._connection.release()
 
     async def _next(self, deadline: float) -> tuple[bytes, bool]:
         """Return the next frame, and whether it is the last one."""

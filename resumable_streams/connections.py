@@ -8,7 +8,7 @@ without limit, but what it is built on tells who asks when a client is behind.
 import asyncio
 import errno
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.core.exceptions import RequestAborted
@@ -73,6 +73,7 @@ class DaphneConnection(Connection):
     def is_behind(self, size: int) -> bool:
         self._sent += size
         if self._watched is None and self._sent > UNWATCHED_BYTES:
+            self._sent = 0  # if it is not found: not again with every frame
             self._watch()
         return not self._has_room.is_set()
 
@@ -81,9 +82,11 @@ class DaphneConnection(Connection):
 
     def _watch(self) -> None:
         request = self._find()
-        if request is not None and request.producer is None:
+        if request is not None and request.producer is None and _channel(request) is not None:
             self._watched = request
             request.registerProducer(self, True)
+            if getattr(request.channel, "_waitingForTransport", False):  # it does not say so again
+                self.pauseProducing()
 
     def pauseProducing(self) -> None:
         self._has_room.clear()
@@ -96,32 +99,49 @@ class DaphneConnection(Connection):
     def cut(self) -> BaseException:
         """Break the connection; daphne waits for the rest of an unfinished answer for ever.
 
-        To a client that is behind nothing more can be sent: it is dropped at once.
+        What was sent has 15 seconds to arrive; a client that is behind is dropped at once.
         """
-        request = self._watched or self._find()
-        if request is not None and request.channel is not None:
-            if self._has_room.is_set():
-                request.loseConnection()
-            else:
-                request.channel.forceAbortClient()
+        channel = _channel(self._watched or self._find())
+        if channel is None:
+            pass
+        elif not hasattr(channel, "timeoutConnection"):  # one stream of HTTP/2
+            channel.abortConnection()
+        elif self._has_room.is_set():
+            channel.timeoutConnection()
+        else:
+            channel.forceAbortClient()
         return super().cut()
 
     def release(self) -> None:
         request, self._watched = self._watched, None
-        if request is not None and request.channel is not None:
+        if _channel(request) is not None:
             request.unregisterProducer()
 
     def _find(self) -> Any:
         """Return the request that gave the scope its list of headers, if it is still there."""
-        reactor = sys.modules["twisted.internet.reactor"]
-        for transport in reactor.getReaders():
-            protocol = getattr(transport, "protocol", None)
-            protocol = getattr(protocol, "wrappedProtocol", protocol)  # TLS
-            channel = getattr(protocol, "_channel", protocol)
-            for request in getattr(channel, "requests", ()):
-                if getattr(request, "clean_headers", None) is self._headers:
-                    return request
+        for request in _requests():
+            if getattr(request, "clean_headers", None) is self._headers:
+                return request
         return None
+
+
+def _channel(request: Any) -> Any:
+    """Return what a request of daphne is sent on; None once it is finished or gone."""
+    return getattr(request, "channel", None)
+
+
+def _requests() -> Iterable[Any]:
+    """Return what daphne serves just now; any port or connection leads to it."""
+    reactor = sys.modules["twisted.internet.reactor"]
+    for reader in reactor.getReaders():
+        factory = getattr(reader, "factory", None) or getattr(
+            getattr(reader, "protocol", None), "factory", None
+        )
+        factory = getattr(factory, "wrappedFactory", factory)  # TLS
+        server = getattr(factory, "server", None)
+        if server is not None:
+            return list(server.connections)
+    return ()
 
 
 def connection_of(scope: Mapping[str, Any] | None) -> Connection:
