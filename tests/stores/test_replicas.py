@@ -2,13 +2,14 @@
 
 import signal
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 
 import pytest
 
-from resumable_streams.exceptions import StoreUnavailable
+from resumable_streams.exceptions import StoreUnavailable, StreamClaimLost
 from resumable_streams.stores.redis import RedisStore
 from resumable_streams.testing import KEY, TERMS, StreamStoreContract, body, refusal, start
-from resumable_streams.types import Claim, StreamStatus
+from resumable_streams.types import Claim, Role, StreamStatus
 
 from ..nodes import Node, sentinel_group
 
@@ -30,19 +31,20 @@ async def store(nodes: tuple[Node, Node]) -> AsyncIterator[RedisStore]:
         key_prefix=PREFIX,
         location=primary.url,
         limits=StreamStoreContract.limits,
-        command_timeout=1,
+        command_timeout=4,
         wait_replicas=1,
     )
     yield opened
     await opened.aclose()
 
 
-@pytest.fixture
-def frozen(nodes: tuple[Node, Node]) -> Iterator[Node]:
-    _, replica = nodes
+@contextmanager
+def frozen(replica: Node) -> Iterator[None]:
     replica.process.send_signal(signal.SIGSTOP)
-    yield replica
-    replica.process.send_signal(signal.SIGCONT)
+    try:
+        yield
+    finally:
+        replica.process.send_signal(signal.SIGCONT)
 
 
 async def test_what_was_acknowledged_is_on_the_replica(
@@ -62,14 +64,29 @@ async def test_what_was_acknowledged_is_on_the_replica(
 
 
 async def test_without_its_replica_nothing_is_acknowledged_and_nothing_is_doubled_later(
-    store: RedisStore, frozen: Node
+    store: RedisStore, nodes: tuple[Node, Node]
 ) -> None:
-    claim = Claim()
-    await refusal(StoreUnavailable, store.acquire(KEY, claim, TERMS))
-    frozen.process.send_signal(signal.SIGCONT)
-    assert (await store.acquire(KEY, claim, TERMS)).info.size == 0  # it is elected again
-    frozen.process.send_signal(signal.SIGSTOP)
-    await refusal(StoreUnavailable, store.append(KEY, claim, 0, b"once"))
-    frozen.process.send_signal(signal.SIGCONT)
+    claim = await start(store)
+    with frozen(nodes[1]), pytest.raises(StoreUnavailable):
+        await store.append(KEY, claim, 0, b"once")
     assert await store.append(KEY, claim, 0, b"once") == 4
     assert await body(store) == b"once"
+
+
+async def test_an_election_that_its_replica_did_not_get_is_in_nobodys_way(
+    store: RedisStore, nodes: tuple[Node, Node]
+) -> None:
+    with frozen(nodes[1]):
+        with pytest.raises(StoreUnavailable):
+            await store.acquire(KEY, Claim(), TERMS)
+        assert await store.status([KEY]) == [None]
+    assert (await store.acquire(KEY, Claim(), TERMS)).role is Role.PRODUCER
+
+
+async def test_a_refusal_is_one_with_or_without_replicas(
+    store: RedisStore, nodes: tuple[Node, Node]
+) -> None:
+    await start(store)
+    with frozen(nodes[1]):
+        assert (await store.acquire(KEY, Claim(), TERMS)).role is Role.CONSUMER
+        await refusal(StreamClaimLost, store.append(KEY, Claim(), 0, b"zombie"))

@@ -22,7 +22,7 @@ from ..base import Feed, Listener
 from .connect import Address, Connect
 from .feed import RedisFeed
 from .nodes import NewWire, Nodes
-from .wire import Argument, Wire
+from .wire import Argument, Command, Wire
 
 __all__ = ["ClusterNodes"]
 
@@ -59,13 +59,14 @@ class ClusterNodes(Nodes):
         self._asked_at = 0.0
         self._closed = False
 
-    async def execute(self, key: str, *arguments: Argument) -> Any:
+    async def execute(self, key: str, *arguments: Argument, then: Command | None = None) -> Any:
         for _ in range(MAX_REDIRECTIONS):
             wire = await self._wire_of(key)
             try:
-                return await wire.execute(*arguments)
+                return await wire.execute(*arguments, then=then)
             except AskError as ask:  # the slot is on its way, and this key has gone ahead
-                return await self._wire((ask.host, int(ask.port))).execute_asking(*arguments)
+                ahead = self._wire((ask.host, int(ask.port)))
+                return await ahead.execute_asking(*arguments, then=then)
             except MovedError:
                 await self.refresh()
             except StoreUnavailable:

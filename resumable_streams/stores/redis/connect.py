@@ -147,7 +147,9 @@ class Source:
 
 def _address(text: str, default_port: int) -> Address:
     host, _, port = text.rpartition(":")
-    return (host or text, int(port) if host and port.isdigit() else default_port)
+    if not (host and port.isdigit()):
+        host, port = text, str(default_port)
+    return host.strip("[]"), int(port)
 
 
 def _async_kind(name: str) -> type[AbstractConnection]:

@@ -8,7 +8,7 @@ from ...keys import KeySpace
 from ..base import Feed, Listener
 from .connect import Connect
 from .feed import RedisFeed
-from .wire import Argument, Wire
+from .wire import Argument, Command, Wire
 
 __all__ = ["NewWire", "Nodes", "OneNode"]
 
@@ -22,8 +22,10 @@ class Nodes(ABC):
     """The command by which a script pushes to those who watch a stream."""
 
     @abstractmethod
-    def execute(self, key: str, *arguments: Argument) -> Coroutine[Any, Any, Any]:
-        """Carry out a command that touches the slot of `key`; raises as `Wire.execute`."""
+    def execute(
+        self, key: str, *arguments: Argument, then: Command | None = None
+    ) -> Coroutine[Any, Any, Any]:
+        """Carry out a command that touches the slot of `key`, as `Wire.execute` does."""
 
     @abstractmethod
     async def wires(self) -> list[Wire]:
@@ -52,8 +54,10 @@ class OneNode(Nodes):
         self._connect_timeout = connect_timeout
         self._wire = new_wire(connect)
 
-    def execute(self, key: str, *arguments: Argument) -> Coroutine[Any, Any, Any]:
-        return self._wire.execute(*arguments)
+    def execute(
+        self, key: str, *arguments: Argument, then: Command | None = None
+    ) -> Coroutine[Any, Any, Any]:
+        return self._wire.execute(*arguments, then=then)
 
     async def wires(self) -> list[Wire]:
         return [self._wire]

@@ -9,7 +9,7 @@ process, for any number of streams and readers.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from functools import cache
 from hashlib import sha1
 from importlib import resources
@@ -45,7 +45,7 @@ from .cluster import ClusterNodes
 from .connect import Connect, Source
 from .nodes import Nodes, OneNode
 from .queue import RedisQueue
-from .wire import Wire
+from .wire import Command, Wire
 
 __all__ = ["RedisStore"]
 
@@ -69,8 +69,18 @@ def _is_positive(seconds: object) -> bool:
     return isinstance(seconds, int | float) and not isinstance(seconds, bool) and seconds > 0
 
 
+def _are_nodes(nodes: object) -> bool:
+    return (
+        isinstance(nodes, list | tuple) and bool(nodes) and all(isinstance(n, str) for n in nodes)
+    )
+
+
 def _ms(seconds: float) -> int:
     return max(1, round(seconds * 1000))
+
+
+class NotReplicated(StoreUnavailable):
+    """Too few replicas have what was written."""
 
 
 class RedisStore(BaseStore):
@@ -80,8 +90,8 @@ class RedisStore(BaseStore):
     django-redis cache, Sentinel included. With `sentinels` ("host:port", …) the primary of
     `service` is used, and LOCATION gives the rest. With `cluster`, LOCATION is any node; in place
     of True a list of others ("host:port", …) is asked where that one is away.
-    `wait_replicas` is how many replicas must have what is written to a stream before it counts: no
-    acknowledged byte, election or end is lost by a failover to them then, at several times the
+    `wait_replicas` is how many replicas must have what is written before it counts: no acknowledged
+    byte, election, end or revocation is lost by a failover to them then, at several times the
     latency; if they do not have it in half of `command_timeout`, the store counts as away.
     `connect_timeout` and `command_timeout` are seconds.
     """
@@ -116,6 +126,10 @@ class RedisStore(BaseStore):
         self._connect_timeout = connect_timeout + command_timeout  # the handshake asks, too
         self._command_timeout = command_timeout
         self._wait_replicas = wait_replicas
+        if not isinstance(cluster, bool) and not _are_nodes(cluster):
+            raise InvalidStoreError(
+                f"`cluster` of the stream alias {alias!r} is True, or a list of nodes (host:port)."
+            )
         source = Source(
             alias=alias,
             location=location or "redis://127.0.0.1:6379/0",
@@ -151,46 +165,70 @@ class RedisStore(BaseStore):
         self, name: str, key: StreamKey, *arguments: str | bytes | int
     ) -> Coroutine[Any, Any, Any]:
         """Run a script on one stream."""
-        return self._eval(name, [self.keys.meta(key), self.keys.log(key)], *arguments)
+        return self._eval(name, self._keys_of(key), *arguments)
 
-    async def _write(self, name: str, key: StreamKey, *arguments: str | bytes | int) -> Any:
-        """Run a script that writes to one stream, and wait for the replicas that are to have it.
+    def _keys_of(self, key: StreamKey) -> list[str]:
+        return [self.keys.meta(key), self.keys.log(key)]
 
-        If they do not, what was written stays: whoever calls sends the same again, or gives up.
+    async def _write(
+        self,
+        name: str,
+        keys: list[str],
+        *arguments: str | bytes | int,
+        wrote: Callable[[Any], bool] = bool,
+    ) -> Any:
+        """Run a script that writes, and wait until the replicas that are to have that have it.
+
+        If they do not in time, what was written stays, but does not count: whoever sent it sends it
+        again, or gives up. `wrote` tells by the answer whether there is anything to wait for.
         """
-        answer = await self._run(name, key, *arguments)
-        if self._wait_replicas:
-            await self._replicated(key)
+        if not self._wait_replicas:
+            return await self._eval(name, keys, *arguments)
+        # On the connection of the script: the server waits for what that one has written.
+        wait = ("WAIT", self._wait_replicas, _ms(self._command_timeout / 2))
+        answer, reached = await self._eval(name, keys, *arguments, then=wait)
+        if wrote(answer) and reached < self._wait_replicas:
+            raise NotReplicated(self.alias)
         return answer
 
-    async def _eval(self, name: str, keys: list[str], *arguments: str | bytes | int) -> Any:
+    async def _eval(
+        self, name: str, keys: list[str], *arguments: str | bytes | int, then: Command | None = None
+    ) -> Any:
         """Run a script, in one round trip once the server knows it."""
         sha, source = _script(name, self._nodes.publish)
         rest = (len(keys), *keys, *arguments)
         try:
-            return await self._nodes.execute(keys[0], "EVALSHA", sha, *rest)
+            return await self._nodes.execute(keys[0], "EVALSHA", sha, *rest, then=then)
         except NoScriptError:  # a new server, a restart, SCRIPT FLUSH
-            return await self._nodes.execute(keys[0], "EVAL", source, *rest)
+            return await self._nodes.execute(keys[0], "EVAL", source, *rest, then=then)
 
     async def acquire(self, key: StreamKey, claim: Claim, terms: Terms) -> Acquisition:
-        elected, state = await self._write(
-            "acquire",
-            key,
-            claim.token,
-            claim.epoch,
-            encode_owner(terms.owner),
-            _ms(terms.ttl),
-            _ms(terms.finished_ttl),
-            _ms(terms.lease),
-            round(terms.grace * 1000),
-            round(terms.wait * 1000),
-            json.dumps(dict(terms.attrs)),
-        )
+        try:
+            elected, state = await self._write(
+                "acquire",
+                self._keys_of(key),
+                claim.token,
+                claim.epoch,
+                encode_owner(terms.owner),
+                _ms(terms.ttl),
+                _ms(terms.finished_ttl),
+                _ms(terms.lease),
+                round(terms.grace * 1000),
+                round(terms.wait * 1000),
+                json.dumps(dict(terms.attrs)),
+                wrote=_is_elected,
+            )
+        except NotReplicated:
+            # Nobody is told of this election: it must not stand in the way of the next one.
+            await self._run("delete", key, self.keys.events, claim.epoch)
+            raise
         role = Role.PRODUCER if elected else Role.CONSUMER
         return Acquisition(role=role, info=_info(key, state))
 
     async def reclaim(self, key: StreamKey, held: str, claim: Claim) -> StreamInfo:
-        answer = await self._write("reclaim", key, held, claim.token, claim.epoch)
+        answer = await self._write(
+            "reclaim", self._keys_of(key), held, claim.token, claim.epoch, wrote=_is_ok
+        )
         if answer[0] != b"ok":
             self._refuse(answer)
         return _info(key, answer[1])
@@ -200,24 +238,18 @@ class RedisStore(BaseStore):
     ) -> int:
         answer = await self._write(
             "append",
-            key,
+            self._keys_of(key),
             claim.token,
             offset,
             self.limits.max_stream_bytes or "",
             self.limits.max_entries_per_stream or "",
             chunks,
             data,
+            wrote=_is_size,
         )
         if not isinstance(answer, int):
             self._refuse(answer)
         return answer
-
-    async def _replicated(self, key: StreamKey) -> None:
-        """Wait until enough replicas have what was written, on the connection that wrote it."""
-        name, patience = self.keys.meta(key), _ms(self._command_timeout / 2)
-        reached = await self._nodes.execute(name, "WAIT", self._wait_replicas, patience)
-        if reached < self._wait_replicas:
-            raise StoreUnavailable(self.alias)
 
     def _refuse(self, answer: list[Any]) -> NoReturn:
         """Raise what a script answered instead of "ok"."""
@@ -246,7 +278,14 @@ class RedisStore(BaseStore):
     ) -> StreamInfo:
         message = error.encode(errors="replace")  # what an exception says may be no UTF-8
         answer = await self._write(
-            "finalize", key, claim.token, status, error_code, message, size or 0
+            "finalize",
+            self._keys_of(key),
+            claim.token,
+            status,
+            error_code,
+            message,
+            size or 0,
+            wrote=_is_ok,
         )
         if answer[0] != b"ok":
             self._refuse(answer)
@@ -261,7 +300,7 @@ class RedisStore(BaseStore):
         return [_info_or_decoy(key, state) for key, state in zip(keys, states, strict=True)]
 
     async def delete(self, key: StreamKey, *, epoch: str | None = None) -> bool:
-        return bool(await self._write("delete", key, self.keys.events, epoch or ""))
+        return bool(await self._write("delete", self._keys_of(key), self.keys.events, epoch or ""))
 
     async def heartbeat(self, beats: Sequence[tuple[StreamKey, Claim]]) -> list[bool]:
         # Sent in one loop turn, so they leave in one write.
@@ -271,7 +310,7 @@ class RedisStore(BaseStore):
         return [bool(one) for one in held]
 
     async def cancel(self, key: StreamKey, *, epoch: str | None = None) -> StreamInfo | None:
-        state = await self._write("cancel", key, self.keys.events, epoch or "")
+        state = await self._write("cancel", self._keys_of(key), self.keys.events, epoch or "")
         return state and _info(key, state)
 
     async def expire(self, key: StreamKey, ttl: float) -> bool:
@@ -296,8 +335,10 @@ class RedisStore(BaseStore):
     async def standing(self, tenant: str, owner: Owner) -> Standing:
         # Two commands in one write: they may live in different slots of a cluster.
         control, revoked = self.keys.control(tenant), self.keys.revoked(tenant, owner)
-        (generation, ttl, longest), mark = await asyncio.gather(
-            self._nodes.execute(control, "HMGET", control, "generation", "ttl", "longest_ttl"),
+        (generation, ttl, longest, since), mark = await asyncio.gather(
+            self._nodes.execute(
+                control, "HMGET", control, "generation", "ttl", "longest_ttl", "since"
+            ),
             self._nodes.execute(revoked, "GET", revoked),
         )
         return Standing(
@@ -305,6 +346,7 @@ class RedisStore(BaseStore):
             ttl=None if ttl is None else int(ttl) / 1000,
             longest_ttl=int(longest or 0) / 1000,
             revoked_at=None if mark is None else int(mark) / 1000,
+            since=None if since is None else int(since) / 1000,
         )
 
     async def set_control(
@@ -315,7 +357,7 @@ class RedisStore(BaseStore):
         ttl: float | None = None,
         longest_ttl: float | None = None,
     ) -> int:
-        in_force = await self._eval(
+        in_force = await self._write(
             "control",
             [self.keys.control(tenant)],
             generation or 1,
@@ -332,7 +374,7 @@ class RedisStore(BaseStore):
 
     async def revoke(self, tenant: str, owner: Owner, *, keep: float) -> float:
         key = self.keys.revoked(tenant, owner)
-        mark = await self._eval("revoke", [key], _ms(keep), self.keys.events, tenant)
+        mark = await self._write("revoke", [key], _ms(keep), self.keys.events, tenant)
         return int(mark) / 1000
 
     async def reserve(self, key: StreamKey, owner: Owner, *, lease: float) -> None:
@@ -377,6 +419,18 @@ class RedisStore(BaseStore):
 
     async def aclose(self) -> None:
         await self._nodes.aclose()
+
+
+def _is_elected(answer: list[Any]) -> bool:
+    return bool(answer[0])
+
+
+def _is_ok(answer: list[Any]) -> bool:
+    return bool(answer[0] == b"ok")
+
+
+def _is_size(answer: object) -> bool:
+    return isinstance(answer, int)
 
 
 def _info(key: StreamKey, state: Sequence[Any]) -> StreamInfo:

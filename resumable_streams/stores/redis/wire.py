@@ -31,13 +31,14 @@ from redis.exceptions import (
 from ...exceptions import StoreUnavailable
 from .connect import Connect, open_connection
 
-__all__ = ["Argument", "Wire"]
+__all__ = ["Argument", "Command", "Wire"]
 
 Argument = str | bytes | int
+Command = tuple[Argument, ...]
 
 
-def _observe(task: asyncio.Task[Any]) -> None:
-    """Take note of how a task ended, though all who waited for it may be gone."""
+def _observe(task: asyncio.Future[Any]) -> None:
+    """Take note of how a task or a command ended, though all who waited for it may be gone."""
     if not task.cancelled():
         task.exception()
 
@@ -59,7 +60,7 @@ class _Link:
             self._loop.create_task(self._read(), name="resumable_streams.wire.read"),
         ]
 
-    def send(self, arguments: tuple[Argument, ...]) -> asyncio.Future[Any]:
+    def send(self, arguments: Command) -> asyncio.Future[Any]:
         if self.broken is not None:  # since it was made, or before the caller's turn came
             raise ConnectionError("the connection broke")
         future = self._loop.create_future()
@@ -152,29 +153,39 @@ class Wire:
         self._link: _Link | None = None
         self._connecting: asyncio.Task[_Link] | None = None
 
-    def execute(self, *arguments: Argument) -> Coroutine[Any, Any, Any]:
+    def execute(
+        self, *arguments: Argument, then: Command | None = None
+    ) -> Coroutine[Any, Any, Any]:
         """Carry out one command; raise StoreUnavailable, or what the caller can act on itself.
 
-        That is NoScriptError for EVALSHA, and the redirections of a cluster.
+        That is NoScriptError for EVALSHA, and the redirections of a cluster. With `then`, a second
+        one follows on the same connection, and the answer is a pair.
 
         Commands that are sent in one loop turn leave in one write and reach the server in order.
         """
-        return self._carry_out(arguments)
+        return self._carry_out(arguments, then=then)
 
-    def execute_asking(self, *arguments: Argument) -> Coroutine[Any, Any, Any]:
+    def execute_asking(
+        self, *arguments: Argument, then: Command | None = None
+    ) -> Coroutine[Any, Any, Any]:
         """Carry out one command for a slot that is on its way here (an ASK redirection)."""
-        return self._carry_out(arguments, first=("ASKING",))
+        return self._carry_out(arguments, first=("ASKING",), then=then)
 
     async def _carry_out(
-        self, arguments: tuple[Argument, ...], first: tuple[Argument, ...] | None = None
+        self, arguments: Command, *, first: Command | None = None, then: Command | None = None
     ) -> Any:
         try:
             link = self._link
             if link is None or link.broken is not None:
                 link = await self._connected()
-            if first is not None:
-                link.send(first)  # nothing gets between the two: they are sent without an await
-            return await link.send(arguments)
+            if first is not None:  # nothing gets between these: they are sent without an await
+                link.send(first)
+            answer = link.send(arguments)
+            if then is None:
+                return await answer
+            second = link.send(then)
+            second.add_done_callback(_observe)
+            return await answer, await second
         except (NoScriptError, MovedError, AskError):
             raise
         except (RedisError, OSError, AttributeError, TimeoutError) as error:
