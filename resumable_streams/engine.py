@@ -20,11 +20,12 @@ from .exceptions import (
     StreamLimitExceeded,
 )
 from .heart import Heart
+from .hub import Hub
 from .producer import Producer
 from .runtime import runtime
 from .sources import Source
 from .stores.base import BaseStore
-from .tail import Hub, Tail
+from .tail import Tail
 from .types import Acquisition, Claim, ErrorCode, StreamInfo, StreamKey, Terms
 
 __all__ = ["Engine", "get_engine", "make_store"]
@@ -85,7 +86,12 @@ class Engine:
         )
         self._unenforced: set[str | None] = set()
         self._enforcing: asyncio.Task[None] | None = None
-        self._heart = Heart(self.store, lease=settings.lease, lost=self.hub.suspect)
+        self._heart = Heart(
+            self.store,
+            lease=settings.lease,
+            store_timeout=settings.store_timeout,
+            lost=self.hub.suspect,
+        )
 
     async def elect(self, key: StreamKey, claim: Claim, terms: Terms) -> Acquisition:
         """Acquire; an election whose answer was lost is found again, by its claim."""
@@ -192,21 +198,19 @@ class Engine:
             asyncio.gather(*(self.store.standing(*pair) for pair in pairs)),
         )
         standings = dict(zip(pairs, found, strict=True))
-        barred = [
-            tail
-            for tail, info in zip(tails, infos, strict=True)
-            if info is None
-            or info.epoch != tail.info.epoch
-            or not standings[tail.key.tenant, tail.info.owner].admits(
-                tail.key.generation, tail.info.created
-            )
-        ]
-        await asyncio.gather(*(self._bar(tail) for tail in barred))
+        barring = []
+        for tail, info in zip(tails, infos, strict=True):
+            standing = standings[tail.key.tenant, tail.info.owner]
+            if tail.own(info) is None:
+                barring.append(self._bar(tail, tail.why_gone(standing)))
+            elif not standing.admits(tail.key.generation, tail.info.created):
+                barring.append(self._bar(tail, ErrorCode.EXPIRED))
+        await asyncio.gather(*barring)
 
-    async def _bar(self, tail: Tail) -> None:
-        """End the readers first, so that they are told `expired`; then the producer."""
+    async def _bar(self, tail: Tail, code: ErrorCode) -> None:
+        """End the readers first, so that they are told why; then the producer."""
         stop, tail.on_end = tail.on_end, None
-        tail.fail(StreamFailed(ErrorCode.EXPIRED))
+        tail.fail(StreamFailed(code))
         if stop is not None:
             try:
                 await self.store.cancel(tail.key, epoch=tail.info.epoch)

@@ -17,12 +17,18 @@ logger = logging.getLogger("resumable_streams.producer")
 
 
 class Heart:
-    """Renew the leases of quiet producers: one batch, every third of a lease."""
+    """Renew the leases of quiet producers: one batch, at least every third of a lease.
 
-    def __init__(self, store: BaseStore, *, lease: float, lost: Callable[[Tail], None]):
+    A lease is never older than two intervals, so that what is left of it outlasts a store that is
+    away for `store_timeout` seconds.
+    """
+
+    def __init__(
+        self, store: BaseStore, *, lease: float, store_timeout: float, lost: Callable[[Tail], None]
+    ):
         self._store = store
         self._lease = lease
-        self._interval = lease / 3
+        self._interval = max(lease / 6, min(lease / 3, (lease - store_timeout) / 2))
         self._lost = lost
         self._producers: set[Producer] = set()
         self._task = asyncio.create_task(self._beat_forever(), name="resumable_streams.heart")

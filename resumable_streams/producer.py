@@ -46,7 +46,7 @@ from .signals import (
 from .sources import Chunk, Source, encode, open_source
 from .stores.base import MAX_APPEND_BYTES, BaseStore
 from .tail import Tail
-from .types import Claim, ErrorCode, StreamInfo, StreamStatus
+from .types import Claim, ErrorCode, Standing, StreamInfo, StreamStatus
 
 __all__ = ["Producer"]
 
@@ -225,9 +225,13 @@ class Producer:
         )
         self.renewed_at = time.monotonic()
 
-    async def _patiently(self, verb: Callable[[], Awaitable[T]]) -> T:
+    async def _patiently(
+        self, verb: Callable[[], Awaitable[T]], patience: float | None = None
+    ) -> T:
         """Repeat a verb while the store is away, for STORE_TIMEOUT; with backoff and jitter."""
-        give_up = time.monotonic() + self._settings.store_timeout
+        if patience is None:
+            patience = self._settings.store_timeout
+        give_up = time.monotonic() + patience
         backoff = FIRST_BACKOFF_SECONDS
         while True:
             try:
@@ -275,30 +279,36 @@ class Producer:
     async def _end(self, status: StreamStatus, code: str, detail: str) -> StreamInfo:
         """End the stream once the store has, again, all that it acknowledged."""
         end = None if code == ErrorCode.DATA_LOST else self.tail.window.end
+        # Who has waited for the store already tries once more, and no longer.
+        patience = 0.0 if code == ErrorCode.STORE_UNAVAILABLE else self._settings.store_timeout
         while True:
             try:
                 return await self._patiently(
                     lambda: self._store.finalize(
                         self.key, self.claim, status, size=end, error_code=code, error=detail
-                    )
+                    ),
+                    patience,
                 )
             except StreamGap as gap:
                 await self._send_again(gap.size, self.tail.window.end)
 
     async def _learn(self) -> None:
+        tenant, owner = self.key.tenant, self.tail.info.owner
         try:
             (info,) = await self._patiently(lambda: self._store.status([self.key]))
+            standing = await self._patiently(lambda: self._store.standing(tenant, owner))
         except StoreUnavailable as error:
             await self._settle_unknown(error)
         else:
-            await self._settle(info)
+            await self._settle(info, standing)
 
-    async def _settle(self, info: StreamInfo | None) -> None:
+    async def _settle(self, info: StreamInfo | None, standing: Standing | None = None) -> None:
         """Tell the readers here, and the receivers, how the stream ended: by us or elsewhere."""
         self.tail.on_end = None
-        self.tail.learn(info)
-        if info is None or info.epoch != self.tail.info.epoch:
-            await self._tell_end(StreamStatus.ERROR, ErrorCode.EXPIRED)
+        self.tail.learn(info, standing)
+        info = self.tail.own(info)
+        if info is None:
+            await self._tell_end(StreamStatus.ERROR, self.tail.why_gone(standing))
         elif info.is_streaming:  # somebody else goes on with it
             await self._tell_end(StreamStatus.ERROR, ErrorCode.PRODUCER_LOST)
         else:

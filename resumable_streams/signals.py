@@ -140,8 +140,9 @@ stream_failed = StreamSignal()
 # status: StreamStatus; error_code; size; duration: since the producer started. Once for every
 # stream_acquired that had the role producer, in the process that produces it (or refused to, before
 # stream_started), unless that dies first; errors are logged.
-# The code is "expired" for a stream that was deleted, or taken away, under its producer, and
-# "store_unavailable" where the end could not be written (readers then see producer_lost).
+# The code is "expired" for a stream that was deleted, or taken away, under its producer,
+# "data_lost" where the store lost all that it had, and "store_unavailable" where the end could not
+# be written (readers then see producer_lost).
 stream_finalized = StreamSignal()
 
 # --- Readers, in the process of the reader; errors are logged ---

@@ -1033,6 +1033,16 @@ class StreamStoreContract:
             assert await store.standing("acme", PUBLIC) == expected
             assert await store.standing("acm", "ada") == Standing()
 
+    async def test_a_tenant_is_known_since_it_was_first_governed(self, store: BaseStore) -> None:
+        await store.set_control("acme", longest_ttl=60)
+        created = (await store.acquire(KEY, Claim(), TERMS)).info.created
+        await store.set_control("acme", generation=3)
+        standing = await store.standing("acme", "ada")
+        assert standing.since is not None
+        assert standing.since <= created
+        assert not standing.was_lost_since(created)
+        assert (await store.standing("acm", "ada")).was_lost_since(created)
+
     async def test_the_override_of_a_lifetime_can_be_removed(self, store: BaseStore) -> None:
         await store.set_control("acme", generation=2, ttl=7.5)
         assert (await store.standing("acme", "ada")).ttl == 7.5

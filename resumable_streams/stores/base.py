@@ -215,7 +215,10 @@ class BaseStore(ABC):
 
     @abstractmethod
     async def standing(self, tenant: str, owner: Owner) -> Standing:
-        """Return what is in force for the owner now, in one round trip; never from a cache."""
+        """Return what is in force for the owner now, in one round trip; never from a cache.
+
+        `since` is when the tenant was first governed here: kept with the rest, and lost with it.
+        """
 
     @abstractmethod
     async def set_control(

@@ -334,13 +334,14 @@ class MemoryStore(BaseStore):
         ttl: float | None = None,
         longest_ttl: float | None = None,
     ) -> int:
-        with self._at():
-            old = self._space.controls.get(tenant, Standing())
+        with self._at() as now:
+            old = self._space.controls.get(tenant, Standing(since=now))
             in_force = max(old.generation or 1, generation or 1)
             self._space.controls[tenant] = Standing(
                 generation=in_force,
                 ttl=old.ttl if ttl is None else ttl or None,
                 longest_ttl=max(old.longest_ttl, longest_ttl or 0.0),
+                since=old.since,
             )
             if in_force != old.generation:
                 self._govern(tenant)

@@ -33,7 +33,7 @@ __all__ = ["StreamMachine"]
 
 T = TypeVar("T")
 
-PATIENCE_SECONDS = 2.0
+PATIENCE_SECONDS = 10.0
 STEP_SECONDS = 0.001
 TICK_SECONDS = 0.003  # a mark of a revocation has the store's resolution: milliseconds
 

@@ -1,7 +1,9 @@
 """Losses that were found by the fault suite and the model check, one test each."""
 
 import asyncio
+import signal
 from contextlib import suppress
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -14,6 +16,7 @@ from resumable_streams.runtime import runtime
 from resumable_streams.types import StreamKey
 
 from ...behaviour.sources import Tap, read_all, read_until
+from ...nodes import node, scripts_run
 from ...proxy import proxy_to
 from .conftest import Configure
 
@@ -33,11 +36,6 @@ async def test_an_end_costs_one_round_trip(
     tap.end()
     await read_all(reader)
     assert scripts_run(redis_server) - before == 1
-
-
-def scripts_run(server: Redis) -> int:
-    stats = server.info("commandstats")
-    return sum(stats.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in ("evalsha", "eval"))
 
 
 async def test_a_log_evicted_after_its_last_byte_is_not_called_done(
@@ -156,4 +154,25 @@ async def test_a_lost_producer_is_reported_though_the_push_connection_cannot_be_
             async with asyncio.timeout(2 * lease + 2 * sweep):
                 await anext(reader)
         assert failure.value.code == "producer_lost"
+        await runtime.aclose()
+
+
+async def test_a_quiet_producer_outlasts_a_store_that_is_away_for_almost_store_timeout(
+    configure: Configure, tmp_path: Path
+) -> None:
+    """Whenever that begins: at the worst moment its lease is as old as it gets."""
+    with node(tmp_path) as server:
+        configure(server.url, LEASE=3, STORE_TIMEOUT=2)
+        taps = [Tap(b"x") for _ in range(20)]
+        readers = []
+        for number, tap in enumerate(taps):
+            readers.append(await streams.run(f"s{number}", tap, owner="me"))
+            await asyncio.sleep(0.08)
+        server.process.send_signal(signal.SIGSTOP)
+        await asyncio.sleep(1.6)
+        server.process.send_signal(signal.SIGCONT)
+        await asyncio.sleep(0.5)
+        for tap in taps:
+            tap.end(b"y")
+        assert [await read_all(reader) for reader in readers] == [b"xy"] * len(taps)
         await runtime.aclose()

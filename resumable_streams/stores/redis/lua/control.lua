@@ -10,6 +10,9 @@ if ARGV[2] == '0' then
 elseif ARGV[2] ~= '' then
   redis.call('HSET', control, 'ttl', ARGV[2])
 end
+if not old[1] then
+  redis.call('HSET', control, 'since', now())
+end
 if not old[1] or generation > tonumber(old[1]) then
   redis.call('PUBLISH', ARGV[4], '@' .. ARGV[5])
 end

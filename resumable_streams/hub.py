@@ -1,0 +1,255 @@
+"""The hub: what was appended, pushed to every reader of this process.
+
+    feed ──► Hub ──► Tail (one a stream) ──► window ──► readers, each at its own offset
+                                       └───► pages from the store, for those who are behind
+
+News arrives from the local producer, directly, or from the store's feed. A feed may lose news,
+never invent it. Whenever it may have (`disturbed`), and when a stream was silent until its lease
+ran out, the tail is *stale*: its state is looked up, all stale tails of the process in one batch.
+That look-up also declares a dead producer lost.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from .exceptions import StoreUnavailable, StreamFailed
+from .signals import feed_connected, reader_closed, reader_opened
+from .stores.base import BaseStore
+from .tail import Tail
+from .types import PUBLIC, ErrorCode, Standing, StreamInfo, StreamKey
+
+__all__ = ["Hub"]
+
+logger = logging.getLogger("resumable_streams.hub")
+
+
+class Hub:
+    """All tails of one store in this process, its one feed, and the sweep that keeps them honest.
+
+    Lives on the home loop. `lease`, `sweep` and `store_timeout` are seconds.
+    """
+
+    def __init__(
+        self,
+        store: BaseStore,
+        *,
+        lease: float,
+        sweep: float,
+        store_timeout: float,
+        on_governed: Callable[[str | None], None],
+    ):
+        self._store = store
+        self._lease = lease
+        self._sweep = sweep
+        self._store_timeout = store_timeout
+        self._loop = asyncio.get_running_loop()
+        self._tails: dict[StreamKey, Tail] = {}
+        self._settled: set[Tail] = set()  # readers of finished streams, one tail each
+        self.rulings = 0  # how often the standing of some tenant changed, as far as we heard
+        self._on_governed = on_governed
+        self._was_connected = False
+        self._stale: set[Tail] = set()
+        self._wake = asyncio.Event()
+        self._feed = store.feed(self)
+        self._tasks = [
+            self._loop.create_task(self._refresh_forever(), name="resumable_streams.hub.refresh"),
+            self._loop.create_task(self._sweep_forever(), name="resumable_streams.hub.sweep"),
+        ]
+
+    def open(self, info: StreamInfo, key: StreamKey, *, live: bool = True) -> Tail:
+        """Return the tail of a stream; close it with `close`.
+
+        Who reads a finished stream, or what is stored now, needs no news. Who comes with the state
+        of an incarnation that has been replaced since, is told so.
+        """
+        known = self._tails.get(key)
+        replaced = known is not None and known.replaces(info)
+        if replaced or not (live and info.is_streaming):
+            tail = self._tail(info, key)
+            self._settled.add(tail)
+            if replaced:
+                tail.fail(StreamFailed(ErrorCode.EXPIRED))
+        elif known is None or known.has_ended or known.info.epoch != info.epoch:
+            tail = self._follow(self._tail(info, key))
+        else:
+            tail = known
+        tail.users += 1
+        if reader_opened.receivers:
+            tail.emit(reader_opened, status=info.status, readers=tail.users - tail.is_local)
+        return tail
+
+    def open_local(self, info: StreamInfo, key: StreamKey) -> Tail:
+        """Return the tail that a producer of this process feeds; end it with `close_local`."""
+        tail = self._tails.get(key)
+        if tail is not None and self._may_go_on(tail, info):
+            self._feed.unwatch(key)
+            tail.learn(info)
+        else:
+            tail = self._tail(info, key)
+            self._register(tail)
+        tail.is_local = True
+        tail.users += 1
+        return tail
+
+    def _may_go_on(self, tail: Tail, info: StreamInfo) -> bool:
+        """Return whether the readers of `tail` can be fed by a producer that starts at `info`.
+
+        One that takes a stream over does not know what another one wrote: neither may its tail be
+        that of a producer here, nor may readers have bytes that the store has lost since.
+        """
+        is_same = tail.info.epoch == info.epoch and not (tail.has_ended or tail.is_local)
+        return is_same and tail.window.end <= info.size
+
+    def close(self, tail: Tail) -> None:
+        if not tail.users:
+            return
+        self._leave(tail)
+        if reader_closed.receivers:
+            tail.emit(reader_closed, size=tail.window.end, readers=tail.users - tail.is_local)
+
+    def _leave(self, tail: Tail) -> None:
+        if tail.users:
+            tail.users -= 1
+            if not tail.users:
+                self._settled.discard(tail)
+                self._forget(tail)
+
+    def close_local(self, tail: Tail) -> None:
+        """Give up a producer's tail; readers that stay are told by the feed from now on."""
+        tail.is_local = False
+        tail.on_end = None
+        if self._tails.get(tail.key) is tail and tail.users > 1 and not tail.has_ended:
+            tail.is_settled = False
+            self._follow(tail)
+        self._leave(tail)
+
+    def _tail(self, info: StreamInfo, key: StreamKey) -> Tail:
+        return Tail(self._store, info, key, patience=self._store_timeout)
+
+    def _follow(self, tail: Tail) -> Tail:
+        # The confirmation of the subscription makes the tail stale: what was appended between the
+        # look that made it and the subscription is found then.
+        self._register(tail)
+        tail.check_at = self._loop.time() + tail.info.lease
+        self._feed.watch(tail.key)
+        return tail
+
+    def _register(self, tail: Tail) -> None:
+        old = self._tails.get(tail.key)
+        if old is not None and old is not tail:
+            old.learn(tail.info)  # another incarnation, which ends those who read the old one
+            if not old.has_ended:  # the same, from another producer: they resume with that one
+                old.dismiss()
+            self._forget(old)
+        self._tails[tail.key] = tail
+
+    def _forget(self, tail: Tail) -> None:
+        if self._tails.get(tail.key) is tail:
+            del self._tails[tail.key]
+            self._stale.discard(tail)
+            if not tail.is_local:
+                self._feed.unwatch(tail.key)
+
+    @property
+    def tails(self) -> Sequence[Tail]:
+        """All streams that are read or produced in this process now."""
+        return [*self._tails.values(), *self._settled]
+
+    # What the feed calls.
+
+    def appended(self, key: StreamKey, epoch: str, offset: int, data: bytes) -> None:
+        tail = self._tails.get(key)
+        if tail is None:
+            return
+        if epoch != tail.info.epoch:
+            self.suspect(tail)
+            return
+        tail.push(offset, data, time.perf_counter())
+        # Whoever appended renewed the lease.
+        tail.check_at = self._loop.time() + self._lease
+
+    def disturbed(self, key: StreamKey) -> None:
+        tail = self._tails.get(key)
+        if tail is not None:
+            self.suspect(tail)
+
+    def governed(self, tenant: str | None) -> None:
+        self.rulings += 1
+        if tenant is None:  # what a feed says whenever it is connected
+            if feed_connected.receivers:
+                again = self._was_connected
+                feed_connected.emit(type(self._store), alias=self._store.alias, again=again)
+            self._was_connected = True
+        self._on_governed(tenant)
+
+    # What keeps the tails honest.
+
+    def suspect(self, tail: Tail) -> None:
+        """Look the tail's state up soon, with all others that are stale by then."""
+        if not tail.has_ended:
+            self._stale.add(tail)
+            self._wake.set()
+
+    async def _sweep_forever(self) -> None:
+        while True:
+            await asyncio.sleep(self._sweep)
+            now = self._loop.time()
+            for tail in self._tails.values():
+                if not tail.is_local and tail.check_at <= now:
+                    self.suspect(tail)
+
+    async def _refresh_forever(self) -> None:
+        failing_since: float | None = None
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            stale, self._stale = list(self._stale), set()
+            try:
+                await self._refresh(stale)
+                failing_since = None
+            except Exception as error:
+                if not isinstance(error, StoreUnavailable):
+                    logger.exception("Looking up the state of streams failed.")
+                failing_since = failing_since or self._loop.time()
+                if self._loop.time() - failing_since > self._store_timeout:
+                    for tail in stale:
+                        tail.fail(StoreUnavailable(self._store.alias))
+                else:
+                    self._stale.update(stale)
+                    self._wake.set()
+                    await asyncio.sleep(min(0.2, self._store_timeout / 4))
+
+    async def _refresh(self, stale: Sequence[Tail]) -> None:
+        infos = await self._store.status([tail.key for tail in stale])
+        now = self._loop.time()
+        gone = []
+        for tail, found in zip(stale, infos, strict=True):
+            info = tail.own(found)
+            if info is None:
+                gone.append(tail)
+            else:
+                tail.learn(info)
+                tail.check_at = now + info.lease
+        if gone:
+            await self._tell_why_gone(gone)
+
+    async def _tell_why_gone(self, tails: Sequence[Tail]) -> None:
+        tenants = list({tail.key.tenant for tail in tails})
+        standings: dict[str, Standing] = {}
+        with suppress(StoreUnavailable):  # where that is: not for the others to wait for
+            found = await asyncio.gather(*(self._store.standing(one, PUBLIC) for one in tenants))
+            standings = dict(zip(tenants, found, strict=True))
+        for tail in tails:
+            tail.learn(None, standings.get(tail.key.tenant))
+
+    async def aclose(self) -> None:
+        """End every reader with ShuttingDown, then close the feed."""
+        for tail in self.tails:
+            tail.dismiss()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._feed.aclose()
