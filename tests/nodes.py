@@ -155,6 +155,12 @@ def _is_ready(one: Node) -> bool:
     return linked and state == "ok"
 
 
+def scripts_run(server: Redis) -> int:
+    """Return how many scripts the server has run, refused ones included."""
+    stats = server.info("commandstats")
+    return sum(stats.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in ("evalsha", "eval"))
+
+
 def move_slot(slot: int, source: Node, target: Node, others: list[Node]) -> None:
     """Move a slot with all its keys to another primary, while everybody goes on."""
     identity, theirs = (one.client.execute_command("CLUSTER MYID") for one in (target, source))

@@ -42,6 +42,11 @@ class Server:
     process: subprocess.Popen[bytes]
     log: Path
 
+    @property
+    def pids(self) -> list[int]:
+        """The process and its workers, where it has some."""
+        return _family(self.process.pid)
+
     def kill(self) -> None:
         """End the process as power loss would."""
         self.process.send_signal(signal.SIGKILL)
@@ -57,6 +62,11 @@ class Server:
 
     def written(self) -> str:
         return self.log.read_text(errors="replace")
+
+
+def _family(pid: int) -> list[int]:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(one for child in children for one in _family(int(child)))]
 
 
 def free_port() -> int:

@@ -30,13 +30,14 @@ def report(pytestconfig: pytest.Config) -> Report:
 
 
 def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+    terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config
 ) -> None:
-    """Show the table, and put it into the page if the environment asks for that."""
+    """Show the table; put it into the page if all is well and the environment asks for that."""
     collected = config.stash.get(REPORT, None)
     if IS_FULL and collected is not None:
         terminalreporter.write_line("\n".join(["", *collected.lines()]))
-        collected.write()
+        if exitstatus == pytest.ExitCode.OK and os.environ.get("WRITE_FAULTS_TABLE"):
+            collected.write()
 
 
 @pytest.fixture

@@ -27,9 +27,9 @@ class Verdict:
     """Say what a fault did: seconds until every reader knew or went on, bytes, ends."""
 
     seconds: float
-    lost: int  # acknowledged bytes that a reader lacks though nothing told it so
-    wrong: int  # readers whose bytes are not those of the source, in order
-    hung: int
+    lost: int | None  # acknowledged bytes that a reader lacks though nothing told it so
+    wrong: int | None  # readers whose bytes are not those of the source, in order
+    hung: int | None
     ends: Counter[str]
 
     def __str__(self) -> str:
@@ -102,17 +102,18 @@ class Load:
         self.readings += readings
         self._tasks += [asyncio.create_task(one.read()) for one in readings]
 
-    async def marked(self) -> None:
+    async def is_marked(self, *, within: float) -> bool:
         """Wait until each reader has ended, or has bytes that are acknowledged from now on."""
         marks = Counter(self.acknowledged)
-        waiting = list(self.readings)
-        while waiting:
+        waiting, give_up = list(self.readings), time.monotonic() + within
+        while waiting and time.monotonic() < give_up:
             waiting = [
                 one
                 for one in waiting
                 if one.end is UNSETTLED and len(one.received) <= marks[f"s{one.stream}"]
             ]
             await asyncio.sleep(0.01)
+        return not waiting
 
     async def finish(self, *, bound: float) -> None:
         """End the sources; whoever still reads after `bound` seconds hangs."""

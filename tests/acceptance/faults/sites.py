@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -23,10 +24,8 @@ __all__ = ["Clients", "Site", "signal_all", "site_of"]
 
 def signal_all(server: Server, number: int) -> None:
     """Send a signal to a server and to its workers, where it has some."""
-    pid = server.process.pid
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    for one in [pid, *map(int, children)]:
-        os.kill(one, number)
+    for pid in server.pids:
+        os.kill(pid, number)
 
 
 @dataclass
@@ -86,12 +85,22 @@ class Clients:
         while not all(answer.received for answer in self.answers):  # noqa: ASYNC110 - servers
             await asyncio.sleep(0.02)
 
-    async def marked(self) -> None:
+    async def is_marked(self, *, within: float) -> bool:
         """Wait until each answer has ended, or has grown from now on."""
         marks = [len(answer.received) for answer in self.answers]
-        for answer, mark in zip(self.answers, marks, strict=True):
-            while not answer.ended and len(answer.received) <= mark:  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
+        give_up = time.monotonic() + within
+        while time.monotonic() < give_up:
+            if all(
+                answer.ended or len(answer.received) > mark
+                for answer, mark in zip(self.answers, marks, strict=True)
+            ):
+                return True
+            await asyncio.sleep(0.02)
+        return False
+
+    def timeouts(self) -> int:
+        """Count how often a client gave up, as its server said nothing for too long."""
+        return sum("Timeout" in one for answer in self.answers for one in answer.tries)
 
     async def finish(self, *, bound: float) -> None:
         """Whoever is still asking after `bound` seconds hangs."""

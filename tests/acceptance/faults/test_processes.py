@@ -15,6 +15,7 @@ from resumable_streams import streams
 from resumable_streams.engine import get_engine
 from resumable_streams.keys import KeySpace
 
+from ...nodes import scripts_run
 from ..servers import ROOT
 from .conftest import STREAMS, Configure
 from .load import Reading, Verdict
@@ -105,13 +106,16 @@ async def test_readers_of_a_killed_process_are_told_within_lease_and_sweep(
 
 
 async def test_a_process_that_slept_longer_than_its_lease_appends_nothing_more(
-    configured: None, redis_url: str, key_prefix: str, report: Report
+    configured: None, redis_url: str, redis_server: Redis, key_prefix: str, report: Report
 ) -> None:
     async with producing(redis_url, key_prefix) as process, followed() as readings:
         process.send_signal(signal.SIGSTOP)
         verdict = await ended(readings, time.monotonic())
+        before = scripts_run(redis_server)
         process.send_signal(signal.SIGCONT)
-        await asyncio.sleep(0.5)  # for a zombie that would write
+        async with asyncio.timeout(10):
+            while scripts_run(redis_server) - before < STREAMS:  # noqa: ASYNC110 - it tries to write
+                await asyncio.sleep(0.05)
         infos = await get_engine("default").store.status([one.reader._key for one in readings])
         sizes = [info.size for info in infos if info is not None]
         assert sizes == [len(one.received) for one in readings]

@@ -49,7 +49,7 @@ async def test_a_finished_stream_is_resumed_again_and_again(store: str, report: 
         await asyncio.gather(*(resume(first + more) for more in range(AT_ONCE)))
     await asyncio.sleep(0.05)
     assert len(asyncio.all_tasks()) <= before
-    verdict = Verdict(time.monotonic() - started, 0, ends["wrong"], 0, ends)
+    verdict = Verdict(time.monotonic() - started, None, ends["wrong"], None, ends)
     report.put(f"{RESUMES:,} resumes of one finished stream", store, verdict)
     assert ends == {"done": RESUMES}
     await runtime.aclose()
@@ -59,24 +59,28 @@ async def test_a_slow_reader_slows_nobody_and_misses_nothing(store: str, report:
     tap = Tap()
     reader = await streams.run("chat", tap, owner="me")
     slow = await streams.using("elsewhere").require_resume("chat", owner="me")
-    body, started = b"", time.monotonic()
+    body, got, started = b"", b"", time.monotonic()
     for number in range(60):
         piece = bytes([number]) * 50_000
         body += piece
         tap.give(piece)
         await read_until(reader, len(body))
         if number % 10 == 0:
-            await anext(slow)
+            got += await anext(slow)
     seconds = time.monotonic() - started
     tap.end()
-    whole = await read_until(await streams.require_resume("chat", owner="me"), len(body))
-    rest = await read_all(slow)
-    wrong = int(whole != body) + int(not body.endswith(rest))
-    verdict = Verdict(seconds, 0, wrong, 0, Counter({"done": 2}))
+    bodies = [got + await read_all(slow), await whole_body()]
+    ends = Counter(str(one.info.status) for one in (reader, slow))
+    lost = sum(len(body) - len(one) for one in bodies)
+    wrong = sum(not body.startswith(one) for one in bodies)
+    verdict = Verdict(seconds, lost, wrong, None, ends)
     report.put("a slow reader of a fast source (3 MB)", store, verdict)
-    assert wrong == 0
-    assert slow.offset == len(body)
+    assert bodies == [body, body]
     await runtime.aclose()
+
+
+async def whole_body() -> bytes:
+    return await read_all(await streams.require_resume("chat", owner="me"))
 
 
 async def test_stalled_readers_hold_a_bounded_piece_of_memory(store: str, report: Report) -> None:
@@ -96,9 +100,8 @@ async def test_stalled_readers_hold_a_bounded_piece_of_memory(store: str, report
     grown = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
     tap.end()
-    assert await read_all(stalled[0]) == b"".join(
-        bytes([number]) * 65_536 for number in range(SIZE // 65_536)
-    )
+    rest = b"".join(bytes([number]) * 65_536 for number in range(SIZE // 65_536))
+    wrong = sum([await read_all(one) != rest for one in stalled[::10]])
     for one in stalled:
         one.close()
     kept = SIZE if store == "memory" else 0  # the stream itself
@@ -106,8 +109,9 @@ async def test_stalled_readers_hold_a_bounded_piece_of_memory(store: str, report
     report.put(
         f"{STALLED:,} stalled readers of an {SIZE // MIB} MiB stream",
         store,
-        Verdict(seconds, 0, 0, 0, Counter()),
+        Verdict(seconds, None, wrong, None, Counter()),
         ends,
     )
+    assert wrong == 0
     assert grown - kept < 4 * MIB
     await runtime.aclose()
