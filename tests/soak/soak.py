@@ -22,11 +22,11 @@ from .vitals import Vitals, growth, look
 
 __all__ = ["Outcome", "Plan", "soak"]
 
-LEASE, SWEEP, STORE_TIMEOUT, TTL = 3.0, 1.0, 2.0, 5.0
+LEASE, SWEEP, STORE_TIMEOUT = 3.0, 1.0, 2.0
 PATIENCE_SECONDS = 60.0
+SILENCE_SECONDS = 10.0
 SETTLE_SECONDS = 3.0
 GROWTH_MIB = 10.0
-TYPED_ENDS = {"done", "cancelled", "producer_lost", "missing", "left"}
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Plan:
     seconds: float
     streams: int
     longest: int = 40  # lines of an answer, which come twice a second or so
+    ttl: float = 15.0  # seconds; longer than a visitor needs to come back
 
     @property
     def trouble_every(self) -> float:
@@ -61,7 +62,9 @@ class Outcome:
         problems = {
             "a reader hung": self.visits.ends["hung"] > 0,
             "wrong bytes": bool(self.visits.wrong),
-            "an end without a type": not set(self.visits.ends) <= TYPED_ENDS,
+            f"no reason for {_listed(self.visits.unexplained)}": bool(self.visits.unexplained),
+            f"{self.visits.silences} long silences": self.visits.silences > 0,
+            "nothing was finished": not self.visits.ends["done"],
             "tasks leaked": after.tasks > before.tasks,
             "files leaked": after.files > before.files,
             "connections leaked": after.connections > before.connections,
@@ -101,9 +104,18 @@ class _Site:
     store: Redis
     client: httpx.AsyncClient
     prefix: str
+    folder: Path
 
     async def look(self) -> Vitals:
         return await look(self.survivor, self.client, self.store, self.prefix)
+
+    def traceback(self) -> str:
+        """Return the first one that any server has written."""
+        for log in sorted(self.folder.glob("*.log")):
+            _, found, rest = log.read_text(errors="replace").partition("Traceback")
+            if found:
+                return f"{found}{rest[:2_000]}"
+        return ""
 
 
 @asynccontextmanager
@@ -121,7 +133,7 @@ async def _site(plan: Plan) -> AsyncIterator[_Site]:
             "LEASE": str(LEASE),
             "SWEEP": str(SWEEP),
             "STORE_TIMEOUT": str(STORE_TIMEOUT),
-            "TTL": str(TTL),
+            "TTL": str(plan.ttl),
             "DRAIN_TIMEOUT": "0",
         }
 
@@ -132,9 +144,13 @@ async def _site(plan: Plan) -> AsyncIterator[_Site]:
         await asyncio.to_thread(migrate, environment)
         survivor = await asyncio.to_thread(start)
         store = running.enter_context(Redis.from_url(url, client_name="soak"))
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
-        async with httpx.AsyncClient(limits=limits, timeout=10) as client:
-            yield _Site(survivor, start, environment, store, client, prefix)
+        async with _client() as client:
+            yield _Site(survivor, start, environment, store, client, prefix, folder)
+
+
+def _client() -> httpx.AsyncClient:
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+    return httpx.AsyncClient(limits=limits, timeout=SILENCE_SECONDS)
 
 
 async def soak(plan: Plan, *, say: Callable[[str], None] = lambda text: None) -> Outcome:
@@ -142,24 +158,20 @@ async def soak(plan: Plan, *, say: Callable[[str], None] = lambda text: None) ->
     async with _site(plan) as site:
         mortal = await asyncio.to_thread(site.start)
         addresses = [site.survivor.url, mortal.url]
-        visits = Visits(site.client, addresses, plan.streams, plan.longest, PATIENCE_SECONDS)
         troubles = Troubles(
             mortal, site.start, site.environment, addresses, site.store, plan.trouble_every
         )
         await _once(site)
         before = await site.look()
-        visiting = asyncio.create_task(visits.run())
-        troubling = asyncio.create_task(troubles.run())
-        resident = await _watch(site, plan, visits, say)
-        if troubling.done():
-            troubling.result()  # it makes trouble until it is cancelled
-        troubling.cancel()
-        await asyncio.gather(troubling, return_exceptions=True)
-        visits.end()
-        await visiting
-        await asyncio.sleep(TTL + SETTLE_SECONDS)
+        async with _client() as visitors:
+            visits = Visits(
+                visitors, addresses, plan.streams, plan.longest, PATIENCE_SECONDS, troubles.marks
+            )
+            visiting = asyncio.create_task(visits.run())
+            resident = await _live(site, plan, visits, troubles, say)
+            await visiting
+        await asyncio.sleep(plan.ttl + SETTLE_SECONDS)
         after = await site.look()
-        written = site.survivor.written()
         return Outcome(
             before,
             after,
@@ -167,17 +179,33 @@ async def soak(plan: Plan, *, say: Callable[[str], None] = lambda text: None) ->
             visits,
             troubles.met,
             left_keys=_left_keys(site),
-            traceback=written[written.find("Traceback") :][:2_000]
-            if "Traceback" in written
-            else "",
+            traceback=site.traceback(),
         )
+
+
+async def _live(
+    site: _Site, plan: Plan, visits: Visits, troubles: Troubles, say: Callable[[str], None]
+) -> list[float]:
+    """Have visits and trouble for as long as the plan says; then no more of either."""
+    troubling = asyncio.create_task(troubles.run())
+    try:
+        resident = await _watch(site, plan, visits, say)
+    finally:
+        visits.end()
+        if not troubling.done():
+            troubling.cancel()
+        await asyncio.wait([troubling])
+    if not troubling.cancelled():
+        troubling.result()  # it makes trouble until it is cancelled
+    return resident
 
 
 async def _once(site: _Site) -> None:
     """Have the survivor make what it keeps: connections, threads, the caches of Django."""
-    quiet = Visits(site.client, [site.survivor.url], 5, 5, PATIENCE_SECONDS)
-    quiet.end()
-    await asyncio.gather(*map(quiet.visit, range(quiet.count)))
+    async with _client() as visitors:
+        quiet = Visits(visitors, [site.survivor.url], 5, 5, PATIENCE_SECONDS, Counter())
+        quiet.end()
+        await asyncio.gather(*map(quiet.visit, range(quiet.count)))
     await asyncio.sleep(SETTLE_SECONDS)
 
 

@@ -26,6 +26,7 @@ class Troubles:
     store: Redis
     every: float
     met: Counter[str] = field(default_factory=Counter)
+    marks: Counter[str] = field(default_factory=Counter)  # when one begins, and when it is over
 
     async def run(self) -> None:
         kinds: dict[str, tuple[int, Callable[[], Awaitable[None]]]] = {
@@ -39,7 +40,9 @@ class Troubles:
             await asyncio.sleep(random.uniform(0.5, 1.5) * self.every)
             weights = [weight for weight, _ in kinds.values()]
             kind = random.choices(list(kinds), weights)[0]
+            self.marks[kind] += 1
             await kinds[kind][1]()
+            self.marks[kind] += 1
             self.met[kind] += 1
 
     async def _kill(self) -> None:
@@ -51,7 +54,8 @@ class Troubles:
     async def _rotate(self) -> None:
         """Do what an operator does when ids have leaked."""
         rotating = await asyncio.create_subprocess_exec(
-            sys.executable, "manage.py", "resumable_streams", "rotate", "--tenant", "default", "--yes",
+            sys.executable, "manage.py", "resumable_streams",
+            "rotate", "--tenant", "default", "--yes",
             cwd=ROOT, env={**os.environ, **self.environment},
             stdout=asyncio.subprocess.DEVNULL,
         )  # fmt: skip

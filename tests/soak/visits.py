@@ -27,9 +27,12 @@ class Visits:
     count: int
     longest: int  # lines of an answer
     patience: float  # seconds beyond the length of an answer after which a reader counts as hung
+    marks: Counter[str]  # of the troubles so far
     ends: Counter[str] = field(default_factory=Counter)
     fates: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
+    unexplained: Counter[str] = field(default_factory=Counter)
+    silences: int = 0  # how often a server that was there said nothing for too long
     bytes_read: int = 0
     _ending: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -50,6 +53,7 @@ class Visits:
 
     async def visit(self, start: int) -> None:
         """Ask once, and live to the end of it."""
+        before = Counter(self.marks)
         lines, pause = random.randint(5, self.longest), random.uniform(0.2, 2) * PAUSE_SECONDS
         fate = random.choices(list(FATES), list(FATES.values()))[0]
         self.fates[fate] += 1
@@ -60,10 +64,27 @@ class Visits:
             async with asyncio.timeout(lines * pause + self.patience):
                 await self._live(fate, asker, path, answer, lines * pause)
         except TimeoutError:
-            self.ends["hung"] += 1
+            end = "hung"
         else:
-            self.ends[(answer.error or answer.status) if answer.ended else "left"] += 1
+            end = (answer.error or answer.status) if answer.ended else "left"
+        self.ends[end] += 1
+        if not self._is_explained(end, fate, self.marks - before):
+            self.unexplained[f"{end} of one who {fate}"] += 1
+        self.silences += sum("ReadTimeout" in one for one in answer.tries)
         self._compare(answer, lines)
+
+    def _is_explained(self, end: str, fate: str, troubles: Counter[str]) -> bool:
+        match end:
+            case "missing":
+                return fate == "deletes" or bool(troubles["rotation"])
+            case "producer_lost":
+                return bool(troubles["server killed"])
+            case "cancelled":
+                return fate == "cancels"
+            case "left":
+                return fate == "leaves for good"
+            case _:
+                return end == "done"
 
     async def _live(
         self, fate: str, asker: Asker, path: str, answer: Answer, seconds: float
