@@ -9,7 +9,6 @@ import pytest
 from redis.crc import key_slot
 
 from example_project.private_redis import free_port
-from resumable_streams.exceptions import InvalidStoreError
 from resumable_streams.stores.base import BaseStore
 from resumable_streams.stores.redis import RedisStore
 from resumable_streams.testing import KEY, TERMS, StreamStoreContract
@@ -100,15 +99,3 @@ async def test_another_node_is_asked_where_the_one_of_the_location_is_away(
     more = [f"127.0.0.1:{nodes[1].port}"]
     async with cluster_store(away, key_prefix, cluster=more) as store:
         assert (await store.acquire(KEY, Claim(), TERMS)).info.is_streaming
-
-
-@pytest.mark.parametrize("given", ["127.0.0.1:6379", [], [6379], 1])
-def test_nodes_that_are_none_are_refused(given: Any) -> None:
-    with pytest.raises(InvalidStoreError, match="cluster"):
-        RedisStore(
-            alias="x",
-            key_prefix="x",
-            location=None,
-            limits=StreamStoreContract.limits,
-            cluster=given,
-        )

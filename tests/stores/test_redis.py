@@ -20,7 +20,7 @@ from resumable_streams.exceptions import (
 )
 from resumable_streams.stores.base import BaseStore
 from resumable_streams.stores.redis import RedisStore
-from resumable_streams.stores.redis.feed import MAX_BACKOFF_SECONDS, backoff_seconds
+from resumable_streams.stores.redis.connect import backoff_seconds
 from resumable_streams.testing import (
     KEY,
     TERMS,
@@ -601,8 +601,34 @@ async def test_a_listener_that_fails_does_not_end_the_feed(
 
 
 @pytest.mark.parametrize("failures", [0, 1, 10, 10_000])
-def test_a_feed_waits_for_a_bounded_time_however_often_it_failed(failures: int):
-    assert 0 <= backoff_seconds(failures) <= MAX_BACKOFF_SECONDS
+def test_an_attempt_to_connect_waits_for_a_bounded_time_however_often_it_failed(failures: int):
+    assert 0 <= backoff_seconds(failures, 2.0) <= 2.0
+
+
+async def test_a_server_that_is_away_is_not_stormed(key_prefix: str):
+    attempts = 0
+
+    async def count_and_hang_up(writer: asyncio.StreamWriter) -> None:
+        nonlocal attempts
+        attempts += 1
+        writer.close()
+
+    async def ask_again_and_again(store: RedisStore) -> None:
+        while True:
+            with suppress(StoreUnavailable):
+                await store.status([KEY])
+            await asyncio.sleep(0.01)
+
+    async with (
+        false_server(count_and_hang_up) as where,
+        impatient_store(f"redis://{where}/0", key_prefix) as store,
+    ):
+        asking = [asyncio.create_task(ask_again_and_again(store)) for _ in range(100)]
+        await asyncio.sleep(2)
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+    assert 2 < attempts < 60  # of 20,000
 
 
 # The constructor.
@@ -632,16 +658,31 @@ def test_a_log_that_fits_no_redis_string_is_refused(most: int | None):
         RedisStore(alias="x", key_prefix="x", location=None, limits=Limits(max_stream_bytes=most))
 
 
-@pytest.mark.parametrize("option", ["connect_timeout", "command_timeout"])
-@pytest.mark.parametrize("value", [0, -1, "5", None, True])
-def test_a_time_limit_is_a_number_of_seconds(option: str, value: object):
-    with pytest.raises(InvalidStoreError, match=option):
+@pytest.mark.parametrize(
+    ("option", "values"),
+    [
+        ("connect_timeout", [0, -1, "5", None, True]),
+        ("command_timeout", [0, -1, "5", None, True]),
+        ("cluster", ["127.0.0.1:6379", [], [6379], 1, None]),
+        ("sentinels", ["127.0.0.1:26379", [26379], None]),
+        ("wait_replicas", [-1, "1", None]),
+    ],
+)
+def test_an_option_that_cannot_work_is_refused(option: str, values: list[Any]):
+    for value in values:
+        with pytest.raises(InvalidStoreError, match=option):
+            RedisStore(alias="x", key_prefix="x", location=None, limits=LIMITS, **{option: value})
+
+
+def test_a_cluster_has_no_sentinels():
+    with pytest.raises(InvalidStoreError, match="exclude"):
         RedisStore(
             alias="x",
             key_prefix="x",
             location=None,
             limits=LIMITS,
-            **{option: value},  # type: ignore[arg-type]
+            cluster=True,
+            sentinels=["127.0.0.1:26379"],
         )
 
 

@@ -6,6 +6,7 @@ RESP2 and never decodes.
 """
 
 import asyncio
+import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -24,7 +25,7 @@ from redis.exceptions import RedisError
 
 from ...exceptions import InvalidStoreError
 
-__all__ = ["Address", "Connect", "Source", "open_connection"]
+__all__ = ["Address", "Connect", "Source", "backoff_seconds", "open_connection"]
 
 Connect = Callable[[], AbstractConnection]
 """Make a new connection object, not yet connected."""
@@ -72,6 +73,11 @@ async def open_connection(connect: Connect, *, timeout: float) -> AbstractConnec
         await connection.disconnect(nowait=True)
         raise
     return connection
+
+
+def backoff_seconds(failures: int, most: float) -> float:
+    """Return how long to wait; full jitter, so that a thousand processes do not come in step."""
+    return random.uniform(0, min(most, 0.05 * 2 ** min(failures, 10)))  # noqa: S311
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,6 @@ carries the hints of operators and of other processes.
 import asyncio
 import logging
 import math
-import random
 from collections.abc import Callable
 
 from redis.asyncio.connection import AbstractConnection
@@ -20,7 +19,7 @@ from redis.exceptions import RedisError
 from ...keys import KeySpace
 from ...types import StreamKey
 from ..base import Feed, Listener
-from .connect import Connect, open_connection
+from .connect import Connect, backoff_seconds, open_connection
 
 __all__ = ["RedisFeed"]
 
@@ -30,12 +29,6 @@ PING_SECONDS = 2.0
 MAX_BACKOFF_SECONDS = 2.0
 MISSED_SECONDS = 5.0
 EPOCH_CHARS = 8
-
-
-def backoff_seconds(failures: int) -> float:
-    """Return how long to wait; full jitter, so that a thousand processes do not come in step."""
-    most = min(MAX_BACKOFF_SECONDS, 0.05 * 2 ** min(failures, 10))
-    return random.uniform(0, most)  # noqa: S311
 
 
 class RedisFeed(Feed):
@@ -107,7 +100,7 @@ class RedisFeed(Feed):
                 logger.exception("The push connection failed; reconnecting.")
             self._on_trouble()
             self._tell_loss()
-            await asyncio.sleep(backoff_seconds(self._failures))
+            await asyncio.sleep(backoff_seconds(self._failures, MAX_BACKOFF_SECONDS))
 
     def _tell_loss(self) -> None:
         """Have everything that is watched looked at if we have heard nothing for too long."""

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from functools import cache
 from hashlib import sha1
 from importlib import resources
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeGuard
 
 from redis.exceptions import NoScriptError
 
@@ -65,14 +65,44 @@ def _script(name: str, publish: str) -> tuple[str, str]:
     return sha1(source.encode(), usedforsecurity=False).hexdigest(), source
 
 
-def _is_positive(seconds: object) -> bool:
-    return isinstance(seconds, int | float) and not isinstance(seconds, bool) and seconds > 0
+def _refuse_wrong(
+    alias: str,
+    limits: Limits,
+    *,
+    seconds: Sequence[object],
+    cluster: object,
+    sentinels: object,
+    wait_replicas: object,
+) -> None:
+    """Raise InvalidStoreError for options that cannot work, before anything is connected."""
+    most = limits.max_stream_bytes or MAX_STRING_BYTES + 1
+    problems = {
+        "MAX_STREAM_BYTES {} must be set, to at most 512 MiB: that is what a Redis string holds.": (
+            most > MAX_STRING_BYTES
+        ),
+        "connect_timeout and command_timeout {} must be numbers of seconds above 0.": (
+            not all(_is_number(one) and one > 0 for one in seconds)
+        ),
+        "`cluster` {} must be True or a list of nodes (host:port).": (
+            not isinstance(cluster, bool) and not (cluster and _are_nodes(cluster))
+        ),
+        "`sentinels` {} must be a list (host:port).": not _are_nodes(sentinels),
+        "`cluster` and `sentinels` {} exclude each other.": bool(cluster and sentinels),
+        "`wait_replicas` {} must be a number of replicas.": (
+            not isinstance(wait_replicas, int) or wait_replicas < 0
+        ),
+    }
+    for problem, is_there in problems.items():
+        if is_there:
+            raise InvalidStoreError(problem.format(f"of the stream alias {alias!r}"))
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _are_nodes(nodes: object) -> bool:
-    return (
-        isinstance(nodes, list | tuple) and bool(nodes) and all(isinstance(n, str) for n in nodes)
-    )
+    return isinstance(nodes, list | tuple) and all(isinstance(one, str) for one in nodes)
 
 
 def _ms(seconds: float) -> int:
@@ -112,24 +142,18 @@ class RedisStore(BaseStore):
         wait_replicas: int = 0,
     ):
         super().__init__(alias=alias, key_prefix=key_prefix, location=location, limits=limits)
-        if (limits.max_stream_bytes or MAX_STRING_BYTES + 1) > MAX_STRING_BYTES:
-            raise InvalidStoreError(
-                f"MAX_STREAM_BYTES of the stream alias {alias!r} must be set, to at most 512 MiB: "
-                f"that is what a Redis string holds."
-            )
-        if not all(_is_positive(seconds) for seconds in (connect_timeout, command_timeout)):
-            raise InvalidStoreError(
-                f"connect_timeout and command_timeout of the stream alias {alias!r} must be "
-                f"numbers of seconds above 0."
-            )
+        _refuse_wrong(
+            alias,
+            limits,
+            seconds=(connect_timeout, command_timeout),
+            cluster=cluster,
+            sentinels=sentinels,
+            wait_replicas=wait_replicas,
+        )
         self.keys = KeySpace(key_prefix)
         self._connect_timeout = connect_timeout + command_timeout  # the handshake asks, too
         self._command_timeout = command_timeout
         self._wait_replicas = wait_replicas
-        if not isinstance(cluster, bool) and not _are_nodes(cluster):
-            raise InvalidStoreError(
-                f"`cluster` of the stream alias {alias!r} is True, or a list of nodes (host:port)."
-            )
         source = Source(
             alias=alias,
             location=location or "redis://127.0.0.1:6379/0",

@@ -29,9 +29,11 @@ from redis.exceptions import (
 )
 
 from ...exceptions import StoreUnavailable
-from .connect import Connect, open_connection
+from .connect import Connect, backoff_seconds, open_connection
 
 __all__ = ["Argument", "Command", "Wire"]
+
+MAX_BACKOFF_SECONDS = 0.5  # all that waits for the store waits for it, so not long
 
 Argument = str | bytes | int
 Command = tuple[Argument, ...]
@@ -152,6 +154,8 @@ class Wire:
         self._timeout = timeout
         self._link: _Link | None = None
         self._connecting: asyncio.Task[_Link] | None = None
+        self._failures = 0  # to connect, since it last worked
+        self._not_before = 0.0
 
     def execute(
         self, *arguments: Argument, then: Command | None = None
@@ -210,11 +214,23 @@ class Wire:
             if self._link is not None:
                 await self._link.aclose()
                 self._link = None
+            await self._pause()
             connection = await open_connection(self._connect, timeout=self._connect_timeout)
+            self._failures = 0
             self._link = _Link(connection, self._timeout)
             return self._link
+        except Exception:
+            self._failures += 1
+            raise
         finally:
             self._connecting = None
+
+    async def _pause(self) -> None:
+        """Keep attempts apart, however many callers ask again and again; the first goes at once."""
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(self._not_before - loop.time())
+        pause = backoff_seconds(self._failures + 1, MAX_BACKOFF_SECONDS)
+        self._not_before = loop.time() + pause
 
     async def aclose(self) -> None:
         """Close the connection; what is in flight fails with StoreUnavailable."""
