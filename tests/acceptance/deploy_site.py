@@ -1,6 +1,7 @@
 """A site for deploys: callers are who their header says. Settings, URLs and views in one module."""
 
 import asyncio
+import gc
 import os
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -97,7 +98,12 @@ def _urls() -> list[Any]:
         return await stream_response(request, lambda: _flood(int(request.GET["size"])))
 
     async def process(request: HttpRequest) -> JsonResponse:
-        return JsonResponse({"pid": os.getpid(), "tasks": len(asyncio.all_tasks())})
+        """Say what the process holds; with ?objects, also how many objects, which takes a while."""
+        holds = {"pid": os.getpid(), "tasks": len(asyncio.all_tasks())}
+        if "objects" in request.GET:
+            gc.collect()
+            holds["objects"] = len(gc.get_objects())
+        return JsonResponse(holds)
 
     def readers(request: HttpRequest) -> JsonResponse:
         """Count the readers that are attached in this process; a producer is none."""

@@ -12,7 +12,7 @@ from example_project.private_redis import free_port
 from resumable_streams import StoreUnavailable, StreamFailed, StreamManager
 from resumable_streams.engine import get_engine
 from resumable_streams.keys import KeySpace
-from resumable_streams.signals import stream_appended
+from resumable_streams.signals import stream_appended, stream_finalized
 from resumable_streams.types import StreamKey
 
 from .conftest import REDIS, Configure
@@ -284,6 +284,56 @@ async def test_a_reader_beyond_a_rewound_end_waits_for_what_is_sent_again(
     await asyncio.sleep(0.05)
     tap.end(b"after")
     assert await reading == bytes([5]) * 100_000 + b"after"
+
+
+async def test_readers_who_have_more_than_the_store_has_left_are_told(
+    redis_manager: StreamManager, rewind: Rewind, redis_server: Redis, key_prefix: str
+):
+    """The store went back, and the producer that could send it again is dead."""
+    tap = Tap(b"0123456789")
+    reader = await redis_manager.run("chat", tap, owner="a")
+    await read_until(reader, 10)
+    other = await redis_manager.using("elsewhere").require_resume("chat", owner="a")
+    await read_until(other, 10)
+    rewind(4)
+    redis_server.hset(KeySpace(key_prefix).meta(KEY), mapping={"lease": 1, "claim": "nobody's"})
+    for alias in ("default", "elsewhere"):
+        hub = get_engine(alias).hub
+        hub.suspect(hub._tails[KEY])
+    for one in (reader, other):
+        with pytest.raises(StreamFailed) as failure:
+            await anext(one)
+        assert failure.value.code == "data_lost"
+    late = await redis_manager.require_resume("chat", owner="a")
+    assert await read_until(late, 4) == b"0123"
+    with pytest.raises(StreamFailed) as failure:
+        await anext(late)
+    assert failure.value.code == "producer_lost"
+
+
+async def test_readers_of_a_store_that_came_back_empty_are_told(
+    redis_manager: StreamManager, redis_server: Redis, key_prefix: str, hear
+):
+    """Also when the tenant is known again already, since somebody came before they looked."""
+    ends = hear(stream_finalized)
+    reader = await redis_manager.run("chat", Tap(b"x"), owner="a")
+    await read_until(reader, 1)
+    other = await redis_manager.using("elsewhere").require_resume("chat", owner="a")
+    await read_until(other, 1)
+    redis_server.delete(*redis_server.keys(f"{key_prefix}:*"))
+    await asyncio.sleep(1.1)  # by so much the clocks of nodes may differ
+    await get_engine("default").store.set_control("default", generation=1)
+    for alias in ("default", "elsewhere"):
+        hub = get_engine(alias).hub
+        hub.suspect(hub._tails[KEY])
+    for one in (reader, other):
+        with pytest.raises(StreamFailed) as failure:
+            await anext(one)
+        assert failure.value.code == "data_lost"
+    async with asyncio.timeout(2):
+        while not ends:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert [end["error_code"] for end in ends] == ["data_lost"]
 
 
 async def test_a_log_that_was_evicted_is_never_a_silent_hole(

@@ -26,7 +26,8 @@ LEASE, SWEEP, STORE_TIMEOUT = 3.0, 1.0, 2.0
 PATIENCE_SECONDS = 60.0
 SILENCE_SECONDS = 10.0
 SETTLE_SECONDS = 3.0
-GROWTH_MIB = 10.0
+GROWTH_MIB = 8.0
+OBJECTS_GROW = 1.02  # what is cached late
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class Outcome:
             "tasks leaked": after.tasks > before.tasks,
             "files leaked": after.files > before.files,
             "connections leaked": after.connections > before.connections,
+            "objects leaked": after.objects > before.objects * OBJECTS_GROW,
             f"keys leaked: {self.left_keys}": bool(self.left_keys),
             f"memory grew by {grown:.1f} MiB": grown > GROWTH_MIB,
             f"the server wrote {self.traceback}": bool(self.traceback),
@@ -106,8 +108,8 @@ class _Site:
     prefix: str
     folder: Path
 
-    async def look(self) -> Vitals:
-        return await look(self.survivor, self.client, self.store, self.prefix)
+    async def look(self, *, closely: bool = False) -> Vitals:
+        return await look(self.survivor, self.client, self.store, self.prefix, closely=closely)
 
     def traceback(self) -> str:
         """Return the first one that any server has written."""
@@ -162,7 +164,7 @@ async def soak(plan: Plan, *, say: Callable[[str], None] = lambda text: None) ->
             mortal, site.start, site.environment, addresses, site.store, plan.trouble_every
         )
         await _once(site)
-        before = await site.look()
+        before = await site.look(closely=True)
         async with _client() as visitors:
             visits = Visits(
                 visitors, addresses, plan.streams, plan.longest, PATIENCE_SECONDS, troubles.marks
@@ -171,7 +173,7 @@ async def soak(plan: Plan, *, say: Callable[[str], None] = lambda text: None) ->
             resident = await _live(site, plan, visits, troubles, say)
             await visiting
         await asyncio.sleep(plan.ttl + SETTLE_SECONDS)
-        after = await site.look()
+        after = await site.look(closely=True)
         return Outcome(
             before,
             after,

@@ -25,17 +25,21 @@ class Vitals:
     connections: int  # to the store
     keys: int
     resident: float  # MiB
+    objects: int = 0  # of Python, where they were counted
 
     def __str__(self) -> str:
         return (
             f"{self.tasks} tasks, {self.files} files, {self.connections} connections, "
             f"{self.keys} keys, {self.resident:.1f} MiB"
+            + (f", {self.objects:,} objects" if self.objects else "")
         )
 
 
-async def look(server: Server, client: httpx.AsyncClient, store: Redis, prefix: str) -> Vitals:
+async def look(
+    server: Server, client: httpx.AsyncClient, store: Redis, prefix: str, *, closely: bool = False
+) -> Vitals:
     """Look at a server; what other processes are connected with the store does not count."""
-    vitals = (await client.get(server.url)).json()
+    vitals = (await client.get(server.url, params={"objects": ""} if closely else {})).json()
     proc = Path(f"/proc/{server.process.pid}")
     resident = int(proc.joinpath("status").read_text().partition("VmRSS:")[2].split()[0]) * 1_024
     ports = _ports(proc)
@@ -46,6 +50,7 @@ async def look(server: Server, client: httpx.AsyncClient, store: Redis, prefix: 
         connections=sum(int(one["addr"].rpartition(":")[2]) in ports for one in clients),
         keys=sum(1 for _ in store.scan_iter(f"{prefix}:*", count=1_000)),
         resident=resident / MIB,
+        objects=vitals.get("objects", 0),
     )
 
 
@@ -62,6 +67,6 @@ def _ports(proc: Path) -> set[int]:
 
 
 def growth(resident: Sequence[float]) -> float:
-    """Return by how many MiB the last fifth is above the second: the first one warms up."""
-    fifth = max(1, len(resident) // 5)
-    return statistics.median(resident[-fifth:]) - statistics.median(resident[fifth : 2 * fifth])
+    """Return by how many MiB the last third is above the second: the first one warms up."""
+    third = max(1, len(resident) // 3)
+    return statistics.median(resident[-third:]) - statistics.median(resident[third : 2 * third])
