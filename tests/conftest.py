@@ -22,7 +22,7 @@ GRACE = 2.0  # seconds for what was cancelled or closed to be gone
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start with what takes longest, so that two workers end together."""
-    items.sort(key=lambda item: "acceptance" not in item.path.parts)
+    items.sort(key=lambda item: {"acceptance", "soak"}.isdisjoint(item.path.parts))
 
 
 @pytest.fixture(scope="session")

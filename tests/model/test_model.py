@@ -1,6 +1,7 @@
 """The machine on each store; HYPOTHESIS_PROFILE=nightly for at least 10,000 steps on each."""
 
 import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -42,6 +43,7 @@ def check(settings: Settings) -> Callable[[World], int]:
                 suppress_health_check=list(HealthCheck),
             ),
         )
+        sys.stdout.write(f"{type(world).__name__}: {Machine.steps:,} steps\n")
         return Machine.steps
 
     return check

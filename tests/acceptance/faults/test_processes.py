@@ -100,7 +100,9 @@ async def test_readers_of_a_killed_process_are_told_within_lease_and_sweep(
         process.kill()
         verdict = await ended(readings, time.monotonic())
     report.put(
-        f"producer's process killed (lease {LEASE:g} s, sweep {SWEEP:g} s)", "Redis", verdict
+        f"producer's process killed (lease {LEASE:g} s, sweep {SWEEP:g} s)",
+        "Redis, single",
+        verdict,
     )
     judge(verdict)
 
@@ -119,5 +121,7 @@ async def test_a_process_that_slept_longer_than_its_lease_appends_nothing_more(
         infos = await get_engine("default").store.status([one.reader._key for one in readings])
         sizes = [info.size for info in infos if info is not None]
         assert sizes == [len(one.received) for one in readings]
-    report.put("producer's process asleep for longer than its lease (SIGSTOP)", "Redis", verdict)
+    report.put(
+        "producer's process asleep for longer than its lease (SIGSTOP)", "Redis, single", verdict
+    )
     judge(verdict)
