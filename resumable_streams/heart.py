@@ -82,6 +82,7 @@ class Heart:
             if is_held:
                 producer.renewed_at = before
             else:
+                producer.lose_claim()
                 self._lost(producer.tail)
 
     async def _renew_quotas(self) -> None:

@@ -120,6 +120,10 @@ class Producer:
         """Stop: the stream was cancelled, deleted, taken over, or its lease ran out."""
         self._gathering.abort(StreamFinalized(self.tail.info.status))
 
+    def lose_claim(self) -> None:
+        """Stop: the store says that somebody else produces this stream, or nobody any more."""
+        self._gathering.abort(StreamClaimLost())
+
     # From the source.
 
     async def _gather(self) -> None:

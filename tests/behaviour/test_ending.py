@@ -163,6 +163,23 @@ async def test_a_producer_that_lost_its_lease_stops_and_writes_nothing(
     assert info.size == 1
 
 
+async def test_a_quiet_producer_that_was_replaced_stops_and_its_readers_follow_the_new_one(
+    configure: Configure, manager: StreamManager
+):
+    configure(LEASE=0.6, STORE_TIMEOUT=0.3)
+    tap = Tap(b"a")
+    reader = await manager.run("chat", tap, owner="a")
+    await read_until(reader, 1)
+    engine = get_engine("default")
+    (producer,) = engine._heart._producers
+    claim = Claim(epoch=producer.claim.epoch)
+    await engine.store.reclaim(producer.key, producer.claim.token, claim)
+    async with asyncio.timeout(2):
+        await tap.closed.wait()
+        await engine.store.append(producer.key, claim, 1, b"b")
+        assert await anext(reader) == b"b"
+
+
 # Drain.
 
 

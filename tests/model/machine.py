@@ -212,13 +212,19 @@ class StreamMachine(RuleBasedStateMachine):
             if (info.size, end) != (len(stream.body), stream.end):
                 return f"{stream.stream_id}: {info.size} {end}, {len(stream.body)} {stream.end}"
         for reading in self.readings:
-            if not reading.is_paused and not reading.has_arrived():
+            is_idle = reading.is_paused or self._is_frozen(reading)
+            if not is_idle and not reading.has_arrived():
                 return f"a reader of {reading.stream.stream_id} at {reading.reader.offset}"
         for production in self.productions:
             ended = not production.takes_bytes and not production.is_stopped
             if ended and production.tap.opened.is_set() and not production.tap.closed.is_set():
                 return f"the source of {production.stream.stream_id} was not closed"
         return ""
+
+    def _is_frozen(self, reading: Reading) -> bool:
+        """Return whether a reader is fed by a stopped producer, whose process stands still."""
+        where = reading.reader.alias, reading.stream
+        return any(p.is_stopped and (p.alias, p.stream) == where for p in self.productions)
 
     def _look(self) -> None:
         """Have both processes look at what they follow, as their sweeps and hearts do."""
