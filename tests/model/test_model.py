@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.test.signals import setting_changed
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from hypothesis.stateful import run_state_machine_as_test
@@ -16,7 +17,7 @@ from .machine import StreamMachine
 from .worlds import MemoryWorld, RedisWorld, World
 
 NIGHTLY_STEPS = 10_000
-PROFILES = {"default": (12, 25), "nightly": (450, 50)}
+PROFILES = {"default": (12, 25), "nightly": (1_000, 50)}
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "default")
 
 
@@ -24,8 +25,13 @@ PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "default")
 def check(settings: Settings) -> Callable[[World], int]:
     """Return a function that runs the machine in a world, and tells its steps."""
 
+    configured: dict[str, Any] = {}
+    settings.RESUMABLE_STREAMS = configured
+
     def configure(entry: dict[str, Any]) -> None:
-        settings.RESUMABLE_STREAMS = {"default": entry, "elsewhere": entry}
+        # In place: each assignment to the fixture lies on top of all earlier ones.
+        configured.update(default=entry, elsewhere=entry)
+        setting_changed.send(None, setting="RESUMABLE_STREAMS", value=configured, enter=True)
 
     def check(world: World) -> int:
         runs, steps = PROFILES[PROFILE]
