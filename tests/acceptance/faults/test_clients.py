@@ -26,7 +26,7 @@ from .report import Report
 
 SLOW_CLIENTS = 500 if IS_FULL else 50
 SILENT_CLIENTS = 100 if IS_FULL else 10
-RESUMES = 10_000 if IS_FULL else 300
+RESUMES = 2_000 if IS_FULL else 300
 AT_ONCE = 50
 KEEP_ALIVE = 0.5
 HALF_A_HEAD = b"POST /produce?count=1&every=0 HTTP/1.1\r\nHost: localhost\r\nX-Slow: "
