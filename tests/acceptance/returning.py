@@ -40,25 +40,28 @@ class Asker:
         self._client = client
         self._addresses = addresses
         self._turn = start
+        self._silent: set[str] = set()  # who said nothing is not asked again while others are there
 
     async def ask(self, path: str, answer: Answer | None = None) -> Answer:
         answer = answer or Answer()
         while not answer.ended:
             for step in (partial(self._read, path), self._look):
-                where = self._addresses[self._turn % len(self._addresses)]
+                where = self._where()
                 try:
                     await step(where, answer)
                 except (httpx.TransportError, httpx.HTTPStatusError) as error:
                     answer.tries.append(f"{where} {type(error).__name__}")
-                    self._turn += self._steps_after(error)
+                    if isinstance(error, httpx.TimeoutException):
+                        self._silent.add(where)
+                    # By chance: a cut body may be the server's fault, or mean that all is said.
+                    self._turn += random.randint(0, len(self._addresses) - 1)
                     await asyncio.sleep(PAUSE_SECONDS)
         return answer
 
-    def _steps_after(self, error: httpx.HTTPError) -> int:
-        """Leave who is silent; a cut body may be the server's fault, or mean that all is said."""
-        if isinstance(error, httpx.TimeoutException):
-            return 1
-        return random.randint(0, len(self._addresses) - 1)
+    def _where(self) -> str:
+        speaking = [one for one in self._addresses if one not in self._silent]
+        addresses = speaking or self._addresses
+        return addresses[self._turn % len(addresses)]
 
     async def _read(self, path: str, where: str, answer: Answer) -> None:
         """Start the stream, or join it: an id makes the same of both."""
