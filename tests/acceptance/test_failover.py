@@ -16,8 +16,8 @@ from resumable_streams.stores.redis import RedisStore
 from ..nodes import Node, cluster, sentinel_group
 
 LOAD = 100
-CHUNKS = 150
-PAUSE = 0.03  # 150 chunks take 4.5 s: the failure falls in the middle
+CHUNKS = 200
+PAUSE = 0.03  # they take 6 s and more: the failure falls in the middle
 
 REDIS = f"{RedisStore.__module__}.{RedisStore.__qualname__}"
 
@@ -105,14 +105,17 @@ async def test_a_replica_that_lags_takes_over(
     """The new primary lacks acknowledged bytes: the producers send them again."""
     with sentinel_group() as (primary, replica, sentinel):
         configure(primary.url, sentinels=[f"127.0.0.1:{sentinel.port}"])
-        log = f"{key_prefix}:default:g1:{{s0}}:data"
 
         def stop_replication() -> None:
             primary.client.execute_command("ACL SETUSER default -psync -sync")
             primary.client.execute_command("CLIENT KILL TYPE replica")
 
+        def stored(node: Node) -> int:
+            logs = (f"{key_prefix}:default:g1:{{s{number}}}:data" for number in range(LOAD))
+            return sum(map(node.client.strlen, logs))
+
         def kill_ahead() -> None:
-            assert primary.client.strlen(log) > replica.client.strlen(log) > 0
+            assert stored(primary) > stored(replica) > 0
             primary.kill()
 
         async def lag_and_kill() -> None:
