@@ -189,17 +189,13 @@ async def _live(
     site: _Site, plan: Plan, visits: Visits, troubles: Troubles, say: Callable[[str], None]
 ) -> list[float]:
     """Have visits and trouble for as long as the plan says; then no more of either."""
-    troubling = asyncio.create_task(troubles.run())
-    try:
-        resident = await _watch(site, plan, visits, say)
-    finally:
-        visits.end()
-        if not troubling.done():
-            troubling.cancel()
-        await asyncio.wait([troubling])
-    if not troubling.cancelled():
-        troubling.result()  # it makes trouble until it is cancelled
-    return resident
+    async with asyncio.TaskGroup() as group:
+        group.create_task(troubles.run())
+        try:
+            return await _watch(site, plan, visits, say)
+        finally:
+            troubles.end()
+            visits.end()
 
 
 async def _once(site: _Site) -> None:

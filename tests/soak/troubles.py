@@ -6,6 +6,7 @@ import random
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from redis import Redis
@@ -28,6 +29,12 @@ class Troubles:
     met: Counter[str] = field(default_factory=Counter)
     marks: Counter[str] = field(default_factory=Counter)  # when one begins, and when it is over
 
+    _ending: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def end(self) -> None:
+        """Make no more; `run` returns when what it is at is over."""
+        self._ending.set()
+
     async def run(self) -> None:
         kinds: dict[str, tuple[int, Callable[[], Awaitable[None]]]] = {
             "server killed": (4, self._kill),
@@ -37,7 +44,10 @@ class Troubles:
             "scripts flushed": (1, self._flush),
         }
         while True:
-            await asyncio.sleep(random.uniform(0.5, 1.5) * self.every)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(random.uniform(0.5, 1.5) * self.every):
+                    await self._ending.wait()
+                    return
             weights = [weight for weight, _ in kinds.values()]
             kind = random.choices(list(kinds), weights)[0]
             self.marks[kind] += 1
