@@ -298,9 +298,11 @@ class Producer:
 
     async def _learn(self) -> None:
         tenant, owner = self.key.tenant, self.tail.info.owner
+        standing = None
         try:
             (info,) = await self._patiently(lambda: self._store.status([self.key]))
-            standing = await self._patiently(lambda: self._store.standing(tenant, owner))
+            if self.tail.own(info) is None:
+                standing = await self._patiently(lambda: self._store.standing(tenant, owner))
         except StoreUnavailable as error:
             await self._settle_unknown(error)
         else:

@@ -34,6 +34,10 @@ WSGI_COMMANDS = {
 }
 
 
+IMPATIENT = "daphne that is impatient"
+VARIANTS = {IMPATIENT: f"{COMMANDS['daphne']} --http-timeout 2"}
+
+
 @dataclass
 class Server:
     """Be one server process; `log` is what it has written."""
@@ -89,7 +93,10 @@ def migrate(environment: Mapping[str, str]) -> None:
 def serve(environment: Mapping[str, str], log: Path, kind: str = "daphne") -> Iterator[Server]:
     """Run the example in a process of its own, on a free port, and stop it at the end."""
     port = free_port()
-    command = [sys.executable, *(COMMANDS | WSGI_COMMANDS)[kind].format(port=port).split()]
+    command = [
+        sys.executable,
+        *(COMMANDS | WSGI_COMMANDS | VARIANTS)[kind].format(port=port).split(),
+    ]
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,

@@ -14,7 +14,8 @@ import httpx
 import pytest
 
 from .conftest import Serve
-from .servers import COMMANDS, Server
+from .deploy_site import line
+from .servers import COMMANDS, IMPATIENT, Server
 from .table import Table
 from .test_two_processes import wait_until
 
@@ -108,3 +109,17 @@ def test_daphne_drops_who_reads_nothing_for_as_long_as_a_response_may_last(
             wait_until(lambda: client.get("/readers").json()["readers"] == 0)
             # Not only the readers: their connections, too, though the clients are still there.
             wait_until(lambda: len(os.listdir(f"/proc/{server.process.pid}/fd")) <= before)
+
+
+def test_daphne_may_end_a_response_itself(start: Callable[..., Server]) -> None:
+    """Its --http-timeout finishes a request that we have asked to tell us about its client."""
+    server = start(IMPATIENT)
+    with httpx.Client(base_url=server.url, headers=ME, timeout=30) as client:
+        with client.stream("POST", "/produce?count=20000&every=0.001") as response:
+            received = b"".join(response.iter_raw())
+        assert len(received) > 65_536
+        assert received.startswith(line(0))
+        wait_until(lambda: client.get("/readers").json()["readers"] == 0)
+        time.sleep(2)  # every second it looks at how its applications have ended
+    assert "timed out while sending" in server.written()
+    assert "Traceback" not in server.written()

@@ -90,3 +90,17 @@ async def test_a_refusal_is_one_with_or_without_replicas(
     with frozen(nodes[1]):
         assert (await store.acquire(KEY, Claim(), TERMS)).role is Role.CONSUMER
         await refusal(StreamClaimLost, store.append(KEY, Claim(), 0, b"zombie"))
+
+
+async def test_what_ends_a_right_is_on_the_replica_or_not_acknowledged(
+    store: RedisStore, nodes: tuple[Node, Node]
+) -> None:
+    await store.set_control("acme", generation=3)
+    assert nodes[1].client.hget(store.keys.control("acme"), "generation") == b"3"
+    await store.revoke("acme", "ada", keep=60)
+    assert nodes[1].client.exists(store.keys.revoked("acme", "ada"))
+    with frozen(nodes[1]):
+        with pytest.raises(StoreUnavailable):
+            await store.revoke("acme", "eve", keep=60)
+        with pytest.raises(StoreUnavailable):
+            await store.set_control("acme", generation=4)

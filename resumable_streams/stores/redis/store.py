@@ -13,12 +13,11 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from functools import cache
 from hashlib import sha1
 from importlib import resources
-from typing import Any, NoReturn, TypeGuard
+from typing import Any, NoReturn
 
 from redis.exceptions import NoScriptError
 
 from ...exceptions import (
-    InvalidStoreError,
     StoreUnavailable,
     StreamClaimLost,
     StreamDoesNotExist,
@@ -44,6 +43,7 @@ from ..base import BaseStore, Feed, Listener, Queue
 from .cluster import ClusterNodes
 from .connect import Connect, Source
 from .nodes import Nodes, OneNode
+from .options import refuse_wrong
 from .queue import RedisQueue
 from .wire import Command, Wire
 
@@ -51,7 +51,6 @@ __all__ = ["RedisStore"]
 
 BLOCKING_TIMEOUT = 60.0
 SCAN_COUNT = 1_000
-MAX_STRING_BYTES = 512 * 1024 * 1024  # what a Redis string holds
 
 
 # Read with the module: the verbs run on an event loop.
@@ -63,46 +62,6 @@ def _script(name: str, publish: str) -> tuple[str, str]:
     """Return the SHA1 and the source of a script, the shared prelude in front."""
     source = (SCRIPTS["prelude.lua"] + SCRIPTS[f"{name}.lua"]).replace("$PUBLISH", publish)
     return sha1(source.encode(), usedforsecurity=False).hexdigest(), source
-
-
-def _refuse_wrong(
-    alias: str,
-    limits: Limits,
-    *,
-    seconds: Sequence[object],
-    cluster: object,
-    sentinels: object,
-    wait_replicas: object,
-) -> None:
-    """Raise InvalidStoreError for options that cannot work, before anything is connected."""
-    most = limits.max_stream_bytes or MAX_STRING_BYTES + 1
-    problems = {
-        "MAX_STREAM_BYTES {} must be set, to at most 512 MiB: that is what a Redis string holds.": (
-            most > MAX_STRING_BYTES
-        ),
-        "connect_timeout and command_timeout {} must be numbers of seconds above 0.": (
-            not all(_is_number(one) and one > 0 for one in seconds)
-        ),
-        "`cluster` {} must be True or a list of nodes (host:port).": (
-            not isinstance(cluster, bool) and not (cluster and _are_nodes(cluster))
-        ),
-        "`sentinels` {} must be a list (host:port).": not _are_nodes(sentinels),
-        "`cluster` and `sentinels` {} exclude each other.": bool(cluster and sentinels),
-        "`wait_replicas` {} must be a number of replicas.": (
-            not isinstance(wait_replicas, int) or wait_replicas < 0
-        ),
-    }
-    for problem, is_there in problems.items():
-        if is_there:
-            raise InvalidStoreError(problem.format(f"of the stream alias {alias!r}"))
-
-
-def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _are_nodes(nodes: object) -> bool:
-    return isinstance(nodes, list | tuple) and all(isinstance(one, str) for one in nodes)
 
 
 def _ms(seconds: float) -> int:
@@ -142,7 +101,7 @@ class RedisStore(BaseStore):
         wait_replicas: int = 0,
     ):
         super().__init__(alias=alias, key_prefix=key_prefix, location=location, limits=limits)
-        _refuse_wrong(
+        refuse_wrong(
             alias,
             limits,
             seconds=(connect_timeout, command_timeout),
