@@ -472,4 +472,4 @@ async def test_the_admin_works_under_asgi(settings, key_prefix):
     with pytest.raises(StopAsyncIteration):
         await anext(reader)
     assert reader.info.status == "cancelled"
-    await runtime.aclose()
+    await runtime.call(runtime.aclose)

@@ -34,7 +34,7 @@ async def streams(settings: Settings, key_prefix: str):
     }
     yield StreamManager()
     if runtime.resources:
-        await runtime.aclose()
+        await runtime.call(runtime.aclose)
 
 
 @pytest.fixture(autouse=True)

@@ -235,4 +235,4 @@ async def test_gzip_and_sync_middleware_leave_the_bytes_of_streams_alone(
         assert response["Content-Encoding"] == "identity"
         body = b"".join([part async for part in response])
         assert body.count(b"data: ready.") == 3
-    await runtime.aclose()
+    await runtime.call(runtime.aclose)

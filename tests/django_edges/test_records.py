@@ -88,7 +88,7 @@ def entry(settings, key_prefix) -> Callable[..., None]:
 @pytest.fixture
 async def streams(archive, entry) -> AsyncIterator[StreamManager]:
     yield StreamManager()
-    await runtime.aclose()
+    await runtime.call(runtime.aclose)
 
 
 @pytest.fixture

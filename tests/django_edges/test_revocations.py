@@ -50,7 +50,7 @@ async def at_home() -> AsyncIterator[None]:
     """Close what was opened on the loop of the test."""
     yield
     if runtime.is_home():
-        await runtime.aclose()
+        await runtime.call(runtime.aclose)
 
 
 @pytest.fixture

@@ -75,7 +75,7 @@ def configure(settings: Settings, key_prefix: str) -> Configure:
 async def streams(configure: Configure):
     yield StreamManager()
     if runtime.resources:
-        await runtime.aclose()
+        await runtime.call(runtime.aclose)
 
 
 @pytest.fixture
@@ -419,7 +419,7 @@ async def test_a_push_connection_that_was_cut_is_told_when_it_is_back(
         tap.end(b"y")
         assert await read_all(reader) == b"y"
     finally:
-        await runtime.aclose()
+        await runtime.call(runtime.aclose)
     assert [n["again"] for n in said(heard, feed_connected)] == [False, True]
     assert {n["sender"] for n in said(heard, feed_connected)} == {RedisStore}
 

@@ -159,7 +159,7 @@ async def client() -> AsyncIterator[AsyncClient]:
     """Return a visitor; afterwards close what was opened on the loop of the test."""
     yield AsyncClient()
     if runtime.is_home():
-        await runtime.aclose()
+        await runtime.call(runtime.aclose)
 
 
 @pytest.fixture
