@@ -123,19 +123,20 @@ class StreamManager:
         """Be `run`, with a producer in a worker process (`manage.py resumable_streams worker`).
 
         `path` names a callable that a worker calls as `path(stream_id=…, **kwargs)` for the
-        source; `kwargs` is JSON. `recover`, called with `offset=…` as well, continues at that byte
-        if a worker died; without it such a stream ends as `producer_lost`. A stream that no worker
-        takes within `wait` seconds does, too. With a store that has no queue (memory) the source
-        is run in this process. `through`, called in a thread with the order as a string, puts it
-        on another queue than ours, for `workers.carry_out`: see `contrib.celery`, `contrib.tasks`.
+        source; `kwargs` is JSON, and names neither `stream_id` nor `offset`. `recover`, called with
+        `offset=…` as well, continues at that byte if a worker died; without it such a stream ends
+        as `producer_lost`. A stream that no worker takes within `wait` seconds does, too. With a
+        store that has no queue (memory) the source is run in this process. `through`, called in a
+        thread with the order as a string, puts it on another queue than ours, for
+        `workers.carry_out`: see `contrib.celery`, `contrib.tasks`.
         """
         stream_id = str(uuid.uuid4()) if stream_id is None else stream_id
         address, settings = Address(stream_id, tenant), get_settings(self.alias)
+        order = Order(path=path, kwargs=dict(kwargs or {}), recover=recover, through=through)
         terms = _terms(settings, validate_owner(owner), ttl, attrs)
         if not 0 < wait < terms.ttl:
             raise ValueError("wait is a number of seconds, shorter than the ttl.")
         terms = replace(terms, grace=2 * settings.lease, wait=wait)
-        order = Order(path=path, kwargs=dict(kwargs or {}), recover=recover, through=through)
         return await runtime.call(self._run, address, order.hand_over, terms, ttl is None, request)
 
     async def _run(

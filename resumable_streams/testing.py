@@ -32,7 +32,7 @@ from .exceptions import (
     StreamGap,
     StreamLimitExceeded,
 )
-from .stores.base import MAX_APPEND_BYTES, BaseStore, Feed
+from .stores.base import MAX_APPEND_BYTES, MAX_DEATHS, BaseStore, Feed
 from .types import (
     PUBLIC,
     Claim,
@@ -591,6 +591,28 @@ class StreamStoreContract:
         await refusal(StreamClaimLost, store.append(KEY, claim, 4, b"zombie"))
         await store.append(KEY, won[0], 4, b"new")
         assert await body(store) == b"old new"
+
+    async def test_a_stream_that_one_producer_after_the_other_dies_of_is_given_up(
+        self, store: BaseStore
+    ) -> None:
+        claim = await start(store, lease=self.short, grace=30)
+        for _ in range(MAX_DEATHS - 1):
+            await self.pass_time(self.short + 0.05)
+            await store.reclaim(KEY, "of who died", successor(claim))
+        await self.pass_time(self.short + 0.05)
+        await refusal(StreamFinalized, store.reclaim(KEY, "of who died", successor(claim)))
+        assert (await look(store)).error_code == ErrorCode.PRODUCER_LOST
+
+    async def test_a_stream_that_goes_on_outlives_any_number_of_producers(
+        self, store: BaseStore
+    ) -> None:
+        claim = await start(store, lease=self.short, grace=30)
+        for size in range(MAX_DEATHS + 1):
+            await store.append(KEY, claim, size, b"x")
+            await self.pass_time(self.short + 0.05)
+            claim = successor(claim)
+            await store.reclaim(KEY, "of who died", claim)
+        assert (await look(store)).is_streaming
 
     async def test_a_producer_that_nobody_replaced_is_lost(self, store: BaseStore) -> None:
         claim = await start(store, lease=self.short / 2, grace=self.short / 2)

@@ -13,6 +13,9 @@ What is left when something dies:
                                                 one, from the last stored byte; else producer_lost
     a worker that drains, when its time is up   the same, at once; else interrupted
 
+An order is tried until its stream has ended, never longer: one whose source cannot be made ends its
+stream at once, and one that worker after worker dies of is given up by the store (`reclaim`).
+
 An order is signed with SECRET_KEY: whoever can write to the store cannot make workers run code.
 """
 
@@ -53,14 +56,16 @@ SALT = "resumable_streams.workers"
 WAIT_SECONDS = 2.0
 FIRST_BACKOFF_SECONDS = 0.5
 MAX_BACKOFF_SECONDS = 15.0
+RESERVED = frozenset({"stream_id", "offset"})
 STALE = -1  # no count of rulings: whether the stream is barred is looked up when it starts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """Say how to produce a stream: dotted paths and JSON.
+    """The way to produce a stream: dotted paths and JSON.
 
-    `through` puts it, sealed, on a queue that is not the store's.
+    `through` puts it, sealed, on a queue that is not the store's. Raises ValueError for `kwargs`
+    that name what the worker passes itself.
     """
 
     path: str
@@ -68,6 +73,13 @@ class Order:
     recover: str | None = None
 
     through: Callable[[str], object] | None = None
+
+    def __post_init__(self) -> None:
+        if taken := RESERVED & self.kwargs.keys():
+            raise ValueError(
+                f"kwargs of an order may not name {' or '.join(sorted(taken))}: the worker passes "
+                f"it. Pick the fields of a request instead of passing all of them."
+            )
 
     async def hand_over(
         self, engine: Engine, key: StreamKey, claim: Claim, info: StreamInfo, rulings: int
@@ -94,11 +106,21 @@ class Order:
         return signing.dumps(letter, salt=SALT).encode()
 
     def source(self, key: StreamKey, *, offset: int) -> Source:
-        """Return the source from byte `offset` on; raises ImportError for a path that is none."""
-        named: dict[str, Any] = {"stream_id": key.stream_id, **self.kwargs}
+        """Return the source from byte `offset` on.
+
+        Raises ImportError for a path that leads nowhere, and what a module raises on import.
+        """
+        named: dict[str, Any] = {**self.kwargs, "stream_id": key.stream_id}
         if offset == 0:
-            return partial(import_string(self.path), **named)
-        return partial(import_string(self.recover or ""), offset=offset, **named)
+            return partial(_imported(self.path), **named)
+        return partial(_imported(self.recover or ""), **{**named, "offset": offset})
+
+
+def _imported(path: str) -> Any:
+    try:
+        return import_string(path)
+    except SystemExit as error:  # a script that runs on import must not end this process
+        raise ImportError(f"{path!r} exits the process on import.") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,8 +183,8 @@ async def _start(engine: Engine, letter: _Letter, claim: Claim) -> asyncio.Task[
         return None
     try:
         source = letter.order.source(letter.key, offset=info.size)
-    except ImportError:
-        logger.exception("An order names a source that cannot be imported.")
+    except Exception:  # whatever it is, the next worker would meet it, too
+        logger.exception("The source of an order cannot be made: its stream ends, source_failed.")
         await _fail(engine, letter.key, claim, ErrorCode.SOURCE_FAILED)
         return None
     return engine.produce(letter.key, claim, info, source, rulings=STALE)
@@ -286,7 +308,7 @@ class Worker:
     async def _work(self, engine: Engine, queue: Queue, job: _Job) -> None:
         try:
             job.letter = _Letter.open(job.sealed)
-        except (signing.BadSignature, KeyError, UnicodeDecodeError):
+        except (signing.BadSignature, KeyError, TypeError, ValueError):
             logger.error("An order was not written by this site, or with another SECRET_KEY.")
             self.tally.refused += 1
         else:
@@ -298,6 +320,9 @@ class Worker:
                 return
             except (StreamFinalized, StreamDoesNotExist):
                 pass  # nothing is left to do
+            except Exception:
+                # It would fail the next worker as well. The lease ends the stream.
+                logger.exception("An order failed in an unforeseen way, and is not tried again.")
         with suppress(StoreUnavailable):
             await queue.done(job.ticket)
 

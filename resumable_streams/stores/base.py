@@ -35,10 +35,13 @@ from ..types import (
     Terms,
 )
 
-__all__ = ["MAX_APPEND_BYTES", "BaseStore", "Feed", "Listener", "Queue"]
+__all__ = ["MAX_APPEND_BYTES", "MAX_DEATHS", "BaseStore", "Feed", "Listener", "Queue"]
 
 MAX_APPEND_BYTES = 262_144
 """What one append carries at most, so that a push message stays small."""
+
+MAX_DEATHS = 3
+"""How many producers in a row may die without a byte more, before the stream is given up."""
 
 
 class Listener(Protocol):
@@ -139,7 +142,9 @@ class BaseStore(ABC):
 
         `held` is the token of the claim it is handed over from. Another one does only when its
         holder has been silent for a lease, within the grace of the terms. Whoever held the claim
-        before appends nothing more. Raises StreamClaimLost, StreamFinalized, StreamDoesNotExist.
+        before appends nothing more. The stream ends as `producer_lost` instead when MAX_DEATHS
+        producers in a row have died without a byte more: it is likely what they die of.
+        Raises StreamClaimLost, StreamFinalized, StreamDoesNotExist.
         """
 
     @abstractmethod

@@ -34,7 +34,7 @@ from ..types import (
     StreamStatus,
     Terms,
 )
-from .base import BaseStore, Clock, Feed, Listener
+from .base import MAX_DEATHS, BaseStore, Clock, Feed, Listener
 
 __all__ = ["MemoryStore"]
 
@@ -50,6 +50,8 @@ class _Stream:
     error_code: str = ""
     error: str = ""
     entries: int = 0
+    deaths: int = 0  # of producers in a row, without a byte between
+    died_at: int = 0  # the size of the log then
     log: bytearray = field(default_factory=bytearray)
     deadline: tuple[float, int] = (0.0, 0)  # the one entry of `_Space.deadlines` that counts
 
@@ -202,12 +204,23 @@ class MemoryStore(BaseStore):
                 raise StreamDoesNotExist
             if stream.status is not StreamStatus.STREAMING:
                 raise StreamFinalized(stream.status)
-            is_silent = stream.lease_ends - stream.terms.grace <= now
-            if stream.claim.token not in (held, claim.token) and not is_silent:
-                raise StreamClaimLost
+            if stream.claim.token not in (held, claim.token):
+                self._bury(key, stream, now)
             stream.claim = claim
             self._touch(stream, now)
+            self._space.disturb(key)  # readers know of the lease that went before
             return self._info(key, stream, now)
+
+    def _bury(self, key: StreamKey, stream: _Stream, now: float) -> None:
+        """Count the death of the present producer, if it is silent and not one too many."""
+        if stream.lease_ends - stream.terms.grace > now:
+            raise StreamClaimLost
+        size = len(stream.log)
+        stream.deaths = stream.deaths + 1 if stream.died_at == size else 1
+        stream.died_at = size
+        if stream.deaths >= MAX_DEATHS:
+            self._end(key, stream, now, StreamStatus.ERROR, ErrorCode.PRODUCER_LOST)
+            raise StreamFinalized(stream.status)
 
     async def append(
         self, key: StreamKey, claim: Claim, offset: int, data: bytes, *, chunks: int = 1

@@ -39,7 +39,7 @@ from ...types import (
     StreamStatus,
     Terms,
 )
-from ..base import BaseStore, Feed, Listener, Queue
+from ..base import MAX_DEATHS, BaseStore, Feed, Listener, Queue
 from .cluster import ClusterNodes
 from .connect import Connect, Source
 from .nodes import Nodes, OneNode
@@ -210,7 +210,13 @@ class RedisStore(BaseStore):
 
     async def reclaim(self, key: StreamKey, held: str, claim: Claim) -> StreamInfo:
         answer = await self._write(
-            "reclaim", self._keys_of(key), held, claim.token, claim.epoch, wrote=_is_ok
+            "reclaim",
+            self._keys_of(key),
+            held,
+            claim.token,
+            claim.epoch,
+            MAX_DEATHS,
+            wrote=_is_ok,
         )
         if answer[0] != b"ok":
             self._refuse(answer)
