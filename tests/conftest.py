@@ -16,7 +16,9 @@ from redis import Redis
 
 from example_project.private_redis import private_server
 
-GRACE = 2.0  # seconds for what was cancelled or closed to be gone
+pytest_plugins = ["tests.tools.streams"]
+
+GRACE = 10.0  # seconds for what was cancelled or closed to be gone
 
 
 @pytest.hookimpl(trylast=True)

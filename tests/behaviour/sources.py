@@ -1,62 +1,6 @@
-"""Sources that a test holds in its hand."""
+"""Sources and readers, which live in `tests.tools` now."""
 
-import asyncio
-from collections.abc import AsyncIterator, Iterable
-
-from resumable_streams import StreamReader
+from tests.tools.readers import read_all, read_until
+from tests.tools.sources import Tap, finished
 
 __all__ = ["Tap", "finished", "read_all", "read_until"]
-
-
-class Tap:
-    """A source that yields what it is given, when it is given; `calls` counts its users."""
-
-    def __init__(self, *chunks: object):
-        self.calls = 0
-        self.opened = asyncio.Event()
-        self.closed = asyncio.Event()
-        self._chunks: asyncio.Queue[object] = asyncio.Queue()
-        self.give(*chunks)
-
-    def __call__(self) -> AsyncIterator[bytes]:
-        self.calls += 1
-        return self._flow()
-
-    async def _flow(self) -> AsyncIterator[bytes]:
-        self.opened.set()
-        try:
-            while (chunk := await self._chunks.get()) is not None:
-                if isinstance(chunk, BaseException):
-                    raise chunk
-                yield chunk  # type: ignore[misc]
-        finally:
-            self.closed.set()
-
-    def give(self, *chunks: object) -> None:
-        """Yield these; an exception is raised instead."""
-        for chunk in chunks:
-            self._chunks.put_nowait(chunk)
-
-    def end(self, *chunks: object) -> None:
-        """Yield these, then end."""
-        self.give(*chunks, None)
-
-
-async def finished(chunks: Iterable[bytes | str]) -> AsyncIterator[bytes | str]:
-    """Yield chunks one loop turn apart, then end."""
-    for chunk in chunks:
-        yield chunk
-        await asyncio.sleep(0)
-
-
-async def read_all(reader: StreamReader) -> bytes:
-    """Read to the end."""
-    return b"".join([data async for data in reader])
-
-
-async def read_until(reader: StreamReader, size: int) -> bytes:
-    """Read until the reader stands at byte `size` at least."""
-    data = b""
-    while reader.offset < size:
-        data += await anext(reader)
-    return data
