@@ -6,6 +6,7 @@ connection open.
 """
 
 import asyncio
+import os
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -18,7 +19,9 @@ from example_project.private_redis import private_server
 
 pytest_plugins = ["tests.tools.streams"]
 
-GRACE = 10.0  # seconds for what was cancelled or closed to be gone
+GRACE = float(
+    os.environ.get("SUITE_GRACE", "10")
+)  # seconds for what was cancelled or closed to be gone
 
 
 @pytest.hookimpl(trylast=True)

@@ -1,5 +1,6 @@
 """The project itself: the public names, the version, the server that the suite starts."""
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -59,7 +60,11 @@ def test_careless_tests_fail(tmp_path: Path):
     sample.write_text(CARELESS)
     options = ["-p", "tests.conftest", "-c", str(ROOT / "pyproject.toml"), "-q", str(sample)]
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", *options], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-m", "pytest", *options],
+        cwd=ROOT,
+        env={**os.environ, "SUITE_GRACE": "0.2"},
+        capture_output=True,
+        text=True,
     )
     assert "1 failed, 2 passed, 2 errors" in run.stdout, run.stdout + run.stderr
     for complaint in ("tasks left pending", "connections left open", "Blocking call to time.sleep"):

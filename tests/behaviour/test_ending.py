@@ -13,14 +13,15 @@ from resumable_streams.engine import get_engine
 from resumable_streams.runtime import runtime
 from resumable_streams.stores.memory import MemoryStore
 from resumable_streams.types import Claim, StreamKey, Terms
-
-from .conftest import Configure
-from .sources import Tap, finished, read_all, read_until
+from tests.tools.readers import read_all, read_until
+from tests.tools.sources import Tap, finished
+from tests.tools.streams import Configure
+from tests.tools.waiting import pass_time, within
 
 
 async def failure_of(reader) -> str:
     with pytest.raises(StreamFailed) as failure:
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(10):
             await read_all(reader)
     return failure.value.code
 
@@ -35,7 +36,7 @@ async def test_cancelling_elsewhere_stops_the_producer_within_a_second(
     reader = await manager.run("chat", tap, owner="a")
     follower = await elsewhere.require_resume("chat", owner="a")
     await read_until(reader, 6)
-    async with asyncio.timeout(1):
+    async with within(1):
         info = await elsewhere.cancel("chat", owner="a")
         await tap.closed.wait()
         assert await read_all(reader) == b""
@@ -63,7 +64,7 @@ async def test_a_fast_source_can_be_cancelled(manager: StreamManager):
 
     reader = await manager.run("chat", endless, owner="a")
     await read_until(reader, 1000)
-    async with asyncio.timeout(1):
+    async with within(1):
         await manager.cancel("chat", owner="a")
         await read_all(reader)
     assert reader.info.status is StreamStatus.CANCELLED
@@ -81,7 +82,7 @@ async def test_deleting_stops_the_producer_and_expires_the_readers(
             await read_until(reader, 6)
         assert await side.delete("chat", owner="a")
         assert {await failure_of(reader) for reader in readers} == {"expired"}
-        async with asyncio.timeout(1):
+        async with within(1):
             await tap.closed.wait()
         assert await manager.status("chat", owner="a") is None
         assert await side.delete("chat", owner="a") is False
@@ -121,7 +122,7 @@ async def test_whoever_reads_a_stream_of_a_dead_producer_learns_that_it_is_lost(
     for reader in attached:
         assert await anext(reader) == b"half"
     assert {await failure_of(reader) for reader in attached} == {"producer_lost"}
-    assert asyncio.get_running_loop().time() - started < 0.5 + 0.2 + 0.3
+    assert asyncio.get_running_loop().time() - started < 5  # and not the 15 + 5 of the defaults
     later = await manager.require_resume("chat", owner="a")
     assert await anext(later) == b"half"
     assert await failure_of(later) == "producer_lost"
@@ -132,12 +133,12 @@ async def test_whoever_reads_a_stream_of_a_dead_producer_learns_that_it_is_lost(
 async def test_a_quiet_producer_keeps_its_lease(
     configure: Configure, manager: StreamManager, elsewhere: StreamManager
 ):
-    configure(LEASE=0.3, SWEEP=0.1)
+    configure(LEASE=1, SWEEP=0.1)
     tap = Tap(b"a")
     reader = await manager.run("chat", tap, owner="a")
     follower = await elsewhere.require_resume("chat", owner="a")
     await read_until(follower, 1)
-    await asyncio.sleep(0.9)  # three leases
+    await pass_time(1.5)  # longer than a lease
     tap.end(b"b")
     assert await read_all(reader) == b"ab"
     assert await read_all(follower) == b"b"
@@ -146,17 +147,17 @@ async def test_a_quiet_producer_keeps_its_lease(
 async def test_a_producer_that_lost_its_lease_stops_and_writes_nothing(
     configure: Configure, manager: StreamManager
 ):
-    configure(LEASE=0.3, SWEEP=0.1)
+    configure(LEASE=0.6, SWEEP=0.1)
     tap = Tap(b"a")
     reader = await manager.run("chat", tap, owner="a")
     await read_until(reader, 1)
     heart = get_engine("default")._heart
     producer = next(iter(heart._producers))
     heart.discard(producer)  # as if the loop had been blocked
-    await asyncio.sleep(0.4)
+    await pass_time(0.7)
     tap.give(b"zombie")
     assert await failure_of(reader) == "producer_lost"
-    async with asyncio.timeout(1):
+    async with within(1):
         await tap.closed.wait()
     info = await manager.status("chat", owner="a")
     assert info is not None
@@ -166,7 +167,7 @@ async def test_a_producer_that_lost_its_lease_stops_and_writes_nothing(
 async def test_a_quiet_producer_that_was_replaced_stops_and_its_readers_follow_the_new_one(
     configure: Configure, manager: StreamManager
 ):
-    configure(LEASE=0.6, STORE_TIMEOUT=0.3)
+    configure(LEASE=1.5, STORE_TIMEOUT=0.3)
     tap = Tap(b"a")
     reader = await manager.run("chat", tap, owner="a")
     await read_until(reader, 1)
@@ -174,7 +175,7 @@ async def test_a_quiet_producer_that_was_replaced_stops_and_its_readers_follow_t
     (producer,) = engine._heart._producers
     claim = Claim(epoch=producer.claim.epoch)
     await engine.store.reclaim(producer.key, producer.claim.token, claim)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(10):
         await tap.closed.wait()
         await engine.store.append(producer.key, claim, 1, b"b")
         assert await anext(reader) == b"b"
@@ -202,7 +203,7 @@ async def test_a_drain_lets_short_producers_finish_and_interrupts_long_ones(
     for reader in readers:
         await read_until(reader, 1)
     waiting = [asyncio.ensure_future(anext(reader)) for reader in readers]
-    drain = asyncio.ensure_future(drain_within(0.3))
+    drain = asyncio.ensure_future(drain_within(1))
     for read in waiting:
         with pytest.raises(ShuttingDown):
             await read
@@ -219,7 +220,7 @@ async def test_a_drain_lets_short_producers_finish_and_interrupts_long_ones(
         ("error", "interrupted", 1),
         None,
     ]
-    async with asyncio.timeout(1):
+    async with within(1):
         await runtime.drain()  # nothing left to wait for
 
 
@@ -238,7 +239,7 @@ async def test_a_drain_does_not_wait_for_a_source_that_hangs(
     reader = await memory_manager.run("chat", stuck, owner="a")
     await read_until(reader, 1)
     try:
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(10):
             await drain_within(0.1)
         info = await memory_manager.status("chat", owner="a")
         assert info is not None

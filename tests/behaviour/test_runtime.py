@@ -13,9 +13,9 @@ import pytest
 
 from resumable_streams import ShuttingDown, StreamFailed, StreamManager
 from resumable_streams.runtime import runtime
-
-from .conftest import Configure
-from .sources import Tap, finished, read_all, read_until
+from tests.tools.readers import read_all, read_until
+from tests.tools.sources import Tap, finished
+from tests.tools.streams import Configure
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 told: list[Awaitable[None]] = []
@@ -113,7 +113,7 @@ settings.configure(
     USE_TZ=True,
     SECRET_KEY="x",
     INSTALLED_APPS=["resumable_streams"],
-    RESUMABLE_STREAMS={"default": {"DRAIN_TIMEOUT": 5}},
+    RESUMABLE_STREAMS={"default": {"DRAIN_TIMEOUT": 60}},
 )
 import django
 django.setup()
@@ -123,12 +123,12 @@ shutdown.answer_knocks()
 if "fork" in sys.argv:
     if child := os.fork():
         sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-ended = []
+ended, goes_on = [], threading.Event()
 signal.signal(signal.SIGTERM, lambda *_: ended.append(True))  # a server's own, set afterwards
 
 def source():
     yield b"a"
-    time.sleep(0.3)
+    goes_on.wait()
     yield b"b"
 
 def request():
@@ -145,8 +145,9 @@ except Exception as error:
     assert type(error).__name__ == "ShuttingDown", error
 else:
     raise AssertionError("it does not drain")
-reader = streams.resume_sync("s", owner="me")
-time.sleep(0.5)
+goes_on.set()
+while streams.status_sync("s", owner="me").status == "streaming":
+    time.sleep(0.01)
 assert streams.status_sync("s", owner="me").status == "done"
 """
 
@@ -161,7 +162,7 @@ def test_a_thread_has_the_main_thread_hook_the_signals_in_the_fork_of_a_server_t
         env={key: value for key, value in os.environ.items() if key != "DJANGO_SETTINGS_MODULE"},
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=50,
         check=False,
     )
     assert (run.returncode, run.stderr) == (0, "")

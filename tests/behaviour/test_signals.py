@@ -12,7 +12,6 @@ from resumable_streams import (
     StreamGap,
     StreamManager,
 )
-from resumable_streams.runtime import runtime
 from resumable_streams.signals import (
     StreamSignal,
     owner_bound,
@@ -26,9 +25,9 @@ from resumable_streams.signals import (
     stream_resumed,
     stream_started,
 )
-
-from .conftest import Configure
-from .sources import Tap, finished, read_all, read_until
+from tests.tools.readers import read_all, read_until
+from tests.tools.sources import Tap, finished, produced
+from tests.tools.streams import Configure
 
 NAMES: dict[StreamSignal, str] = {
     owner_bound: "owner_bound",
@@ -56,11 +55,6 @@ def connect() -> Iterator[Callable[[StreamSignal, Callable[..., object]], None]]
     yield keep
     for signal, receiver in connected:
         signal.disconnect(receiver)
-
-
-async def produced() -> None:
-    """Wait until every producer of this process has ended."""
-    await asyncio.gather(*runtime._tasks)
 
 
 async def test_the_life_of_a_stream_is_told_in_order(manager: StreamManager, hear):

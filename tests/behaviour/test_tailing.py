@@ -8,8 +8,10 @@ from resumable_streams import StreamManager
 from resumable_streams.engine import get_engine
 from resumable_streams.stores.base import MAX_APPEND_BYTES
 from resumable_streams.types import Claim, StreamKey, StreamStatus, Terms
-
-from .sources import Tap, read_all, read_until
+from tests.tools.readers import read_all, read_until, settled, waits
+from tests.tools.sources import Tap
+from tests.tools.streams import Configure
+from tests.tools.waiting import pass_time
 
 KEY = StreamKey(tenant="default", generation=1, stream_id="chat")
 
@@ -22,7 +24,7 @@ async def test_another_process_is_pushed_every_byte_without_asking(
     reader = await redis_manager.run("chat", tap, owner="a")
     follower = await elsewhere.require_resume("chat", owner="a")
     await read_until(follower, 1)
-    await asyncio.sleep(0.05)  # the look after the subscription
+    await settled(follower)
     before = redis_server.info("commandstats")
     for number in range(1, 100):
         tap.give(b"%d" % (number % 10))
@@ -39,7 +41,10 @@ async def test_another_process_is_pushed_every_byte_without_asking(
     await read_all(follower)
 
 
-async def test_an_idle_reader_costs_no_commands(redis_manager: StreamManager, redis_server: Redis):
+async def test_an_idle_reader_costs_no_commands(
+    configure_redis: Configure, redis_manager: StreamManager, redis_server: Redis
+):
+    configure_redis(LEASE=600)  # the heartbeats of the producer are not what is looked at
     tap = Tap(b"x")
     await redis_manager.run("chat", tap, owner="a")
     elsewhere = redis_manager.using("elsewhere")
@@ -47,9 +52,11 @@ async def test_an_idle_reader_costs_no_commands(redis_manager: StreamManager, re
     for reader in readers:
         await read_until(reader, 1)
     waiting = [asyncio.ensure_future(anext(reader)) for reader in readers]
-    await asyncio.sleep(0.1)
+    for reader in readers:
+        await settled(reader)
+        await waits(reader)
     before = redis_server.info("stats")["total_commands_processed"]
-    await asyncio.sleep(0.5)
+    await pass_time(0.5)
     after = redis_server.info("stats")["total_commands_processed"]
     assert after - before <= 2  # our own INFO, twice at most
     tap.end(b"y")

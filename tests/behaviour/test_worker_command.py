@@ -15,9 +15,8 @@ from example_project.private_redis import free_port
 from resumable_streams import StreamFailed, StreamManager
 from resumable_streams.keys import KeySpace
 from resumable_streams.runtime import runtime
-
-from .conftest import Configure
-from .sources import read_all, read_until
+from tests.tools.readers import read_all, read_until
+from tests.tools.streams import Configure
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 HERE = f"{__package__}.orders"

@@ -15,9 +15,9 @@ from resumable_streams.runtime import runtime
 from resumable_streams.streams import StreamManager
 from resumable_streams.types import Claim, StreamKey
 from resumable_streams.workers import Worker, _Letter
-
-from .conftest import Configure
-from .sources import read_all, read_until
+from tests.tools.readers import read_all, read_until
+from tests.tools.streams import Configure
+from tests.tools.waiting import eventually
 
 HERE = __name__
 calls: list[dict[str, Any]] = []
@@ -182,14 +182,16 @@ async def test_an_order_that_comes_again_to_who_has_it_takes_no_second_slot(
     async with working() as worker:
         slow = await redis_manager.enqueue("s", f"{HERE}.waits", owner="me")
         await read_until(slow, 1)
-        while True:  # as after an outage in which nobody could say that the order is kept
+
+        def is_given_again() -> bool:
+            """Have it given, as after an outage in which nobody could say that it is kept."""
             (pending,) = redis_server.xpending_range(orders, "workers", "-", "+", 1)
-            if int(pending["times_delivered"]) > 2:
-                break
             redis_server.xclaim(
                 orders, "workers", "w1", 0, [pending["message_id"]], idle=60_000, justid=True
             )
-            await asyncio.sleep(0.02)
+            return int(pending["times_delivered"]) > 2
+
+        await eventually(is_given_again)
         go_on.set()
         assert await read_all(slow) == b"b"
         await asyncio.gather(*(task for _, task in worker._working.values()))
@@ -198,11 +200,11 @@ async def test_an_order_that_comes_again_to_who_has_it_takes_no_second_slot(
 
 
 async def test_an_order_that_comes_while_draining_is_put_back(
-    redis_manager: StreamManager,
+    redis_manager: StreamManager, redis_server: Redis
 ) -> None:
     first = Worker("elsewhere", name="w1")
     running = asyncio.create_task(first.run())
-    await asyncio.sleep(0.1)  # it waits for an order
+    await eventually(lambda: redis_server.info("clients")["blocked_clients"])  # by an order to come
     runtime.start_drain()
     reader = await redis_manager.enqueue("s", f"{HERE}.answer", owner="me")
     await running

@@ -4,7 +4,7 @@ from resumable_streams import StreamReader
 
 from .waiting import eventually
 
-__all__ = ["read_all", "read_until", "told", "waits"]
+__all__ = ["read_all", "read_until", "settled", "waits"]
 
 
 async def read_all(reader: StreamReader) -> bytes:
@@ -20,13 +20,16 @@ async def read_until(reader: StreamReader, size: int) -> bytes:
     return data
 
 
+async def settled(reader: StreamReader) -> None:
+    """Return once its process is subscribed to the stream, and has looked what came before."""
+    await eventually(lambda: reader._tail is not None and reader._tail.is_settled)
+
+
 async def waits(reader: StreamReader) -> None:
-    """Return once the reader, in another task, has all there is and waits for more."""
-    await eventually(lambda: reader._tail is not None and bool(reader._tail._changed._waiters))
+    """Return once the reader, in another task, has what there is and waits for more."""
 
+    def is_waiting() -> bool:
+        tail = reader._tail
+        return tail is not None and bool(tail._changed._waiters or tail._pages)
 
-async def told(reader: StreamReader) -> None:
-    """Return once its process knows how the stream has ended, or why the reader has to."""
-    await eventually(
-        lambda: reader._tail is not None and (reader._tail.has_ended or reader._tail._dismissed)
-    )
+    await eventually(is_waiting)

@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 
-__all__ = ["Tap", "finished"]
+from resumable_streams.runtime import runtime
+
+__all__ = ["Tap", "finished", "produced"]
 
 
 class Tap:
@@ -45,3 +47,8 @@ async def finished(chunks: Iterable[bytes | str]) -> AsyncIterator[bytes | str]:
     for chunk in chunks:
         yield chunk
         await asyncio.sleep(0)
+
+
+async def produced() -> None:
+    """Return once every producer of this process has ended."""
+    await asyncio.gather(*runtime._tasks)

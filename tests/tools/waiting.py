@@ -1,35 +1,35 @@
-"""Waiting for a state: the one place where a test polls.
+"""Waiting for a state, and holding a promise: the one place where a test polls.
 
 A test waits for a state, an event or an answer, never for a time: a machine that is busy makes any
-time too short. The bound only keeps a test that will never pass from hanging; it says nothing about
-how long something may take. A promise of that kind has its own `asyncio.timeout`.
+time too short. The bound here only keeps a test that can never pass from hanging; it says nothing
+about how long something may take. Where the product promises a time, there is `within`.
 """
 
 import asyncio
 import inspect
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
-__all__ = ["PATIENCE_SECONDS", "eventually", "until"]
+__all__ = ["PATIENCE_SECONDS", "eventually", "pass_time", "until", "within"]
 
 T = TypeVar("T")
 
 PATIENCE_SECONDS = 30.0
 PAUSE_SECONDS = 0.005
+TURN_SECONDS = 0.02  # of what passes between two turns of the loop, counted at most
 
 
-async def eventually(
-    state: Callable[[], T | Awaitable[T]], *, seconds: float = PATIENCE_SECONDS
-) -> T:
-    """Return what `state` returns or awaits to, once that is true; the loop goes on meanwhile."""
+async def eventually(state: Callable[[], object], *, seconds: float = PATIENCE_SECONDS) -> None:
+    """Return once `state` returns something true, or an awaitable of it."""
     deadline = time.monotonic() + seconds
     while True:
         found = state()
         if inspect.isawaitable(found):
             found = await found
         if found:
-            return found
+            return
         _check(deadline, state, seconds)
         await asyncio.sleep(PAUSE_SECONDS)
 
@@ -50,6 +50,38 @@ def until(
             pass
         _check(deadline, state, seconds)
         time.sleep(PAUSE_SECONDS)
+
+
+@asynccontextmanager
+async def within(seconds: float) -> AsyncIterator[None]:
+    """Raise TimeoutError unless the block ends within `seconds` that this loop had for itself.
+
+    What a busy machine kept from it does not count, so that a promise of a second can be held to a
+    second: a clock that ticks on the loop runs slower when the loop does.
+    """
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(None) as bound:
+
+        async def count() -> None:
+            had, last = 0.0, loop.time()
+            while had < seconds:
+                await asyncio.sleep(PAUSE_SECONDS)
+                had, last = had + min(loop.time() - last, TURN_SECONDS), loop.time()
+            bound.reschedule(loop.time())
+
+        counting = asyncio.create_task(count(), name="within")
+        try:
+            yield
+        finally:
+            counting.cancel()
+
+
+async def pass_time(seconds: float) -> None:
+    """Let time pass on a clock that the test cannot turn: a lease that ends, a server that is away.
+
+    Not for waiting: what is to be true afterwards has to be true however long this takes.
+    """
+    await asyncio.sleep(seconds)
 
 
 def _check(deadline: float, state: Callable[[], object], seconds: float) -> None:

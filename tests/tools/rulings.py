@@ -1,0 +1,32 @@
+"""Hubs, and what they have heard of what is in force in a tenant."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from resumable_streams import StreamManager
+from resumable_streams.engine import get_engine
+
+from .waiting import eventually
+
+__all__ = ["carried_out_by", "heard_by"]
+
+
+@asynccontextmanager
+async def heard_by(*sides: StreamManager) -> AsyncIterator[None]:
+    """Leave the block once each side has heard of a ruling that was made in it."""
+    hubs = [get_engine(side.alias).hub for side in sides]
+    before = [hub.rulings for hub in hubs]
+    yield
+    for hub, count in zip(hubs, before, strict=True):
+        await eventually(lambda hub=hub, count=count: hub.rulings > count)  # type: ignore[misc]
+
+
+@asynccontextmanager
+async def carried_out_by(*sides: StreamManager) -> AsyncIterator[None]:
+    """Leave the block once each side has heard of a ruling in it, and ended whom it bars."""
+    async with heard_by(*sides):
+        yield
+    for side in sides:
+        enforcing = get_engine(side.alias)._enforcing
+        if enforcing is not None:
+            await enforcing
