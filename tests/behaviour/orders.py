@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 from resumable_streams.runtime import runtime
 
-__all__ = ["goes_on", "numbers", "stands_still", "waits_for_the_drain"]
+__all__ = ["goes_on", "numbers", "paced", "stands_still", "waits_for_the_drain"]
 
 
 async def numbers(stream_id: str, count: int, start: int = 0) -> AsyncIterator[bytes]:
@@ -13,6 +13,13 @@ async def numbers(stream_id: str, count: int, start: int = 0) -> AsyncIterator[b
     for number in range(start, count):
         yield b"%03d" % number
         await asyncio.sleep(0)
+
+
+async def paced(stream_id: str, count: int) -> AsyncIterator[bytes]:
+    """Yield numbers, fifty a second."""
+    async for number in numbers(stream_id, count):
+        yield number
+        await asyncio.sleep(0.02)
 
 
 async def waits_for_the_drain(stream_id: str, count: int) -> AsyncIterator[bytes]:

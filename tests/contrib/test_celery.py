@@ -92,7 +92,7 @@ def start(tmp_path: Path, redis_url: str, key_prefix: str) -> Iterator[Start]:
 async def test_a_celery_worker_produces_what_the_web_process_reads(
     manager: StreamManager, app: Celery, start: Start
 ) -> None:
-    reader = await celery.enqueue("s", f"{ORDERS}.paced", {"count": 5}, owner="me")
+    reader = await celery.enqueue("s", f"{ORDERS}.numbers", {"count": 5}, owner="me")
     start()
     assert await read_all(reader) == b"000001002003004"
     assert reader.info.status is StreamStatus.DONE
@@ -113,7 +113,7 @@ async def test_an_order_that_somebody_is_at_is_tried_again_and_written_once(
 ) -> None:
     orders: list[str] = []
     reader = await manager.enqueue(
-        "s", f"{ORDERS}.paced", {"count": 3}, owner="me", through=orders.append
+        "s", f"{ORDERS}.numbers", {"count": 3}, owner="me", through=orders.append
     )
     letter = _Letter.open(orders[0].encode())
     claim = Claim(epoch=letter.epoch)
@@ -135,5 +135,5 @@ async def test_a_broker_that_takes_no_order_leaves_no_stream(manager: StreamMana
         raise OSError("no broker")
 
     with pytest.raises(OSError, match="no broker"):
-        await manager.enqueue("s", f"{ORDERS}.paced", {"count": 1}, owner="me", through=refuse)
+        await manager.enqueue("s", f"{ORDERS}.numbers", {"count": 1}, owner="me", through=refuse)
     assert await manager.status("s", owner="me") is None
