@@ -18,7 +18,7 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import ValidationError
 from django.db import Error as DatabaseTrouble
-from django.db import connections, transaction
+from django.db import connections, router, transaction
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
@@ -90,7 +90,13 @@ def _not_atomic(view: View) -> View:
 
 
 class ActsAdmin(AnyAdmin):
-    """Read-only rows with actions that ask, act and write down what was done."""
+    """Read-only rows with actions that ask, act and write down what was done.
+
+    What an operator sees and acts upon is read where it is written, never from a replica.
+    """
+
+    def get_queryset(self, request: HttpRequest) -> "QuerySet[Any]":
+        return super().get_queryset(request).using(router.db_for_write(self.model))
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

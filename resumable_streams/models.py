@@ -4,13 +4,24 @@ No table has a foreign key to the user model: a row has to outlive the account t
 and may live in another database (`db_for_write` of the routers is asked). None holds a payload.
 """
 
-from django.db import models
+from django.db import models, router
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from .types import PUBLIC, Owner
 
 __all__ = ["IncidentAction", "StreamNamespace", "StreamRecord"]
+
+
+class NamespaceManager(models.Manager["StreamNamespace"]):
+    """The rows as the database has them where it is written, never as a replica has them.
+
+    What a row says decides what is served.
+    """
+
+    def get_queryset(self) -> "models.QuerySet[StreamNamespace]":
+        using = self._db or router.db_for_write(self.model)
+        return super().get_queryset().using(using)
 
 
 class StreamNamespace(models.Model):
@@ -26,6 +37,8 @@ class StreamNamespace(models.Model):
         help_text=_("Seconds that streams of this tenant live; empty: as the alias has it."),
     )
     updated = models.DateTimeField(_("updated"), auto_now=True)
+
+    objects = NamespaceManager()
 
     class Meta:
         verbose_name = _("namespace")

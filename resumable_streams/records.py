@@ -430,9 +430,12 @@ def settle(alias: str, *, batch: int = BATCH_ROWS) -> int:
     """
     flush()
     before = timezone.now() - timedelta(seconds=get_settings(alias).lease)
-    streaming = StreamRecord.objects.filter(
-        alias=alias, status=Status.STREAMING, acquired__lt=before
-    ).order_by("pk")
+    using = router.db_for_write(StreamRecord)  # a replica may not have heard of an end yet
+    streaming = (
+        StreamRecord.objects.using(using)
+        .filter(alias=alias, status=Status.STREAMING, acquired__lt=before)
+        .order_by("pk")
+    )
     settled, last = 0, 0
     while records := list(streaming.filter(pk__gt=last)[:batch]):
         last = records[-1].pk

@@ -149,7 +149,9 @@ class StreamManager:
     ) -> StreamReader:
         engine = get_engine(self.alias)
         rulings = engine.hub.rulings
-        standing = await namespaces.standing(engine, address.tenant, terms.owner)
+        standing = await namespaces.standing(
+            engine, address.tenant, terms.owner, acquiring=terms.ttl
+        )
         if default_ttl and standing.ttl is not None:
             terms = _with_ttl(terms, standing.ttl)
         if terms.ttl > standing.longest_ttl:  # a revocation has to outlive what it revokes
@@ -485,6 +487,8 @@ class StreamManager:
         await self._checked(engine, key, asking, operation, outcome, request, by_link=by_link)
         if info is None or outcome != "match":
             return None
+        if standing.generation is None:  # lost, or expired under a stream that lives on
+            await engine.store.set_control(key.tenant, longest_ttl=info.ttl)
         return Found(key, info, asking)
 
     async def _checked(

@@ -1053,6 +1053,8 @@ class StreamStoreContract:
             expected = Standing(generation=3, longest_ttl=60.5)
             assert await other.standing("acme", "ada") == expected
             assert await store.standing("acme", PUBLIC) == expected
+            assert await store.standing("acme", "ada", keep=60) == expected
+            assert await store.standing("acm", "ada", keep=60) == Standing()
             assert await store.standing("acm", "ada") == Standing()
 
     async def test_a_tenant_is_known_since_it_was_first_governed(self, store: BaseStore) -> None:

@@ -42,6 +42,7 @@ from ..signals import (
     stream_started,
 )
 from ..types import Role, StreamStatus
+from .tenants import TenantLabels
 
 __all__ = ["Telemetry", "connect"]
 
@@ -68,8 +69,9 @@ def connect(
 ) -> "Telemetry":
     """Trace and measure, with the global providers unless others are given.
 
-    With `tenants` every measurement of a stream has an attribute with its tenant: mind how many
-    you have (spans have it anyway). To call it again changes nothing.
+    With `tenants` every measurement of a stream has an attribute with its tenant: of the first
+    thousand that this process sees a stream of, "(other)" for the rest (spans have it anyway). To
+    call it again changes nothing.
     """
     if not _connected:
         telemetry = Telemetry(tracer_provider, meter_provider, tenants=tenants)
@@ -88,7 +90,7 @@ class Telemetry:
         *,
         tenants: bool,
     ):
-        self._tenants = tenants
+        self._tenants = TenantLabels() if tenants else None
         self._requests: dict[_Id, SpanContext] = {}  # of the streams that have yet to start
         self._spans: dict[_Id, Span] = {}
         self._tracer = trace.get_tracer(NAME, tracer_provider=tracer_provider)
@@ -149,10 +151,12 @@ class Telemetry:
             (feed_connected, self._on_feed_connected),
         ]
 
-    def _labels(self, named: dict[str, Any], **more: str) -> dict[str, str]:
+    def _labels(
+        self, named: dict[str, Any], *, has_stream: bool = True, **more: str
+    ) -> dict[str, str]:
         labels = {"alias": named["alias"], **more}
-        if self._tenants:
-            labels["tenant"] = named["tenant"]
+        if self._tenants is not None:
+            labels["tenant"] = self._tenants.label(named["tenant"], has_stream=has_stream)
         return labels
 
     # The span of a stream.
@@ -235,9 +239,11 @@ class Telemetry:
         self._heartbeat_failures.add(1, {"alias": alias})
 
     def _on_checked(self, *, operation: str, outcome: str, **named: Any) -> None:
-        self._checks.add(1, self._labels(named, operation=operation, outcome=outcome))
+        has_stream = outcome != "missing"
+        labels = self._labels(named, has_stream=has_stream, operation=operation, outcome=outcome)
+        self._checks.add(1, labels)
         if operation == "resume" and outcome != "match":
-            self._resumes.add(1, self._labels(named, outcome=outcome))
+            self._resumes.add(1, self._labels(named, has_stream=has_stream, outcome=outcome))
 
     def _on_opened(self, **named: Any) -> None:
         self._readers.add(1, self._labels(named))

@@ -31,6 +31,7 @@ from ..signals import (
     stream_started,
 )
 from ..types import Role
+from .tenants import TenantLabels
 
 __all__ = ["Metrics", "connect"]
 
@@ -42,8 +43,9 @@ _connected: dict[CollectorRegistry, "Metrics"] = {}
 def connect(registry: CollectorRegistry | None = None, *, tenants: bool = False) -> "Metrics":
     """Make the metrics in `registry` (the default one if None) and keep them up to date.
 
-    With `tenants` every metric of a stream has a label `tenant`: mind how many you have. To call
-    it again for the same registry changes nothing.
+    With `tenants` every metric of a stream has a label `tenant`: of the first thousand that this
+    process sees a stream of, "(other)" for the rest. To call it again for the same registry
+    changes nothing.
     """
     registry = REGISTRY if registry is None else registry
     if registry not in _connected:
@@ -57,7 +59,7 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry, *, tenants: bool):
         self._registry = registry
-        self._tenants = tenants
+        self._tenants = TenantLabels() if tenants else None
         self._live_epochs: set[str] = set()
         self._per_append: dict[tuple[str, ...], tuple[Counter, Counter, Histogram]] = {}
         self._base = ("alias", "tenant") if tenants else ("alias",)
@@ -138,8 +140,10 @@ class Metrics:
             (feed_connected, self._feed_connected),
         ]
 
-    def _labels(self, named: dict[str, Any]) -> tuple[str, ...]:
-        return (named["alias"], named["tenant"]) if self._tenants else (named["alias"],)
+    def _labels(self, named: dict[str, Any], *, has_stream: bool = True) -> tuple[str, ...]:
+        if self._tenants is None:
+            return (named["alias"],)
+        return named["alias"], self._tenants.label(named["tenant"], has_stream=has_stream)
 
     # Receivers.
 
@@ -180,7 +184,7 @@ class Metrics:
         self.resumes.labels(*self._labels(named), "granted").inc()
 
     def _checked(self, *, operation: str, outcome: str, **named: Any) -> None:
-        labels = self._labels(named)
+        labels = self._labels(named, has_stream=outcome != "missing")
         self.checks.labels(*labels, operation, outcome).inc()
         if operation == "resume" and outcome != "match":
             self.resumes.labels(*labels, outcome).inc()

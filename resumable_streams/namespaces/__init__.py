@@ -1,6 +1,7 @@
 """The operator's half: what is in force in a tenant, and what is done to many streams at once.
 
     control      the generation, the TTL and the revocations in force; rotate, revoke, retire
+    saved        the database's copy of that
     selection    which streams are meant
     sweep        go over them at a bounded pace: purge, cancel, shorten, reap
     inventory    count them
@@ -15,10 +16,10 @@ from .control import (
     retire,
     revoke,
     rotate,
-    saved_generations,
     standing,
 )
 from .inventory import AGES, Inventory, take_inventory
+from .saved import saved_generations
 from .selection import Selection
 from .sweep import Found, Interrupted, Sweep, Tally, cancel, purge, reap, shorten
 

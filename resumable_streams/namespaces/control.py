@@ -5,7 +5,9 @@
     retire   another TTL, for what comes and (if asked) for what is there
 
 The control key in the store says what is in force, and is read at every acquire and resume, never
-cached. The database keeps a copy, so that a store that lost the key cannot bring back an older
+cached. It is written by the first acquire in a tenant, never by a mere look, and one that says
+nothing (the first generation, the alias's TTL) expires after the last stream it could be for. The
+database keeps a copy (`saved`), so that a store that lost the key cannot bring back an older
 generation; the copy is consulted only when the key is missing. If it cannot be consulted then,
 nothing is served: a wrong generation would undo an operator's rotation. For the same reason a
 process that has seen a generation does not follow a store that fell back behind it (a failover to
@@ -17,19 +19,18 @@ When a change has been made, the store pushes it to every process, which ends wh
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from asgiref.sync import sync_to_async
-from django.apps import apps
-from django.core.exceptions import ImproperlyConfigured
 from django.db import Error as DatabaseTrouble
-from django.db import connections, router, transaction
+from django.db import router, transaction
 
 from ..engine import Engine, get_engine
 from ..exceptions import StoreUnavailable, StreamError
 from ..keys import validate_owner, validate_tenant
+from ..stores.base import control_life
 from ..types import Owner, Standing
+from .saved import SavedRows, in_database, namespace_model
 from .selection import Selection
 from .sweep import Sweep, Tally, purge, shorten
 
@@ -43,13 +44,10 @@ __all__ = [
     "retire",
     "revoke",
     "rotate",
-    "saved_generations",
     "standing",
 ]
 
 logger = logging.getLogger("resumable_streams.namespaces")
-
-T = TypeVar("T")
 
 FIRST_GENERATION = 1
 TICK_SECONDS = 0.002
@@ -59,6 +57,7 @@ AGAIN_SECONDS = 0.1
 # The generations that the stores of this process have shown, where they are not the first one: as
 # many entries as tenants that were ever rotated.
 _seen: WeakKeyDictionary[Engine, dict[str, int]] = WeakKeyDictionary()
+_saved: WeakKeyDictionary[Engine, SavedRows] = WeakKeyDictionary()
 
 
 class Unsaved(StreamError):
@@ -84,14 +83,22 @@ class Unconfirmed(StoreUnavailable):
         self.args = (message,)
 
 
-async def standing(engine: Engine, tenant: str, owner: Owner) -> Standing:
-    """Return what is in force for `owner`, restored if the store lost it."""
-    found = await engine.store.standing(tenant, owner)
+async def standing(
+    engine: Engine, tenant: str, owner: Owner, *, acquiring: float | None = None
+) -> Standing:
+    """Return what is in force for `owner`, restored if the store lost it.
+
+    Of a tenant that nobody knows, the `generation` is None: nothing was ever acquired there, or so
+    long ago that it has expired. Only `acquiring`, with the TTL of the stream that is about to be,
+    leaves anything in the store then.
+    """
+    keep = None if acquiring is None else control_life(acquiring)
+    found = await engine.store.standing(tenant, owner, keep=keep)
     seen = _seen.setdefault(engine, {})
     known = seen.get(tenant, FIRST_GENERATION)
     if found.generation is None:
-        await _restore(engine, tenant, known)
-        found = await engine.store.standing(tenant, owner)
+        if await _restore(engine, tenant, known, is_wanted=acquiring is not None):
+            found = await engine.store.standing(tenant, owner)
     elif found.generation < known:
         logger.error("The store fell back to an older generation of a tenant; it is set right.")
         await engine.store.set_control(tenant, generation=known)
@@ -101,54 +108,22 @@ async def standing(engine: Engine, tenant: str, owner: Owner) -> Standing:
     return found
 
 
-async def _restore(engine: Engine, tenant: str, known: int) -> None:
+async def _restore(engine: Engine, tenant: str, known: int, *, is_wanted: bool) -> bool:
+    """Write the control key if there is anything to say, or if it is wanted; return whether."""
     generation, ttl = known, None
     if engine.store.outlives_process:
+        rows = _saved.setdefault(engine, SavedRows(engine.settings.alias))
         try:
-            row = await _in_database(lambda: _row(engine.settings.alias, tenant))
+            row = await rows.row(tenant)
         except DatabaseTrouble as error:
             logger.error("The generation of a tenant is in neither store nor database.")
             raise StoreUnavailable(engine.settings.alias) from error
         if row is not None:
             generation, ttl = max(known, row.generation), row.ttl
+    if generation == FIRST_GENERATION and ttl is None and not is_wanted:
+        return False
     await engine.store.set_control(tenant, generation=generation, ttl=ttl)
-
-
-def _model() -> "type[StreamNamespace]":
-    # This module is imported with the package, before Django has loaded the models.
-    return apps.get_model("resumable_streams", "StreamNamespace")
-
-
-def _row(alias: str, tenant: str) -> "StreamNamespace | None":
-    try:
-        return _model().objects.filter(alias=alias, tenant=tenant).first()
-    except (ImproperlyConfigured, LookupError):  # no database, or the app is not installed
-        return None
-
-
-async def saved_generations(alias: str) -> dict[str, int]:
-    """Return the generations that the database has of the tenants of an alias."""
-
-    def query() -> dict[str, int]:
-        try:
-            rows = _model().objects.filter(alias=alias)
-            return dict(rows.values_list("tenant", "generation"))
-        except (ImproperlyConfigured, LookupError):
-            return {}
-
-    return await _in_database(query)
-
-
-async def _in_database(query: Callable[[], T]) -> T:
-    """Run a query in a thread of its own: a request's thread may be waiting for us."""
-
-    def run() -> T:
-        try:
-            return query()
-        finally:
-            connections.close_all()
-
-    return await sync_to_async(run, thread_sensitive=False)()
+    return True
 
 
 async def rotate(alias: str, tenant: str, *, purge_old: bool = False) -> int:
@@ -163,7 +138,7 @@ async def rotate(alias: str, tenant: str, *, purge_old: bool = False) -> int:
     """
     engine = get_engine(alias)
     tenant = validate_tenant(tenant)
-    generation = await _in_database(lambda: _change(engine, tenant, _next_generation))
+    generation = await in_database(lambda: _change(engine, tenant, _next_generation))
     if purge_old:
         old = Selection(tenant=tenant, before_generation=generation)
         await purge(Sweep(engine, old), Tally())
@@ -187,7 +162,7 @@ async def retire(alias: str, tenant: str, *, ttl: float, existing: bool = False)
         row.generation, row.ttl = known, ttl or None
         return ttl
 
-    await _in_database(lambda: _change(engine, tenant, change))
+    await in_database(lambda: _change(engine, tenant, change))
     if not (existing and ttl):
         return 0
     tally = Tally()
@@ -207,7 +182,7 @@ def _change(
     `change` gets the row, locked, and the generation in force; it returns a new TTL for the store,
     or None to leave that.
     """
-    model = _model()
+    model = namespace_model()
     using = router.db_for_write(model)
     is_in_force = False
     try:

@@ -35,13 +35,31 @@ from ..types import (
     Terms,
 )
 
-__all__ = ["MAX_APPEND_BYTES", "MAX_DEATHS", "BaseStore", "Feed", "Listener", "Queue"]
+__all__ = [
+    "MAX_APPEND_BYTES",
+    "MAX_DEATHS",
+    "BaseStore",
+    "Feed",
+    "Listener",
+    "Queue",
+    "control_life",
+]
 
 MAX_APPEND_BYTES = 262_144
 """What one append carries at most, so that a push message stays small."""
 
 MAX_DEATHS = 3
 """How many producers in a row may die without a byte more, before the stream is given up."""
+
+MIN_CONTROL_SECONDS = 30 * 86_400.0
+
+
+def control_life(longest_ttl: float) -> float:
+    """Return for how long after an acquire (seconds) a control that says nothing is kept.
+
+    So long that no stream of the tenant is left then, unless one was produced all the while.
+    """
+    return max(MIN_CONTROL_SECONDS, 4 * longest_ttl)
 
 
 class Listener(Protocol):
@@ -219,10 +237,11 @@ class BaseStore(ABC):
     # What governs many streams at once. A change is pushed to every process as `governed`.
 
     @abstractmethod
-    async def standing(self, tenant: str, owner: Owner) -> Standing:
+    async def standing(self, tenant: str, owner: Owner, *, keep: float | None = None) -> Standing:
         """Return what is in force for the owner now, in one round trip; never from a cache.
 
         `since` is when the tenant was first governed here: kept with the rest, and lost with it.
+        With `keep`, what is there is kept for that many seconds from now, at least.
         """
 
     @abstractmethod
@@ -236,7 +255,8 @@ class BaseStore(ABC):
     ) -> int:
         """Set what is given, and return the generation in force.
 
-        `generation` and `longest_ttl` only ever grow; `ttl=0` removes the override.
+        `generation` and `longest_ttl` only ever grow; `ttl=0` removes the override. What says
+        nothing (the first generation, no TTL) expires after `control_life(longest_ttl)`.
         """
 
     @abstractmethod

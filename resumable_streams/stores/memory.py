@@ -34,7 +34,7 @@ from ..types import (
     StreamStatus,
     Terms,
 )
-from .base import MAX_DEATHS, BaseStore, Clock, Feed, Listener
+from .base import MAX_DEATHS, BaseStore, Clock, Feed, Listener, control_life
 
 __all__ = ["MemoryStore"]
 
@@ -66,7 +66,7 @@ class _Space:
         # (when to look, number of the entry), key: looked at again later if it was refreshed.
         self.deadlines: list[tuple[tuple[float, int], StreamKey]] = []
         self.sequence = 0
-        self.controls: dict[str, Standing] = {}
+        self.controls: dict[str, tuple[Standing, float | None]] = {}  # what, kept until
         self.revoked: dict[tuple[str, Owner], tuple[float, float]] = {}  # when, kept until
         self.live: dict[StreamKey, tuple[Owner, float]] = {}  # owner, end of the lease
 
@@ -333,11 +333,21 @@ class MemoryStore(BaseStore):
             if tenant in (None, key.tenant) and generation in (None, key.generation):
                 yield key
 
-    async def standing(self, tenant: str, owner: Owner) -> Standing:
+    async def standing(self, tenant: str, owner: Owner, *, keep: float | None = None) -> Standing:
         with self._at() as now:
-            control = self._space.controls.get(tenant, Standing())
+            control, ends = self._control(tenant, now)
+            if keep is not None and ends is not None:
+                self._space.controls[tenant] = control, max(ends, now + keep)
             when, until = self._space.revoked.get((tenant, owner), (None, 0.0))
             return replace(control, revoked_at=when if until > now else None)
+
+    def _control(self, tenant: str, now: float) -> tuple[Standing, float | None]:
+        """Return what governs a tenant, and when that expires; nothing does not."""
+        control, ends = self._space.controls.get(tenant, (Standing(), None))
+        if ends is not None and ends <= now:
+            del self._space.controls[tenant]
+            return Standing(), None
+        return control, ends
 
     async def set_control(
         self,
@@ -348,17 +358,27 @@ class MemoryStore(BaseStore):
         longest_ttl: float | None = None,
     ) -> int:
         with self._at() as now:
-            old = self._space.controls.get(tenant, Standing(since=now))
-            in_force = max(old.generation or 1, generation or 1)
-            self._space.controls[tenant] = Standing(
-                generation=in_force,
+            old, ends = self._control(tenant, now)
+            new = Standing(
+                generation=max(old.generation or 1, generation or 1),
                 ttl=old.ttl if ttl is None else ttl or None,
                 longest_ttl=max(old.longest_ttl, longest_ttl or 0.0),
-                since=old.since,
+                since=now if old.since is None else old.since,
             )
-            if in_force != old.generation:
+            self._evict_controls(now)
+            if new.generation == 1 and new.ttl is None:
+                ends = max(ends or 0.0, now + control_life(new.longest_ttl))
+            else:
+                ends = None
+            self._space.controls[tenant] = new, ends
+            if new.generation != old.generation:
                 self._govern(tenant)
-            return in_force
+            return new.generation or 1
+
+    def _evict_controls(self, now: float) -> None:
+        controls = self._space.controls
+        for expired in [one for one, (_, ends) in controls.items() if ends and ends <= now]:
+            del controls[expired]
 
     async def announce(self, tenant: str) -> None:
         with self._at():

@@ -2,12 +2,13 @@
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -145,9 +146,20 @@ def site(project: Project) -> Iterator[Project]:
         yield project
 
 
+def add_site(project: Project, domain: str) -> None:
+    """Have a tenant: the guide looks each up."""
+    with closing(sqlite3.connect(project.path / "db.sqlite3")) as database, database:
+        query = "INSERT OR IGNORE INTO django_site (domain, name) VALUES (?, ?)"
+        database.execute(query, [domain, domain])
+
+
 @contextmanager
-def login(project: Project, name: str | None, tenant: str) -> Iterator[httpx.Client]:
+def login(
+    project: Project, name: str | None, tenant: str, *, is_tenant: bool = True
+) -> Iterator[httpx.Client]:
     """Be a browser at one tenant's address, of a user or of somebody who is not logged in."""
+    if is_tenant:
+        add_site(project, f"{tenant}.example.com")
     token = "a" * 32
     with httpx.Client(
         base_url=project.url,

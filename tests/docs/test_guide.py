@@ -14,7 +14,7 @@ from redis import Redis
 from resumable_streams import streams
 from resumable_streams.runtime import runtime
 
-from .conftest import Project, ask, login, stream_id, without_date
+from .conftest import Project, add_site, ask, login, stream_id, without_date
 from .pages import DOCS, Command, commands, write_files
 
 LEAKS = r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?"
@@ -149,6 +149,7 @@ asyncio.run(main())
 
 
 def test_on_a_serverless_platform_the_call_lasts_as_long_as_its_producer(project: Project) -> None:
+    add_site(project, "cold.example.com")
     assert project.run("-c", SERVERLESS, SERVERLESS="1").strip() == "done"
 
 
@@ -252,7 +253,18 @@ def test_a_user_of_two_tenants_has_the_streams_of_each_there_only(site: Project)
 def test_a_tenant_that_is_no_slug_is_refused(site: Project) -> None:
     with login(site, "alice", "auth") as alice:
         alice.headers["Host"] = f"{'a' * 65}.example.com"
+        add_site(site, alice.headers["Host"])
         assert ask(alice, 1).status_code == 400
+
+
+def test_a_tenant_that_nobody_has_is_not_found_and_leaves_nothing(
+    site: Project, redis_server: Redis
+) -> None:
+    prefix = f"mysite:{site.environment['ENVIRONMENT']}:made-up"
+    with login(site, "alice", "made-up", is_tenant=False) as alice:
+        assert ask(alice, 1).status_code == 404
+        assert alice.get("/streams/any/").status_code == 404
+    assert not list(redis_server.scan_iter(f"{prefix}*"))
 
 
 # 5. Observability

@@ -26,6 +26,7 @@ from resumable_streams import (
 from resumable_streams.engine import get_engine
 from resumable_streams.keys import owner_digest
 from resumable_streams.namespaces import Selection, Sweep, Tally, purge, revoke
+from resumable_streams.namespaces.saved import SavedRows
 from resumable_streams.runtime import runtime
 from resumable_streams.stores.redis import RedisStore
 from resumable_streams.types import StreamStatus
@@ -239,7 +240,7 @@ def run(scene: Coroutine[Any, Any, None]) -> None:
 @pytest.fixture
 def saves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have no database: what is in force is in the store, and nothing loses it here."""
-    monkeypatch.setattr("resumable_streams.namespaces.control._row", lambda alias, tenant: None)
+    monkeypatch.setattr(SavedRows, "_query", lambda self, tenants: {})
 
 
 @settings(max_examples=150, deadline=None)

@@ -39,7 +39,7 @@ from ...types import (
     StreamStatus,
     Terms,
 )
-from ..base import MAX_DEATHS, BaseStore, Feed, Listener, Queue
+from ..base import MAX_DEATHS, MIN_CONTROL_SECONDS, BaseStore, Feed, Listener, Queue
 from .cluster import ClusterNodes
 from .connect import Connect, Source
 from .nodes import Nodes, OneNode
@@ -321,15 +321,17 @@ class RedisStore(BaseStore):
                 if cursor == b"0":
                     break
 
-    async def standing(self, tenant: str, owner: Owner) -> Standing:
-        # Two commands in one write: they may live in different slots of a cluster.
+    async def standing(self, tenant: str, owner: Owner, *, keep: float | None = None) -> Standing:
+        # Commands in one write: the keys may live in different slots of a cluster.
         control, revoked = self.keys.control(tenant), self.keys.revoked(tenant, owner)
-        (generation, ttl, longest, since), mark = await asyncio.gather(
-            self._nodes.execute(
-                control, "HMGET", control, "generation", "ttl", "longest_ttl", "since"
-            ),
-            self._nodes.execute(revoked, "GET", revoked),
-        )
+        ask = self._nodes.execute
+        asked = [
+            ask(control, "HMGET", control, "generation", "ttl", "longest_ttl", "since"),
+            ask(revoked, "GET", revoked),
+        ]
+        if keep is not None:  # GT: neither shortens the life of the key nor gives it one
+            asked.append(ask(control, "PEXPIRE", control, _ms(keep), "GT"))
+        (generation, ttl, longest, since), mark, *_ = await asyncio.gather(*asked)
         return Standing(
             generation=None if generation is None else int(generation),
             ttl=None if ttl is None else int(ttl) / 1000,
@@ -354,6 +356,7 @@ class RedisStore(BaseStore):
             round((longest_ttl or 0) * 1000),
             self.keys.events,
             tenant,
+            _ms(MIN_CONTROL_SECONDS),
         )
         return int(in_force)
 

@@ -1,5 +1,8 @@
--- control: generation, ttl ('' keeps, 0 removes), longest_ttl, events channel, tenant -> generation
--- KEYS[1] is the tenant's control key: configuration, so it does not expire. Numbers only grow.
+-- control: generation, ttl ('' keeps, 0 removes), longest_ttl, events channel, tenant, shortest life
+-- -> generation
+-- KEYS[1] is the tenant's control key. Numbers only grow. A key that says nothing but the first
+-- generation expires after the last stream it could be for (`control_life`): nobody fills the store
+-- with tenants that he made up. Any other is configuration and stays.
 local control = KEYS[1]
 local old = redis.call('HMGET', control, 'generation', 'longest_ttl')
 local generation = math.max(tonumber(old[1] or 1), tonumber(ARGV[1]))
@@ -12,6 +15,12 @@ elseif ARGV[2] ~= '' then
 end
 if not old[1] then
   redis.call('HSET', control, 'since', now())
+end
+if generation == 1 and not redis.call('HGET', control, 'ttl') then
+  local life = math.max(tonumber(ARGV[6]), 4 * longest)
+  if redis.call('PTTL', control) < life then redis.call('PEXPIRE', control, life) end
+else
+  redis.call('PERSIST', control)
 end
 if not old[1] or generation > tonumber(old[1]) then
   redis.call('PUBLISH', ARGV[4], '@' .. ARGV[5])

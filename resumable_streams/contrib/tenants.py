@@ -1,0 +1,26 @@
+"""The tenants with a label of their own in metrics: a bounded number, and none that is made up."""
+
+__all__ = ["MOST_TENANTS", "OTHER", "TenantLabels"]
+
+MOST_TENANTS = 1_000
+OTHER = "(other)"  # which no tenant can be called
+
+
+class TenantLabels:
+    """The tenants that this process has seen a stream of, the first MOST_TENANTS of them.
+
+    A tenant that somebody asks for, and that has no stream, is none: whoever makes up tenants adds
+    nothing to the metrics. All others share the label OTHER.
+    """
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()
+
+    def label(self, tenant: str, *, has_stream: bool = True) -> str:
+        """Return the label of a tenant; `has_stream` if that is known to have one."""
+        if tenant in self._known:
+            return tenant
+        if not has_stream or len(self._known) >= MOST_TENANTS:
+            return OTHER
+        self._known.add(tenant)
+        return tenant
