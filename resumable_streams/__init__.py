@@ -6,6 +6,7 @@ from .exceptions import (
     InvalidStoreError,
     InvalidStreamId,
     InvalidTenant,
+    OffsetInsideFrame,
     ShuttingDown,
     StoreUnavailable,
     StreamClaimLost,
@@ -15,6 +16,7 @@ from .exceptions import (
     StreamFinalized,
     StreamGap,
     StreamLimitExceeded,
+    StreamReplaced,
 )
 from .readers import StreamReader
 from .streams import StreamManager, streams
@@ -30,6 +32,7 @@ __all__ = [
     "InvalidStoreError",
     "InvalidStreamId",
     "InvalidTenant",
+    "OffsetInsideFrame",
     "Owner",
     "Role",
     "ShuttingDown",
@@ -44,6 +47,7 @@ __all__ = [
     "StreamLimitExceeded",
     "StreamManager",
     "StreamReader",
+    "StreamReplaced",
     "StreamStatus",
     "streams",
 ]

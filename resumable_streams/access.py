@@ -4,22 +4,38 @@ Whatever is wrong, the answer is the same as for a stream that does not exist. T
 receivers why, nobody else.
 """
 
+from collections.abc import Sequence
 from secrets import compare_digest
 from typing import NamedTuple
 
 from . import namespaces
 from .engine import Engine
+from .exceptions import InvalidOwner
 from .keys import encode_owner, validate_owner, validate_stream_id, validate_tenant
 from .links import SignedLink
 from .types import PUBLIC, Owner, Standing, StreamInfo, StreamKey
 
-__all__ = ["DEFAULT_TENANT", "Address", "Asker", "Found", "judge", "judge_link", "read_address"]
+__all__ = [
+    "DEFAULT_TENANT",
+    "Address",
+    "Asker",
+    "Found",
+    "Owners",
+    "judge",
+    "judge_link",
+    "name_of",
+    "read_address",
+    "read_owners",
+]
 
 DEFAULT_TENANT = "default"
 CONTROL_VERBS = ("cancel", "delete")
 
-Asker = Owner | SignedLink
-"""In whose name a stream is read: an owner's, or that of who was given a signed link to it."""
+Owners = Owner | Sequence[Owner]
+"""Whoever asks, under one name or several: a user, and the visitor of before the login."""
+
+Asker = Owners | SignedLink
+"""In whose name a stream is read: its owner's, or that of whoever was given a signed link to it."""
 
 
 class Address:
@@ -39,18 +55,35 @@ class Address:
         )
 
 
-def read_address(stream_id: str, tenant: str | None, owner: Asker) -> tuple[Address, Asker]:
-    if isinstance(owner, SignedLink):
-        return Address(stream_id, owner.tenant), owner
-    return Address(stream_id, tenant), validate_owner(owner)
+def read_address(
+    stream_id: str, tenant: str | None, asker: Asker
+) -> tuple[Address, tuple[Owner, ...] | SignedLink]:
+    """Validate where a stream is and who asks for it; the tenant of a link is the link's."""
+    if isinstance(asker, SignedLink):
+        return Address(stream_id, asker.tenant), asker
+    return Address(stream_id, tenant), read_owners(asker)
+
+
+def read_owners(owners: Owners) -> tuple[Owner, ...]:
+    """Validate the owners, of whom there is at least one."""
+    if not isinstance(owners, list | tuple):
+        return (validate_owner(owners),)
+    if not owners:
+        raise InvalidOwner
+    return tuple(map(validate_owner, owners))
 
 
 class Found(NamedTuple):
-    """A stream that is there for who asks, and in the name of which owner that is."""
+    """A stream that is there for whoever asks, and the owner in whose name that is."""
 
     key: StreamKey
     info: StreamInfo
     asking: Owner
+
+
+def name_of(info: StreamInfo | None, owners: Sequence[Owner]) -> Owner:
+    """Return the owner whose stream this is; the first one where it is nobody's of them."""
+    return next((one for one in owners if info is not None and _owns(info, one)), owners[0])
 
 
 async def judge(

@@ -2,6 +2,7 @@
 
     StreamError
     ├── StreamDoesNotExist      missing, foreign, expired, revoked or rotated: indistinguishable
+    ├── StreamReplaced          the id names another incarnation than the one asked for
     ├── StreamFinalized         a write came after the end
     ├── StreamClaimLost         a write came from a producer that is not (or no longer) elected
     ├── StreamGap               an append started beyond the end of the log
@@ -13,12 +14,13 @@
     ├── InvalidOwner            (also a ValueError)
     ├── InvalidTenant           (also a ValueError)
     └── InvalidOffset           (also a ValueError)
+        └── OffsetInsideFrame   a body of frames can start between two of them only
     InvalidStoreError           (a django ImproperlyConfigured)
 
 No message names an owner, a payload or the credentials of a URL.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -28,6 +30,7 @@ __all__ = [
     "InvalidStoreError",
     "InvalidStreamId",
     "InvalidTenant",
+    "OffsetInsideFrame",
     "ShuttingDown",
     "StoreUnavailable",
     "StreamClaimLost",
@@ -37,6 +40,7 @@ __all__ = [
     "StreamFinalized",
     "StreamGap",
     "StreamLimitExceeded",
+    "StreamReplaced",
 ]
 
 
@@ -58,6 +62,17 @@ class StreamDoesNotExist(StreamError):
 
     def __init__(self) -> None:
         super().__init__("No such stream.")
+
+
+class StreamReplaced(StreamError):
+    """Another incarnation of the stream is there: the id was deleted, or expired, and begun again.
+
+    What a client has is of the old one; nothing of the new one, which `epoch` names, follows it.
+    """
+
+    def __init__(self, epoch: str) -> None:
+        super().__init__("The stream was begun again: its id names another incarnation now.")
+        self.epoch = epoch
 
 
 class StreamFinalized(StreamError):
@@ -148,9 +163,23 @@ class InvalidTenant(StreamError, ValueError):
 class InvalidOffset(StreamError, ValueError):
     """Refuse a position that is not in the log; `size` is where the log ends, if known (bytes)."""
 
+    message: ClassVar[str] = (
+        "An offset is a whole number of bytes, from 0 to the size of the stream."
+    )
+
     def __init__(self, size: int | None = None) -> None:
-        super().__init__("An offset is a whole number of bytes, from 0 to the size of the stream.")
+        super().__init__(self.message)
         self.size = size
+
+
+class OffsetInsideFrame(InvalidOffset):
+    """Refuse an offset inside a frame of a format that sends whole frames only."""
+
+    message = (
+        "The offset is inside a frame. An offset counts the bytes that the source yielded, without "
+        "the ids, keep-alives and last events of a body: resume an event stream by the id of its "
+        "last whole event, in the header Last-Event-ID."
+    )
 
 
 class InvalidStoreError(ImproperlyConfigured):

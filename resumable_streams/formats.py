@@ -56,6 +56,10 @@ class Format:
     missing: ClassVar[Missing] = Missing.NOT_FOUND
     is_log: ClassVar[bool] = False
     """The body is the log, byte for byte: byte ranges and a Content-Length make sense."""
+    is_framed: ClassVar[bool] = False
+    """The body is whole frames: it starts between two of them, and nowhere else."""
+    can_reset: ClassVar[bool] = False
+    """A body can begin by telling the client to forget what it has."""
 
     def get_content_type(self, info: StreamInfo) -> str:
         return self.content_type
@@ -178,6 +182,8 @@ class ServerSentEvents(Format):
 
     name = "sse"
     content_type = "text/event-stream"
+    is_framed = True
+    can_reset = True
 
     def encoder(self, info: StreamInfo, offset: int, *, reset: bool = False) -> Encoder:
         return _EventEncoder(info.epoch, offset, reset=reset)
@@ -221,6 +227,7 @@ class UIMessageStream(Format):
     content_type = "text/event-stream"
     headers = {"x-vercel-ai-ui-message-stream": "v1"}
     missing = Missing.NO_CONTENT
+    is_framed = True
 
     def part(self, part: Mapping[str, Any]) -> bytes:
         """Encode one part, as in `part({"type": "text-delta", "id": "0", "delta": "Hel"})`."""

@@ -2,23 +2,27 @@
 
 import json
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.urls import NoReverseMatch, reverse
 
 from .bodies import Body
-from .conf import get_settings
+from .conf import DEFAULT_ALIAS, get_settings
 from .connections import BodyCut, connection_of
 from .exceptions import (
     InvalidOffset,
     InvalidOwner,
     InvalidStreamId,
     InvalidTenant,
+    OffsetInsideFrame,
     ShuttingDown,
     StoreUnavailable,
     StreamDoesNotExist,
     StreamError,
     StreamLimitExceeded,
+    StreamReplaced,
 )
 from .formats import Missing, format_of, ui_message
 from .positions import Span
@@ -32,12 +36,20 @@ __all__ = [
     "head_response",
     "info_response",
     "missing_response",
+    "over_response",
 ]
 
 ID_HEADER = "X-Resumable-Stream-Id"
 OFFSET_HEADER = "X-Resumable-Stream-Offset"
 SIZE_HEADER = "X-Resumable-Stream-Size"
 STATUS_HEADER = "X-Resumable-Stream-Status"
+EPOCH_HEADER = "X-Resumable-Stream-Epoch"
+EXPOSED = (ID_HEADER, EPOCH_HEADER, OFFSET_HEADER, SIZE_HEADER, STATUS_HEADER, "Location")
+"""What scripts of other origins may read."""
+
+CACHE_CONTROL = "private, no-store, no-transform"
+"""Bodies are somebody's own, and grow. They have no ETag: from it, ConditionalGetMiddleware would
+make a 304 of a body that starts elsewhere."""
 
 RETRY_AFTER = 1  # seconds
 
@@ -83,6 +95,8 @@ class ResumableStreamResponse(StreamingHttpResponse):
         self.reader = reader
         _describe(self, info, offset=reader.offset)
         _measure(self, info, offset=reader.offset, span=span)
+        if request.method == "POST" and reader.alias == DEFAULT_ALIAS:
+            _locate(self, info)
 
     def close(self) -> None:
         self.reader.close()
@@ -99,17 +113,29 @@ def _describe(
 ) -> None:
     """Set the headers of every answer that is, or would be, a stream."""
     headers = {
-        "Cache-Control": "no-cache, no-transform",
+        "Cache-Control": CACHE_CONTROL,
         "X-Accel-Buffering": "no",
         "Content-Encoding": "identity",  # or the gzip of Django 5.2 holds frames back
         "X-Content-Type-Options": "nosniff",
-        ID_HEADER: info.stream_id,
         OFFSET_HEADER: str(offset),
         **format_of(info).headers,
     }
     for name, value in headers.items():
         response[name] = value
-    _expose(response, ID_HEADER, OFFSET_HEADER, SIZE_HEADER, STATUS_HEADER)
+    _name(response, info)
+
+
+def _name(response: HttpResponse | StreamingHttpResponse, info: StreamInfo) -> None:
+    """Say of which stream, and which incarnation of it, an answer is."""
+    response[ID_HEADER] = info.stream_id
+    response[EPOCH_HEADER] = info.epoch
+    _expose(response, *EXPOSED)
+
+
+def _locate(response: StreamingHttpResponse, info: StreamInfo) -> None:
+    """Say where to come back, if the project has our addresses; they are of the default alias."""
+    with suppress(NoReverseMatch):
+        response["Location"] = reverse("resumable_streams:stream", args=[info.stream_id])
 
 
 def _expose(response: HttpResponse | StreamingHttpResponse, *names: str) -> None:
@@ -169,12 +195,21 @@ def info_response(info: StreamInfo, *, status: int = 200) -> HttpResponse:
     }
     if info.error:
         answer["detail"] = info.error
-    return _json_response(answer, status=status)
+    response = _json_response(answer, status=status)
+    _name(response, info)
+    return response
+
+
+def over_response(info: StreamInfo) -> HttpResponse:
+    """Answer that the client has had all of it: 204, at which EventSource stops."""
+    response = HttpResponse(status=204, headers={"Cache-Control": CACHE_CONTROL})
+    _name(response, info)
+    return response
 
 
 def _json_response(answer: Mapping[str, object], *, status: int) -> HttpResponse:
     response = HttpResponse(json.dumps(answer), status=status, content_type="application/json")
-    response["Cache-Control"] = "no-store"
+    response["Cache-Control"] = CACHE_CONTROL
     response["X-Content-Type-Options"] = "nosniff"
     return response
 
@@ -189,12 +224,14 @@ def missing_response(missing: Missing | str = Missing.NOT_FOUND) -> HttpResponse
         response = HttpResponse(content, content_type=ui_message.content_type, headers=headers)
     else:
         return _json_response({"error": "stream_not_found"}, status=404)
-    response["Cache-Control"] = "no-store"
+    response["Cache-Control"] = CACHE_CONTROL
     return response
 
 
 ANSWERS: dict[type[StreamError], tuple[int, str]] = {
+    OffsetInsideFrame: (400, "inside_a_frame"),
     InvalidOffset: (400, "invalid_position"),
+    StreamReplaced: (412, "stream_replaced"),
     InvalidStreamId: (400, "invalid_stream_id"),
     InvalidTenant: (400, "invalid_tenant"),
     InvalidOwner: (401, "no_owner"),
@@ -225,7 +262,13 @@ def error_response(error: StreamError, *, acquiring: bool = False) -> HttpRespon
     status, word = next((ANSWERS[kind] for kind in type(error).__mro__ if kind in ANSWERS), (0, ""))
     if not status:
         raise error
-    response = _json_response({"error": word}, status=status)
+    answer = {"error": word}
+    if isinstance(error, OffsetInsideFrame):
+        answer["detail"] = error.message
+    response = _json_response(answer, status=status)
+    if isinstance(error, StreamReplaced):
+        response[EPOCH_HEADER] = error.epoch
+        _expose(response, EPOCH_HEADER)
     if status in (429, 503):
         response["Retry-After"] = str(getattr(error, "retry_after", None) or RETRY_AFTER)
     return response

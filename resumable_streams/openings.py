@@ -6,110 +6,84 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from .exceptions import InvalidOffset, StreamDoesNotExist
+from .exceptions import OffsetInsideFrame, StreamDoesNotExist
 from .formats import format_of
-from .positions import ByteRange, Position, Span, plan_range
+from .positions import Peek, Position, Start, resolve
 from .readers import StreamReader
-from .sse import EventId
+from .sse import LOOK_BACK, ends_frame
 from .streams import Asker, StreamManager
-from .types import StreamInfo, StreamStatus
+from .types import StreamInfo
 
-__all__ = ["Access", "Opening", "open_stream"]
+__all__ = ["Access", "Opening"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opening:
-    """Hold a reader that stands where the answer begins.
-
-    `reset`: not where the client asked to go on. `is_over`: the client has had it all.
-    """
+    """A reader that stands where the answer starts."""
 
     reader: StreamReader
-    reset: bool = False
-    span: Span | None = None
-    is_over: bool = False
+    start: Start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """Reach one stream in the name of all owners of a request, in their order, or of a link."""
+    """One stream, reached in the name of all owners of a request, or of a link: one look a verb."""
 
     manager: StreamManager
     stream_id: str
-    askers: tuple[Asker, ...]
+    asker: Asker
     tenant: str | None
     request: HttpRequest
 
-    async def resume(self, offset: int, *, live: bool) -> StreamReader:
-        for owner in self.askers:
-            reader = await self.manager.resume(
-                self.stream_id,
-                owner=owner,
-                tenant=self.tenant,
-                offset=offset,
-                live=live,
-                request=self.request,
-            )
-            if reader is not None:
-                return reader
-        raise StreamDoesNotExist
+    async def open(self, position: Position) -> Opening:
+        """Return a reader at the position.
 
-    async def ask(self, verb: Callable[..., Any]) -> Any:
-        """Call a verb of the manager for one owner after the other, until one is answered."""
-        for owner in self.askers:
-            answer = await verb(
-                self.stream_id, owner=owner, tenant=self.tenant, request=self.request
-            )
-            if answer:
-                return answer
-        raise StreamDoesNotExist
+        Raises StreamDoesNotExist, InvalidOffset beyond the end or inside a frame, and
+        StreamReplaced for a position in another incarnation of the stream.
+        """
+        locator = _Locator(position)
+        reader = await self.ask(self.manager.resume, locate=locator)
+        return Opening(reader=reader, start=locator.start)
 
-    async def status(self) -> StreamInfo:
-        info: StreamInfo = await self.ask(self.manager.status)
-        return info
+    async def look(self, position: Position) -> tuple[StreamInfo, Start]:
+        """Return the state of the stream, and where `open` would start; raise what it raises."""
+        locator = _Locator(position)
+        info = await self.ask(self.manager.status, locate=locator)
+        return info, locator.start
+
+    async def ask(self, verb: Callable[..., Any], **named: Any) -> Any:
+        """Return what a verb of the manager answers; raise StreamDoesNotExist if it has nothing."""
+        answer = await verb(
+            self.stream_id, owner=self.asker, tenant=self.tenant, request=self.request, **named
+        )
+        if not answer:
+            raise StreamDoesNotExist
+        return answer
 
 
-async def open_stream(access: Access, position: Position) -> Opening:
-    """Return a reader at the position; raise StreamDoesNotExist, or InvalidOffset beyond it."""
-    if position.event_id is not None:
-        return await _open_after_event(access, position.event_id, live=position.live)
-    if position.byte_range is not None:
-        return await _open_range(access, position.byte_range, live=position.live)
-    return Opening(reader=await access.resume(position.offset or 0, live=position.live))
+class _Locator:
+    """The position of a request, and where in the stream that turned out to be."""
+
+    def __init__(self, position: Position) -> None:
+        self._position = position
+        self.start = Start()
+
+    async def __call__(self, info: StreamInfo, peek: Peek) -> Start:
+        wire_format = format_of(info)
+        self.start = resolve(
+            self._position, info, is_log=wire_format.is_log, can_reset=wire_format.can_reset
+        )
+        if wire_format.is_framed:
+            await _refuse_torn_frame(self.start.offset, info, peek)
+        return self.start
 
 
-async def _open_after_event(access: Access, seen: EventId, *, live: bool) -> Opening:
-    offset = seen.offset or 0
-    try:
-        reader = await access.resume(offset, live=live)
-    except InvalidOffset:
-        # Beyond the end, or the id is of another, longer incarnation of the stream.
-        reader = await access.resume(0, live=live)
-        if reader.info.epoch == seen.epoch:
-            raise
-    if reader.info.epoch != seen.epoch:
-        if reader.offset:
-            reader = await access.resume(0, live=live)
-        return Opening(reader=reader, reset=True)
-    return Opening(reader=reader, is_over=_is_over(reader.info, seen))
-
-
-def _is_over(info: StreamInfo, seen: EventId) -> bool:
-    """Return whether a client that saw this has nothing left to learn.
-
-    At the last byte of a failed or cancelled stream it has: that it failed or was cancelled.
-    """
-    if seen.offset is None:
-        return not info.is_streaming
-    return info.status is StreamStatus.DONE and seen.offset == info.size
-
-
-async def _open_range(access: Access, wanted: ByteRange, *, live: bool) -> Opening:
-    info = await access.status()
-    span = plan_range(wanted, info) if format_of(info).is_log else None
-    if span is None:
-        return Opening(reader=await access.resume(0, live=live))
-    reader = await access.resume(span.first, live=live and span.length is None)
-    if reader.info.epoch != info.epoch:  # begun again between the two
-        return Opening(reader=await access.resume(0, live=live))
-    return Opening(reader=reader, span=span)
+async def _refuse_torn_frame(offset: int, info: StreamInfo, peek: Peek) -> None:
+    # A stream that has ended may have ended inside a frame: what tells of the end follows it.
+    if not offset or (offset == info.size and not info.is_streaming):
+        return
+    size = min(LOOK_BACK, offset)
+    before = await peek(offset - size, size)
+    # Fewer bytes are a loss, which the reader finds out.
+    if len(before) == size and not ends_frame(before):
+        raise OffsetInsideFrame

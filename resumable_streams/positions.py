@@ -1,14 +1,29 @@
-"""Where a reader goes on: what a request says about it, and what of that is there. Pure."""
+"""Where a reader goes on: what a request says about it, and what of that is there. Pure.
+
+A position is a byte of the log of one incarnation. `Last-Event-ID` names both. An offset or a range
+is of whatever incarnation is there, unless `?epoch=` or `If-Range` says which one is meant: without
+it, a client that comes back to an id that was deleted and begun again joins halves of two answers.
+"""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from .exceptions import InvalidOffset
+from .exceptions import InvalidOffset, StreamReplaced
 from .sse import EventId
 from .types import StreamInfo, StreamStatus
 
-__all__ = ["ByteRange", "Position", "Span", "parse_position", "plan_range"]
+__all__ = [
+    "ByteRange",
+    "Locate",
+    "Peek",
+    "Position",
+    "Span",
+    "Start",
+    "parse_position",
+    "plan_range",
+    "resolve",
+]
 
 MAX_OFFSET = 2**53 - 1  # what JavaScript and Lua count exactly; no log is that long
 VERY_LARGE = 10**11  # a last byte from here on asks for what is yet to come (RFC 8673)
@@ -38,12 +53,39 @@ class Span:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """State where a reader wants to go on. At most one of the first three is set."""
+    """Where a reader wants to go on. At most one of the first three is set.
+
+    `epoch` is the incarnation that an offset is of; `condition` the incarnation, in quotes, without
+    which a range is to be ignored.
+    """
 
     event_id: EventId | None = None
     offset: int | None = None
     byte_range: ByteRange | None = None
     live: bool = True
+    epoch: str | None = None
+    condition: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """Where an answer starts.
+
+    `reset`: elsewhere than the client asked for. `is_over`: the client has had all of it.
+    """
+
+    offset: int = 0
+    live: bool = True
+    reset: bool = False
+    span: Span | None = None
+    is_over: bool = False
+
+
+Peek = Callable[[int, int], Awaitable[bytes]]
+"""Read stored bytes: from an offset, at most so many."""
+
+Locate = Callable[[StreamInfo, Peek], Awaitable[Start]]
+"""Say where to start in a stream as it is now; raise InvalidOffset or StreamReplaced."""
 
 
 def parse_position(query: Mapping[str, str], headers: Mapping[str, str]) -> Position:
@@ -52,13 +94,14 @@ def parse_position(query: Mapping[str, str], headers: Mapping[str, str]) -> Posi
     `Last-Event-ID` comes first: EventSource reconnects to its first address, `?offset=` and all.
     """
     event_id, offset = _parse_event_id(headers), _parse_offset(query)
-    byte_range = None if "If-Range" in headers else _parse_range(headers.get("Range", ""))
-    live = _parse_live(query)
+    byte_range = _parse_range(headers.get("Range", ""))
+    live, epoch = _parse_live(query), query.get("epoch")
     if event_id is not None:
         return Position(event_id=event_id, live=live)
     if offset is not None:
-        return Position(offset=offset, live=live)
-    return Position(byte_range=byte_range, live=live)
+        return Position(offset=offset, live=live, epoch=epoch)
+    condition = headers.get("If-Range")
+    return Position(byte_range=byte_range, live=live, epoch=epoch, condition=condition)
 
 
 def _parse_event_id(headers: Mapping[str, str]) -> EventId | None:
@@ -102,6 +145,49 @@ def _parse_range(text: str) -> ByteRange | None:
     if first is not None and last is not None and last < first:
         raise InvalidOffset
     return ByteRange(first, last)
+
+
+def resolve(position: Position, info: StreamInfo, *, is_log: bool, can_reset: bool) -> Start:
+    """Return where an answer starts in the stream as it is now.
+
+    Ranges are for formats whose body is the log; `can_reset` is for those that can tell a client to
+    forget what it has. Raises InvalidOffset for a position beyond the end, StreamReplaced for one
+    in another incarnation of the stream.
+    """
+    if position.event_id is not None:
+        return _resolve_event(position.event_id, info, live=position.live, can_reset=can_reset)
+    if position.epoch not in (None, info.epoch):
+        raise StreamReplaced(info.epoch)
+    if position.byte_range is not None and is_log:
+        return _resolve_range(position, position.byte_range, info)
+    return Start(offset=_within(position.offset or 0, info), live=position.live)
+
+
+def _resolve_event(seen: EventId, info: StreamInfo, *, live: bool, can_reset: bool) -> Start:
+    if seen.epoch != info.epoch:
+        if not can_reset:
+            raise StreamReplaced(info.epoch)
+        return Start(live=live, reset=True)
+    if seen.offset is None:
+        # Its reader was ended, by a revocation that is over, say, and the stream was not.
+        return Start(live=live, reset=info.is_streaming, is_over=not info.is_streaming)
+    # At the last byte of a failed or cancelled stream one thing is left to learn: that it is that.
+    is_over = info.status is StreamStatus.DONE and seen.offset == info.size
+    return Start(offset=_within(seen.offset, info), live=live, is_over=is_over)
+
+
+def _resolve_range(position: Position, wanted: ByteRange, info: StreamInfo) -> Start:
+    is_same = position.condition in (None, f'"{info.epoch}"')
+    span = plan_range(wanted, info) if is_same else None
+    if span is None:
+        return Start(live=position.live)
+    return Start(offset=span.first, live=position.live and span.length is None, span=span)
+
+
+def _within(offset: int, info: StreamInfo) -> int:
+    if offset > info.size:
+        raise InvalidOffset(info.size)
+    return offset
 
 
 def plan_range(wanted: ByteRange, info: StreamInfo) -> Span | None:

@@ -11,13 +11,15 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["EventId", "Fragment", "Framer", "comment", "event"]
+__all__ = ["LOOK_BACK", "EventId", "Fragment", "Framer", "comment", "ends_frame", "event"]
 
 MAX_HELD = 65_536  # bytes of an unfinished frame that wait for their end
+LOOK_BACK = 4  # bytes of the longest blank line
 
 _LINE_END = re.compile(r"\r\n|\n|\r")
 # A "\r" that a "\n" follows is half a line end, so the first one may not be split off.
 _BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
+_ENDS_FRAME = re.compile(_BLANK_LINE.pattern + rb"\Z")
 _EVENT_ID = re.compile(r"([A-Za-z0-9_]{1,64})-([0-9]{1,15}|end)")
 
 
@@ -40,6 +42,11 @@ def _one_line(text: str) -> str:
     if _LINE_END.search(text) or "\0" in text:
         raise ValueError("A field of an event is one line of text, without a null character.")
     return text
+
+
+def ends_frame(before: bytes) -> bool:
+    """Return whether a log is between two frames after these, its last LOOK_BACK bytes."""
+    return _ENDS_FRAME.search(before) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,30 @@ from typing import Any
 from django.http import HttpRequest
 
 from . import namespaces
-from .access import DEFAULT_TENANT, Address, Asker, Found, judge, judge_link, read_address
+from .access import (
+    DEFAULT_TENANT,
+    Address,
+    Asker,
+    Found,
+    Owners,
+    judge,
+    judge_link,
+    name_of,
+    read_address,
+    read_owners,
+)
 from .conf import DEFAULT_ALIAS, AliasSettings, get_settings
 from .engine import Engine, get_engine
-from .exceptions import InvalidOffset, ShuttingDown, StreamDoesNotExist, StreamLimitExceeded
+from .exceptions import (
+    InvalidOffset,
+    ShuttingDown,
+    StreamDoesNotExist,
+    StreamLimitExceeded,
+    StreamReplaced,
+)
 from .keys import validate_owner
 from .links import SignedLink
+from .positions import Locate, Peek, Start
 from .readers import StreamReader
 from .runtime import runtime
 from .signals import (
@@ -56,8 +74,9 @@ class StreamManager:
     """Be the streams of one alias.
 
     Every verb takes the `owner` it acts for: a string, or PUBLIC for a stream that anybody who
-    knows its id may read. A stream of another owner is a missing stream. `tenant` is `default`
-    unless given. `request`, if given, is passed to the receivers of signals.
+    knows its id may read. A stream of another owner is a missing stream. Where somebody has several
+    names, as after a login, all verbs but those that start a stream take a tuple of them. `tenant`
+    is `default` unless given. `request`, if given, is passed to the receivers of signals.
 
     Raises InvalidStreamId, InvalidOwner and InvalidTenant before anything happens, and
     StoreUnavailable when the store does not answer. Usable from any event loop; the verbs that end
@@ -266,41 +285,40 @@ class StreamManager:
         tenant: str | None = None,
         offset: int = 0,
         live: bool = True,
+        locate: Locate | None = None,
         request: HttpRequest | None = None,
     ) -> StreamReader | None:
         """Return a reader from byte `offset` on; None: missing, foreign, expired or revoked.
 
         With `live=False` it ends at what is stored now. `owner` may be a SignedLink, of which the
-        tenant is then taken. Raises InvalidOffset for an offset that is not from 0 to the size of
-        the stream.
+        tenant is then taken. `locate`, given the stream as it is now, says where to start in place
+        of both. Raises InvalidOffset for an offset that is not from 0 to the size of the stream.
         """
-        offset = _validate_offset(offset)
-        address, owner = read_address(stream_id, tenant, owner)
-        return await runtime.call(self._resume, address, owner, offset, live, request)
+        locate = locate or _at(_validate_offset(offset), live=live)
+        address, asker = read_address(stream_id, tenant, owner)
+        return await runtime.call(self._resume, address, asker, locate, request)
 
     async def _resume(
         self,
         address: Address,
-        owner: Asker,
-        offset: int,
-        live: bool,
+        asker: tuple[Owner, ...] | SignedLink,
+        locate: Locate,
         request: HttpRequest | None,
     ) -> StreamReader | None:
         engine = get_engine(self.alias)
         rulings = engine.hub.rulings
-        found = await self._look(engine, address, owner, "resume", request)
+        found = await self._look(engine, address, asker, "resume", request)
         if found is None:
             return None
         key, info, asking = found
-        if offset > info.size:
-            raise InvalidOffset(info.size)
+        start = await locate(info, _peek(engine, found))
         await self._notify(
             stream_resumed,
             engine,
             key,
             asking,
             epoch=info.epoch,
-            offset=offset,
+            offset=start.offset,
             size=info.size,
             status=info.status,
             request=request,
@@ -311,8 +329,8 @@ class StreamManager:
             info,
             role=Role.CONSUMER,
             rulings=rulings,
-            offset=offset,
-            live=live,
+            offset=start.offset,
+            live=start.live,
         )
 
     async def require_resume(
@@ -339,23 +357,36 @@ class StreamManager:
         *,
         owner: Asker,
         tenant: str | None = None,
+        locate: Locate | None = None,
         request: HttpRequest | None = None,
     ) -> StreamInfo | None:
-        """Return the state of the stream, None where `resume` would return None."""
-        address, owner = read_address(stream_id, tenant, owner)
-        return await runtime.call(self._status, address, owner, request)
+        """Return the state of the stream, None where `resume` would return None.
+
+        `locate` is asked where `resume` would start, and may refuse as it does there.
+        """
+        address, asker = read_address(stream_id, tenant, owner)
+        return await runtime.call(self._status, address, asker, locate, request)
 
     async def _status(
-        self, address: Address, owner: Asker, request: HttpRequest | None
+        self,
+        address: Address,
+        asker: tuple[Owner, ...] | SignedLink,
+        locate: Locate | None,
+        request: HttpRequest | None,
     ) -> StreamInfo | None:
-        found = await self._look(get_engine(self.alias), address, owner, "status", request)
-        return None if found is None else found.info
+        engine = get_engine(self.alias)
+        found = await self._look(engine, address, asker, "status", request)
+        if found is None:
+            return None
+        if locate is not None:
+            await locate(found.info, _peek(engine, found))
+        return found.info
 
     async def sign(
         self,
         stream_id: str,
         *,
-        owner: Owner,
+        owner: Owners,
         tenant: str | None = None,
         max_age: float | None = None,
         request: HttpRequest | None = None,
@@ -368,17 +399,17 @@ class StreamManager:
 
         Raises StreamDoesNotExist where `resume` would return None.
         """
-        address, owner = Address(stream_id, tenant), validate_owner(owner)
-        return await runtime.call(self._sign, address, owner, max_age, request)
+        address, owners = Address(stream_id, tenant), read_owners(owner)
+        return await runtime.call(self._sign, address, owners, max_age, request)
 
     async def _sign(
         self,
         address: Address,
-        owner: Owner,
+        owners: tuple[Owner, ...],
         max_age: float | None,
         request: HttpRequest | None,
     ) -> str:
-        found = await self._look(get_engine(self.alias), address, owner, "sign", request)
+        found = await self._look(get_engine(self.alias), address, owners, "sign", request)
         if found is None:
             raise StreamDoesNotExist
         return str(SignedLink.make(found.info, alias=self.alias, max_age=max_age))
@@ -387,26 +418,32 @@ class StreamManager:
         self,
         stream_id: str,
         *,
-        owner: Owner,
+        owner: Owners,
         tenant: str | None = None,
+        epoch: str | None = None,
         request: HttpRequest | None = None,
     ) -> StreamInfo | None:
         """End a streaming stream as cancelled, wherever it is produced; return its state.
 
         What was written stays readable. Idempotent: an ended stream stays as it ended. The owner
         has to be the very one that is bound: knowing the id of a PUBLIC stream is not enough.
+        Raises StreamReplaced if `epoch` is given and names another incarnation.
         """
-        address, owner = Address(stream_id, tenant), validate_owner(owner)
-        return await runtime.call(self._cancel, address, owner, request)
+        address, owners = Address(stream_id, tenant), read_owners(owner)
+        return await runtime.call(self._cancel, address, owners, epoch, request)
 
     async def _cancel(
-        self, address: Address, owner: Owner, request: HttpRequest | None
+        self,
+        address: Address,
+        owners: tuple[Owner, ...],
+        epoch: str | None,
+        request: HttpRequest | None,
     ) -> StreamInfo | None:
         engine = get_engine(self.alias)
-        found = await self._look(engine, address, owner, "cancel", request)
+        found = await self._look(engine, address, owners, "cancel", request, epoch=epoch)
         if found is None:
             return None
-        key, info, _ = found
+        key, info, owner = found
         # The epoch keeps the check and the act about the same incarnation.
         ended = await engine.store.cancel(key, epoch=info.epoch)
         if info.is_streaming:  # its source may take its time; its owner need not wait for that
@@ -418,23 +455,30 @@ class StreamManager:
         self,
         stream_id: str,
         *,
-        owner: Owner,
+        owner: Owners,
         tenant: str | None = None,
+        epoch: str | None = None,
         request: HttpRequest | None = None,
     ) -> bool:
         """Remove the stream at once, whether it has ended or not; return whether it was there.
 
-        Its producer stops, its readers end with `expired`. Who may: as for `cancel`.
+        Its producer stops, its readers end with `expired`. Who may, and `epoch`: as for `cancel`.
         """
-        address, owner = Address(stream_id, tenant), validate_owner(owner)
-        return await runtime.call(self._delete, address, owner, request)
+        address, owners = Address(stream_id, tenant), read_owners(owner)
+        return await runtime.call(self._delete, address, owners, epoch, request)
 
-    async def _delete(self, address: Address, owner: Owner, request: HttpRequest | None) -> bool:
+    async def _delete(
+        self,
+        address: Address,
+        owners: tuple[Owner, ...],
+        epoch: str | None,
+        request: HttpRequest | None,
+    ) -> bool:
         engine = get_engine(self.alias)
-        found = await self._look(engine, address, owner, "delete", request)
+        found = await self._look(engine, address, owners, "delete", request, epoch=epoch)
         if found is None:
             return False
-        key, info, _ = found
+        key, info, owner = found
         was_there = await engine.store.delete(key, epoch=info.epoch)
         if info.is_streaming:
             await engine.discount(key, info)
@@ -467,28 +511,35 @@ class StreamManager:
         self,
         engine: Engine,
         address: Address,
-        owner: Asker,
+        asker: tuple[Owner, ...] | SignedLink,
         operation: str,
         request: HttpRequest | None,
+        *,
+        epoch: str | None = None,
     ) -> Found | None:
-        """Return the stream if `owner` may do `operation`; a foreign stream is a missing one.
+        """Return the stream if `asker` may do `operation`; a foreign stream is a missing one.
 
         A missing and a foreign one take the same round trips, and one with a wrong link, too.
         """
-        asking = PUBLIC if isinstance(owner, SignedLink) else owner
+        by_link = isinstance(asker, SignedLink)
+        asking = PUBLIC if isinstance(asker, SignedLink) else asker[0]
         standing = await namespaces.standing(engine, address.tenant, asking)
         key = address.key(standing)
         (info,) = await engine.store.status([key])
-        by_link = isinstance(owner, SignedLink)
-        if isinstance(owner, SignedLink):
-            asking, outcome = await judge_link(engine, key, info, owner, operation)
+        if isinstance(asker, SignedLink):
+            asking, outcome = await judge_link(engine, key, info, asker, operation)
         else:
+            if (name := name_of(info, asker)) != asking:
+                asking = name
+                standing = await namespaces.standing(engine, address.tenant, asking)
             outcome = await judge(engine, key, info, asking, operation, standing)
         await self._checked(engine, key, asking, operation, outcome, request, by_link=by_link)
         if info is None or outcome != "match":
             return None
         if standing.generation is None:  # lost, or expired under a stream that lives on
             await engine.store.set_control(key.tenant, longest_ttl=info.ttl)
+        if epoch not in (None, info.epoch):
+            raise StreamReplaced(info.epoch)
         return Found(key, info, asking)
 
     async def _checked(
@@ -553,6 +604,25 @@ def _validate_offset(offset: object) -> int:
     if not isinstance(offset, int) or isinstance(offset, bool) or offset < 0:
         raise InvalidOffset
     return offset
+
+
+def _at(offset: int, *, live: bool) -> Locate:
+    async def locate(info: StreamInfo, peek: Peek) -> Start:
+        if offset > info.size:
+            raise InvalidOffset(info.size)
+        return Start(offset=offset, live=live)
+
+    return locate
+
+
+def _peek(engine: Engine, found: Found) -> Peek:
+    """Return what reads stored bytes of this very incarnation; none where they are gone."""
+
+    async def peek(offset: int, size: int) -> bytes:
+        page = await engine.store.read(found.key, offset, size)
+        return b"" if page is None or page.info.epoch != found.info.epoch else page.data
+
+    return peek
 
 
 def _terms(

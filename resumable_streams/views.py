@@ -17,7 +17,6 @@ from django.utils.crypto import salted_hmac
 from django.views.generic import View
 
 from .exceptions import (
-    InvalidOffset,
     InvalidOwner,
     InvalidStreamId,
     StreamDoesNotExist,
@@ -30,10 +29,11 @@ from .http import (
     head_response,
     info_response,
     missing_response,
+    over_response,
 )
-from .openings import Access, open_stream
+from .openings import Access
 from .owners import Identity, get_identity, get_link
-from .positions import parse_position
+from .positions import Position, parse_position
 from .readers import StreamReader
 from .sources import Chunk, Source, open_source
 from .streams import StreamManager
@@ -121,12 +121,13 @@ async def _resume(
 ) -> HttpResponseBase:
     position = parse_position(request.GET, request.headers)
     access = await _access(request, stream_id or "", using, reading=True)
-    opening = await open_stream(access, position)
-    if opening.is_over:
-        return HttpResponse(status=204, headers={"Cache-Control": "no-store"})
-    if active and not opening.reader.info.is_streaming:
+    opening = await access.open(position)
+    reader, start = opening.reader, opening.start
+    if start.is_over:
+        return over_response(reader.info)
+    if active and not reader.info.is_streaming:
         raise StreamDoesNotExist
-    return ResumableStreamResponse(opening.reader, request, reset=opening.reset, span=opening.span)
+    return ResumableStreamResponse(reader, request, reset=start.reset, span=start.span)
 
 
 async def _identify(request: HttpRequest, using: str, *, acquire: bool = False) -> Identity:
@@ -144,7 +145,7 @@ async def _access(
         return Access(
             manager=manager,
             stream_id=stream_id,
-            askers=(link,),
+            asker=link,
             tenant=link.tenant,
             request=request,
         )
@@ -152,7 +153,7 @@ async def _access(
     return Access(
         manager=manager,
         stream_id=stream_id,
-        askers=identity.owners,
+        asker=identity.owners,
         tenant=identity.tenant,
         request=request,
     )
@@ -325,15 +326,14 @@ class ResumeView(StreamMixin, View):
         return await _answer(self._delete(request, stream_id))
 
     async def _head(self, request: HttpRequest, stream_id: str) -> HttpResponseBase:
-        offset = parse_position(request.GET, {}).offset or 0
-        info = await (await self.access(request, stream_id, reading=True)).status()
-        if offset > info.size:
-            raise InvalidOffset(info.size)
-        return head_response(info, request, offset=offset)
+        position = parse_position(request.GET, {})  # ranges are for GET
+        access = await self.access(request, stream_id, reading=True)
+        info, start = await access.look(position)
+        return head_response(info, request, offset=start.offset)
 
     async def _delete(self, request: HttpRequest, stream_id: str) -> HttpResponseBase:
         access = await self.access(request, stream_id)
-        await access.ask(access.manager.delete)
+        await access.ask(access.manager.delete, epoch=request.GET.get("epoch"))
         return HttpResponse(status=204)
 
 
@@ -345,7 +345,8 @@ class StatusView(StreamMixin, View):
 
     async def _status(self, request: HttpRequest, stream_id: str) -> HttpResponseBase:
         access = await self.access(request, stream_id, reading=True)
-        return info_response(await access.status())
+        info, _ = await access.look(Position(epoch=request.GET.get("epoch")))
+        return info_response(info)
 
 
 class CancelView(StreamMixin, View):
@@ -356,5 +357,5 @@ class CancelView(StreamMixin, View):
 
     async def _cancel(self, request: HttpRequest, stream_id: str) -> HttpResponseBase:
         access = await self.access(request, stream_id)
-        info: StreamInfo = await access.ask(access.manager.cancel)
+        info: StreamInfo = await access.ask(access.manager.cancel, epoch=request.GET.get("epoch"))
         return info_response(info, status=202)

@@ -225,19 +225,20 @@ async def test_the_headers_of_a_stream(client: AsyncClient):
     response = await start(client, b"x", None)
     assert await read(response) == b"x"
     headers = dict(response.items())
-    assert headers.pop(ID)
+    assert headers.pop("Location") == f"/streams/{headers.pop(ID)}/"
+    assert headers.pop("X-Resumable-Stream-Epoch")
     assert headers.pop("Vary") == "Cookie"
     assert headers == {
         "Content-Type": "application/octet-stream",
-        "Cache-Control": "no-cache, no-transform",
+        "Cache-Control": "private, no-store, no-transform",
         "X-Accel-Buffering": "no",
         "Content-Encoding": "identity",
         "X-Content-Type-Options": "nosniff",
         "X-Resumable-Stream-Offset": "0",
         "Accept-Ranges": "bytes",
         "Access-Control-Expose-Headers": (
-            "X-Resumable-Stream-Id, X-Resumable-Stream-Offset, "
-            "X-Resumable-Stream-Size, X-Resumable-Stream-Status"
+            "X-Resumable-Stream-Id, X-Resumable-Stream-Epoch, X-Resumable-Stream-Offset, "
+            "X-Resumable-Stream-Size, X-Resumable-Stream-Status, Location"
         ),
     }
 

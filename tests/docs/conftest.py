@@ -18,7 +18,7 @@ import pytest
 
 from tests.acceptance.servers import free_port
 
-from .pages import write_files
+from .pages import DOCS, write_files
 
 PASSWORD = "correct horse battery"
 START_SECONDS = 30
@@ -124,7 +124,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, redis_server: Any, redis_u
         "DJANGO_SETTINGS_MODULE": "mysite.settings",
         "REDIS_URL": redis_url,
         "ENVIRONMENT": uuid.uuid4().hex,
-        "PYTHONPATH": str(path),
+        "PYTHONPATH": os.pathsep.join([str(path), str(DOCS.parent)]),  # of this checkout
     }
     made = Project(path, environment, log=path / "server.log")
     subprocess.run(

@@ -13,6 +13,7 @@ from resumable_streams.exceptions import (
     InvalidStoreError,
     InvalidStreamId,
     InvalidTenant,
+    OffsetInsideFrame,
     ShuttingDown,
     StoreUnavailable,
     StreamClaimLost,
@@ -22,6 +23,7 @@ from resumable_streams.exceptions import (
     StreamFinalized,
     StreamGap,
     StreamLimitExceeded,
+    StreamReplaced,
 )
 from resumable_streams.types import ErrorCode
 
@@ -38,6 +40,8 @@ EXAMPLES = [
     InvalidOwner(),
     InvalidTenant(),
     InvalidOffset(7),
+    OffsetInsideFrame(),
+    StreamReplaced("e1"),
 ]
 
 
@@ -65,7 +69,8 @@ def test_every_error_is_a_stream_error_with_a_whole_sentence(error: StreamError)
 
 def test_what_a_caller_got_wrong_is_a_value_error_too():
     wrong = {type(error) for error in EXAMPLES if isinstance(error, ValueError)}
-    assert wrong == {InvalidStreamId, InvalidOwner, InvalidTenant, InvalidOffset}
+    invalid = {InvalidStreamId, InvalidOwner, InvalidTenant, InvalidOffset}
+    assert wrong == {*invalid, OffsetInsideFrame}
 
 
 def test_wrong_settings_are_improperly_configured_and_no_stream_error():

@@ -106,11 +106,6 @@ def test_a_malformed_range_is_refused(text: str):
         parse(f"Range: {text}")
 
 
-def test_a_range_with_a_condition_is_ignored_as_no_answer_has_a_validator():
-    headers = {"Range": "bytes=5-", "If-Range": '"x"'}
-    assert parse_position({}, headers).byte_range is None
-
-
 def test_live_is_0_or_1():
     assert parse(live="0").live is False
     assert parse(live="1").live is True
