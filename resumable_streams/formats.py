@@ -12,6 +12,7 @@ are made here, for each reader, on the way out. `register` adds a format of your
 """
 
 import json
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -128,6 +129,8 @@ class FrameEncoder(Encoder):
     def __init__(self, offset: int) -> None:
         self._framer = Framer(offset)
         self._offset = offset
+        self._starts_log = offset == 0
+        self._is_first = True
 
     def frame(self, data: bytes, end: int) -> bytes:
         """Return a whole frame (given without its blank line) that ends at byte `end`."""
@@ -145,19 +148,35 @@ class FrameEncoder(Encoder):
         return b"".join(self._encode(fragment) for fragment in self._framer.feed(data))
 
     def _encode(self, fragment: Fragment) -> bytes:
+        data = self._guard_start(fragment.data)
         if not fragment.complete:
-            return fragment.data
+            return data
         self._offset = fragment.end
-        # More than one blank line ends nothing.
-        return self.frame(fragment.data, fragment.end) if fragment.data.strip() else b""
+        # More than one blank line ends nothing; the first ends what was passed on in parts.
+        is_frame = data.strip() or not self._framer.between_frames
+        return self.frame(data, fragment.end) if is_frame else b""
+
+    def _guard_start(self, data: bytes) -> bytes:
+        """Return the first bytes of a body such that no client takes a byte order mark off them.
+
+        One that a source relays at the start of the log is for nobody: it is dropped, as behind a
+        keep-alive it would be part of the first field. One further on is where a body may start.
+        """
+        is_first, self._is_first = self._is_first, False
+        if not is_first or not data.startswith(BOM_UTF8):
+            return data
+        return data.removeprefix(BOM_UTF8) if self._starts_log else b"\n" + data
 
     def keep_alive(self) -> bytes:
         return KEEP_ALIVE if self._framer.between_frames else b""
 
     def end(self, info: StreamInfo) -> bytes:
-        rest = self._framer.rest() if info.status is StreamStatus.DONE else b""
-        last = self.frame(rest, info.size) if rest.strip() else self._close_long_frame()
-        return last + self.terminal(info)
+        if info.status is not StreamStatus.DONE:
+            return self._close_long_frame() + self.terminal(info)
+        # A line end of its own would end the frame before its id.
+        rest = self._guard_start(self._framer.rest()).rstrip(b"\r\n")
+        is_frame = rest.strip() or not self._framer.between_frames
+        return (self.frame(rest, info.size) if is_frame else b"") + self.terminal(info)
 
     def failure(self, info: StreamInfo, code: str, detail: str) -> bytes:
         return self._close_long_frame() + self.error(info, code, detail)
