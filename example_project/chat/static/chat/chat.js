@@ -18,7 +18,7 @@ const statusBytes = document.getElementById("status-bytes");
 const tabs = new BroadcastChannel(`chat:${boot.chat.id}`);
 const kept = `answer:${boot.chat.id}`; // in the session storage: what this tab has of the answer
 
-let answer = null; // the answer that is being read: {id, streamId, offset, text, leave}
+let answer = null; // the answer that is being read: {id, streamId, epoch, offset, text, leave}
 
 // --- what the page shows ------------------------------------------------------------------------
 
@@ -107,7 +107,7 @@ async function read(open, { joining = false, known = null } = {}) {
   if (current.id) drawAnswer(current);
   else showWaiting();
   const end = await follow(open, {
-    known: known && { id: known.streamId, offset: known.offset },
+    known: known && { id: known.streamId, epoch: known.epoch, offset: known.offset },
     joining,
     onPart: (part, position) => takePart(current, part, position),
     onState: (state) => showConnection(current, state),
@@ -116,8 +116,9 @@ async function read(open, { joining = false, known = null } = {}) {
   if (answer === current) keepingEnd(() => finish(current, end));
 }
 
-function takePart(current, part, { id, offset }) {
+function takePart(current, part, { id, epoch, offset }) {
   current.streamId = id;
+  current.epoch = epoch;
   current.offset = offset;
   if (part.type === "start") {
     current.id = part.messageId;
@@ -264,8 +265,8 @@ function fit() {
 // A reload goes on at the byte where this page was; other tabs and devices start at the first.
 addEventListener("pagehide", () => {
   if (!answer?.id) return;
-  const { id, streamId, offset, text } = answer;
-  sessionStorage.setItem(kept, JSON.stringify({ id, streamId, offset, text }));
+  const { id, streamId, epoch, offset, text } = answer;
+  sessionStorage.setItem(kept, JSON.stringify({ id, streamId, epoch, offset, text }));
 });
 tabs.addEventListener("message", refresh);
 document.addEventListener("visibilitychange", () => {

@@ -55,14 +55,15 @@ function blankLine(bytes, from) {
 /**
  * Read a stream and call `onPart` for each part, `onState` for each change of the connection.
  *
- * `open(signal)` makes the first request. `known` ({id, offset}) says what is here already; then the
- * first request asks for the rest. Resolves to {outcome, offset, detail}; the outcome is "ended",
+ * `open(signal)` makes the first request. `known` ({id, epoch, offset}) says what is here already; then
+ * the first request asks for the rest. Resolves to {outcome, offset, detail}; the outcome is "ended",
  * "stopped", "failed", "gone" (not stored any more), "none" (nothing is active), "busy" (another
  * answer is) or "left" (by `signal`).
  */
 export async function follow(open, { known, joining = false, onPart, onState, signal }) {
   const frames = new Frames(known?.offset ?? 0);
   let id = known?.id ?? null;
+  let epoch = known?.epoch ?? "";
   let pause = FIRST_PAUSE;
   for (;;) {
     let wait = pause;
@@ -70,16 +71,17 @@ export async function follow(open, { known, joining = false, onPart, onState, si
     try {
       const resuming = joining || id !== null;
       const response = await (id !== null
-        ? fetch(`/streams/${id}/?offset=${frames.offset}`, { signal: attempt.signal })
+        ? fetch(`/streams/${id}/?offset=${frames.offset}&epoch=${epoch}`, { signal: attempt.signal })
         : open(attempt.signal));
       if (response.ok && response.status !== 204) {
         id = response.headers.get("X-Resumable-Stream-Id");
+        epoch = response.headers.get("X-Resumable-Stream-Epoch");
         frames.restart(Number(response.headers.get("X-Resumable-Stream-Offset") ?? frames.offset));
         onState({ name: resuming ? "resumed" : "live", offset: frames.offset });
         for await (const chunk of attempt.read(response)) {
           pause = FIRST_PAUSE;
           for (const data of frames.push(chunk)) {
-            const end = take(data, id, frames.offset, onPart);
+            const end = take(data, { id, epoch, offset: frames.offset }, onPart);
             if (end) return { ...end, offset: frames.offset };
           }
         }
@@ -102,19 +104,19 @@ export async function follow(open, { known, joining = false, onPart, onState, si
 }
 
 /** Hand one part on; return how the stream ended if this was its last frame. */
-function take(data, id, offset, onPart) {
+function take(data, position, onPart) {
   if (data === "[DONE]") return { outcome: "ended" };
   const part = JSON.parse(data);
   if (part.type === "abort") return { outcome: "stopped" };
   if (part.type === "error") return { outcome: "failed", detail: part.errorText };
-  onPart(part, { id, offset });
+  onPart(part, position);
   return null;
 }
 
 async function refusal(response) {
   if (response.status === 204) return { outcome: "none" };
   if (response.status === 409) return { outcome: "busy" };
-  if (response.status === 404) return { outcome: "gone" };
+  if ([404, 412].includes(response.status)) return { outcome: "gone" }; // or begun again
   const problem = await response.json().catch(() => ({}));
   return { outcome: "failed", detail: problem.error ?? `The server answered ${response.status}.` };
 }
