@@ -6,8 +6,10 @@ store that does not answer is a message, not an error page.
 """
 
 import ipaddress
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -35,7 +37,7 @@ from .keys import owner_digest, validate_tenant
 from .models import IncidentAction, StreamNamespace, StreamRecord
 from .records import look
 from .runtime import runtime
-from .streams import StreamManager
+from .types import StreamStatus
 
 __all__ = ["IncidentActionAdmin", "StreamNamespaceAdmin", "StreamRecordAdmin"]
 
@@ -155,28 +157,50 @@ class ActsAdmin(AnyAdmin):
         }
         return TemplateResponse(request, "admin/resumable_streams/confirm_action.html", context)
 
-    def _report(self, request: HttpRequest, plan: Plan, errors: Sequence[str]) -> None:
-        done = len(plan.targets) - len(errors)
-        for error in errors[:MOST_MESSAGES]:
+    def _report(self, request: HttpRequest, plan: Plan, outcome: "Outcome") -> None:
+        for error in outcome.errors[:MOST_MESSAGES]:
             messages.error(request, error)
-        if len(errors) > MOST_MESSAGES:
-            messages.error(request, _t("… and %d more.") % (len(errors) - MOST_MESSAGES))
-        level = messages.SUCCESS if done else messages.WARNING
+        if len(outcome.errors) > MOST_MESSAGES:
+            more = len(outcome.errors) - MOST_MESSAGES
+            messages.error(request, _t("… and %d more.") % more)
+        level = messages.SUCCESS if outcome.done else messages.WARNING
         text = _t("%(title)s: %(done)d of %(all)d done.")
-        messages.add_message(
-            request, level, text % {"title": plan.title, "done": done, "all": len(plan.targets)}
-        )
+        counted = {"title": plan.title, "done": outcome.done, "all": len(plan.targets)}
+        notes = [
+            _NOTES[reason] % count for reason, count in sorted(outcome.undone.items()) if count
+        ]
+        messages.add_message(request, level, " ".join([text % counted, *notes]))
 
 
-def _perform(request: HttpRequest, plan: Plan, form: forms.Form) -> list[str]:
-    """Do what was confirmed, each with its incident; return what went wrong."""
+_NOTES = {
+    "gone": _("%d gone already: nothing was left to do."),
+    "ended": _("%d had ended already: nothing was left to do."),
+}
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How the targets of a plan fared: done, with nothing left to do (by reason), or failed."""
+
+    done: int = 0
+    undone: Counter[str] = field(default_factory=Counter)
+    errors: list[str] = field(default_factory=list)
+
+    def add(self, counts: Mapping[str, int]) -> None:
+        reasons = {reason: counts[reason] for reason in _NOTES if counts.get(reason)}
+        self.undone.update(reasons)
+        self.done += not reasons
+
+
+def _perform(request: HttpRequest, plan: Plan, form: forms.Form) -> Outcome:
+    """Do what was confirmed, each with its incident; return how it went."""
     said = form.cleaned_data if plan.targets else {}
     who = f"admin:{request.user.get_username()}"
-    errors: list[str] = []
+    outcome = Outcome()
     silent: set[str] = set()
     for target in plan.targets:
         if target.alias in silent:  # one time limit is enough
-            errors.append(_t("%s: not tried, the store does not answer.") % target)
+            outcome.errors.append(_t("%s: not tried, the store does not answer.") % target)
             continue
         try:
             with incident(
@@ -187,11 +211,12 @@ def _perform(request: HttpRequest, plan: Plan, form: forms.Form) -> list[str]:
                 arguments={**target.arguments, **said},
             ) as act:
                 act.counts = target.act(said)
+            outcome.add(act.counts)
         except FAILURES as error:
-            errors.append(f"{target}: {error}")
+            outcome.errors.append(f"{target}: {error}")
             if isinstance(error, StoreUnavailable):
                 silent.add(target.alias)
-    return errors
+    return outcome
 
 
 # Namespaces.
@@ -440,43 +465,54 @@ def _look(records: Sequence[StreamRecord]) -> Iterator[str]:
 
 
 def _cancellation(request: HttpRequest, rows: Sequence[StreamRecord]) -> Plan:
-    def cancel(row: StreamRecord) -> Callable[[dict[str, Any]], dict[str, int]]:
-        def act(said: dict[str, Any]) -> dict[str, int]:
-            info = StreamManager(row.alias).cancel_sync(
-                row.stream_id, owner=row.stream_owner, tenant=row.tenant, request=request
-            )
-            return {"found": int(info is not None)}
-
-        return act
-
     return Plan(
         action=Action.CANCEL,
         title=_t("Cancel streams"),
         warning=_t("These streams end now, if they have not ended. What was written stays."),
-        targets=[_stream(row, cancel(row)) for row in rows],
+        targets=[_stream(row, partial(_cancel, request, row)) for row in rows],
     )
+
+
+def _cancel(request: HttpRequest, row: StreamRecord, said: dict[str, Any]) -> dict[str, int]:
+    (info,) = look(row.alias, [row])
+    ended = info and runtime.call_sync(
+        namespaces.cancel_incarnation, row.alias, info, request=request
+    )
+    if info is None or ended is None:
+        return {"cancelled": 0, "gone": 1}
+    if info.is_streaming and ended.status is StreamStatus.CANCELLED:
+        return {"cancelled": 1}
+    return {"cancelled": 0, "ended": 1}
 
 
 def _erasure(request: HttpRequest, rows: Sequence[StreamRecord]) -> Plan:
-    def erase(row: StreamRecord) -> Callable[[dict[str, Any]], dict[str, int]]:
-        def act(said: dict[str, Any]) -> dict[str, int]:
-            was_there = StreamManager(row.alias).delete_sync(
-                row.stream_id, owner=row.stream_owner, tenant=row.tenant, request=request
-            )
-            return {"deleted": int(was_there)}
-
-        return act
-
     return Plan(
         action=Action.DELETE,
         title=_t("Delete streams"),
-        warning=_t("These streams and all that they hold are removed now, and cannot come back."),
-        targets=[_stream(row, erase(row)) for row in rows],
+        warning=_t(
+            "These streams and all that they hold are removed now, and cannot come back. So are "
+            "those that nobody can reach any more, after a revocation or a rotation. A stream that "
+            "was begun later under the same id stays."
+        ),
+        targets=[_stream(row, partial(_erase, request, row)) for row in rows],
     )
 
 
+def _erase(request: HttpRequest, row: StreamRecord, said: dict[str, Any]) -> dict[str, int]:
+    (info,) = look(row.alias, [row])
+    was_there = info is not None and runtime.call_sync(
+        namespaces.delete_incarnation, row.alias, info, request=request
+    )
+    return {"deleted": 1} if was_there else {"deleted": 0, "gone": 1}
+
+
 def _stream(row: StreamRecord, act: Callable[[dict[str, Any]], dict[str, int]]) -> Target:
-    arguments = {"stream_id": row.stream_id, "owner_digest": row.owner_digest}
+    arguments = {
+        "stream_id": row.stream_id,
+        "generation": row.generation,
+        "epoch": row.epoch,
+        "owner_digest": row.owner_digest,
+    }
     return Target(alias=row.alias, tenant=row.tenant, name=str(row), arguments=arguments, act=act)
 
 

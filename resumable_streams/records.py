@@ -42,7 +42,7 @@ from .keys import owner_digest
 from .models import StreamNamespace, StreamRecord
 from .runtime import runtime
 from .signals import owner_bound, stream_deleted, stream_finalized
-from .types import ErrorCode, Owner, StreamInfo, StreamKey
+from .types import CLOCKS_DIFFER_SECONDS, ErrorCode, Owner, StreamInfo, StreamKey
 
 __all__ = ["Ending", "Recorder", "configure", "flush", "look", "recorder", "settle"]
 
@@ -389,8 +389,9 @@ setting_changed.connect(_reconfigure)  # after the receiver of `conf`, which for
 def look(alias: str, records: Sequence[StreamRecord]) -> list[StreamInfo | None]:
     """Return what the streams of records of one alias are now, in one batch.
 
-    None: gone, or the id is another owner's or another incarnation's by now. For sync code; raises
-    StoreUnavailable and InvalidStoreError.
+    None: gone, or the id is another owner's or another incarnation's by now. A stream that is out
+    of everybody's reach, revoked or rotated, is still there. For sync code; raises StoreUnavailable
+    and InvalidStoreError.
     """
     generations = _generations(alias, records)
     keys = [
@@ -419,7 +420,11 @@ async def _status(alias: str, keys: Sequence[StreamKey]) -> list[StreamInfo | No
 
 
 def _is_of(record: StreamRecord, info: StreamInfo) -> bool:
-    same_incarnation = record.epoch in ("", info.epoch)
+    if record.epoch:
+        same_incarnation = record.epoch == info.epoch
+    else:  # a later one was acquired after this record was made
+        latest = record.acquired.timestamp() + CLOCKS_DIFFER_SECONDS
+        same_incarnation = info.created <= latest
     return same_incarnation and record.owner_digest == owner_digest(info.owner)
 
 

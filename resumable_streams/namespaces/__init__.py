@@ -5,6 +5,7 @@
     selection    which streams are meant
     sweep        go over them at a bounded pace: purge, cancel, shorten, reap
     inventory    count them
+    incarnation  one stream, meant as it was, whatever happened since
 
 Everything here runs on the home loop: `runtime.call`, or `runtime.call_sync` from sync code.
 """
@@ -18,6 +19,7 @@ from .control import (
     rotate,
     standing,
 )
+from .incarnation import cancel_incarnation, delete_incarnation
 from .inventory import AGES, Inventory, take_inventory
 from .saved import saved_generations
 from .selection import Selection
@@ -35,6 +37,8 @@ __all__ = [
     "Unconfirmed",
     "Unsaved",
     "cancel",
+    "cancel_incarnation",
+    "delete_incarnation",
     "purge",
     "reap",
     "retire",

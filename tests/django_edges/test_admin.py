@@ -254,14 +254,14 @@ def test_cancelling_asks_first_then_ends_the_stream_and_writes_it_down(staff, st
     assert not IncidentAction.objects.exists()
     done = act(client, "streamrecord", "cancel", rows, confirmed="yes")
     assert done.status_code == 302
-    assert "2 of 2 done" in told(done)
+    assert "1 of 2 done. 1 gone already" in told(done)
     info = streams.status_sync("s1", owner="user:42")
     assert info is not None
     assert info.status == "cancelled"
     acts = {a.arguments["stream_id"]: a for a in IncidentAction.objects.all()}
     assert {name: a.counts for name, a in acts.items()} == {
-        "s1": {"found": 1},
-        "never": {"found": 0},
+        "s1": {"cancelled": 1},
+        "never": {"cancelled": 0, "gone": 1},
     }
     assert acts["s1"].action == "cancel"
     assert acts["s1"].who == "admin:jane"
@@ -286,7 +286,7 @@ def test_a_stream_that_has_another_owner_by_now_is_not_touched(staff, streams):
     list(streams.run_sync("s1", [SECRET], owner="user:43"))
     act(client, "streamrecord", "erase", [record()], confirmed="yes")
     assert streams.status_sync("s1", owner="user:43") is not None
-    assert IncidentAction.objects.get().counts == {"deleted": 0}
+    assert IncidentAction.objects.get().counts == {"deleted": 0, "gone": 1}
 
 
 def test_revoking_bars_all_streams_of_an_owner_once_and_nobody_elses(staff, streams):
