@@ -61,10 +61,12 @@ def blockbuster() -> Iterator[BlockBuster]:
 @pytest.fixture(autouse=True)
 def leaves_nothing(request: pytest.FixtureRequest) -> None:
     """Choose the guards of a test; set up before its other fixtures, they look after those."""
-    if request.node.get_closest_marker("asyncio"):
+    has_loop = request.node.get_closest_marker("asyncio")
+    if has_loop:
         request.getfixturevalue("leaves_no_task")
     if {"redis_server", "redis_url"} & set(request.fixturenames):
         request.getfixturevalue("leaves_no_connection")
+    request.getfixturevalue("closes_runtime" if has_loop else "closes_sync_runtime")
 
 
 @pytest.fixture

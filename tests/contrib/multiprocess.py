@@ -13,7 +13,8 @@ from prometheus_client.multiprocess import MultiProcessCollector  # noqa: E402
 from resumable_streams import streams  # noqa: E402
 from resumable_streams.contrib import prometheus  # noqa: E402
 from resumable_streams.runtime import runtime  # noqa: E402
-from tests.behaviour.sources import Tap, read_until  # noqa: E402
+from tests.tools.readers import read_until  # noqa: E402
+from tests.tools.sources import Tap  # noqa: E402
 
 
 async def main() -> None:

@@ -5,26 +5,20 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import kombu.pools
 import pytest
 from celery import Celery
 from celery.exceptions import Retry
-from pytest_django import Settings
-from redis import Redis
 
 from resumable_streams import StreamManager, StreamStatus
 from resumable_streams.contrib import celery
 from resumable_streams.engine import get_engine
-from resumable_streams.keys import KeySpace
-from resumable_streams.runtime import runtime
-from resumable_streams.stores.redis import RedisStore
 from resumable_streams.types import Claim
 from resumable_streams.workers import _Letter
-from tests.behaviour.sources import read_all, read_until
+from tests.tools.readers import read_all, read_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ORDERS = "tests.behaviour.orders"
@@ -32,18 +26,8 @@ Start = Callable[[], "subprocess.Popen[bytes]"]
 
 
 @pytest.fixture
-async def manager(
-    settings: Settings, key_prefix: str, redis_url: str, redis_server: Redis
-) -> AsyncIterator[StreamManager]:
-    redis_server.hset(KeySpace(key_prefix).control("default"), "generation", 1)
-    entry: dict[str, Any] = {
-        "BACKEND": f"{RedisStore.__module__}.{RedisStore.__qualname__}",
-        "LOCATION": redis_url,
-        "KEY_PREFIX": key_prefix,
-    }
-    settings.RESUMABLE_STREAMS = {"default": entry}
-    yield StreamManager()
-    await runtime.aclose()
+def manager(redis_manager: StreamManager) -> StreamManager:
+    return redis_manager
 
 
 @pytest.fixture

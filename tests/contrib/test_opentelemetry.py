@@ -23,7 +23,8 @@ from resumable_streams.signals import (
 )
 from resumable_streams.stores.memory import MemoryStore
 from resumable_streams.streams import StreamManager
-from tests.behaviour.sources import Tap, read_all
+from tests.tools.readers import read_all, waits
+from tests.tools.sources import Tap
 
 STREAM = {
     "alias": "default",
@@ -106,7 +107,7 @@ async def test_a_stream_has_a_span_that_is_linked_to_its_request(
     tap = Tap()
     with tracers.get_tracer("test").start_as_current_span("request"):
         reader = await streams.run("chat", tap, owner="a", tenant="acme")
-    await asyncio.wait_for(tap.opened.wait(), 2)
+    await tap.opened.wait()
     with tracers.get_tracer("test").start_as_current_span("again"):
         assert await streams.resume("chat", owner="a", tenant="acme") is not None
     tap.end(b"four")
@@ -201,8 +202,8 @@ async def test_streams_are_measured(streams: StreamManager, measured: Measured):
     tap = Tap()
     reader = await streams.run("chat", tap, owner="a")
     waiting = asyncio.create_task(anext(reader))
-    await asyncio.wait_for(tap.opened.wait(), 2)
-    await asyncio.sleep(0.05)  # by then the reader waits
+    await tap.opened.wait()
+    await waits(reader)
     assert measured("live") == {labels(): 1}
     tap.end(b"four")
     assert await waiting == b"four"

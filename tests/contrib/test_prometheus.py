@@ -21,7 +21,8 @@ from resumable_streams.signals import (
 )
 from resumable_streams.stores.memory import MemoryStore
 from resumable_streams.streams import StreamManager
-from tests.behaviour.sources import Tap, read_all, read_until
+from tests.tools.readers import read_all, read_until, waits
+from tests.tools.sources import Tap
 
 Value = Callable[..., float | None]
 
@@ -66,8 +67,8 @@ async def test_a_stream_is_counted_from_its_acquire_to_its_end(
     reader = await streams.run("chat", tap, owner="a")
     await streams.run("chat", tap, owner="a")
     waiting = asyncio.create_task(anext(reader))
-    await asyncio.wait_for(tap.opened.wait(), 2)
-    await asyncio.sleep(0.05)  # by then the reader waits
+    await tap.opened.wait()
+    await waits(reader)
     assert value("live") == 1
     tap.give(b"four")
     assert await waiting == b"four"

@@ -10,7 +10,7 @@ from pytest_django import Settings
 from resumable_streams.contrib import tasks
 from resumable_streams.streams import StreamManager
 from resumable_streams.types import StreamStatus
-from tests.behaviour.sources import read_all
+from tests.tools.readers import read_all
 
 ORDERS = "tests.behaviour.orders"
 

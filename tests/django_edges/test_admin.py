@@ -1,7 +1,7 @@
 """The admin: who may see and do what, that it asks, acts, and writes down what it did."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 from django.contrib import admin
@@ -15,7 +15,6 @@ from django.utils import timezone
 from resumable_streams import PUBLIC, StreamManager
 from resumable_streams.keys import owner_digest
 from resumable_streams.models import IncidentAction, StreamNamespace, StreamRecord
-from resumable_streams.runtime import runtime
 from resumable_streams.stores.memory import MemoryStore
 from resumable_streams.stores.redis import RedisStore
 
@@ -27,13 +26,6 @@ PAGES = ("streamnamespace", "streamrecord", "incidentaction")
 MEMORY = f"{MemoryStore.__module__}.{MemoryStore.__qualname__}"
 REDIS = f"{RedisStore.__module__}.{RedisStore.__qualname__}"
 SECRET = b"the payload of a stream"
-
-
-@pytest.fixture(autouse=True)
-def closes_home() -> Iterator[None]:
-    yield
-    if runtime.resources:
-        runtime.call_sync(runtime.aclose)
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -472,4 +464,3 @@ async def test_the_admin_works_under_asgi(settings, key_prefix):
     with pytest.raises(StopAsyncIteration):
         await anext(reader)
     assert reader.info.status == "cancelled"
-    await runtime.call(runtime.aclose)

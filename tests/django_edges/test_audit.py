@@ -15,26 +15,24 @@ from pytest_django import Settings
 
 from resumable_streams import audit
 from resumable_streams.exceptions import StreamDoesNotExist, StreamFailed
-from resumable_streams.runtime import runtime
 from resumable_streams.signals import producer_lost, stream_acquired, stream_finalized
 from resumable_streams.stores.memory import MemoryStore
 from resumable_streams.streams import StreamManager
 from resumable_streams.types import PUBLIC
 from resumable_streams.views import resume_response, stream_response
-from tests.behaviour.sources import Tap, finished, read_all
+from tests.tools.readers import read_all
+from tests.tools.sources import Tap, finished
 
 MEMORY = f"{MemoryStore.__module__}.{MemoryStore.__qualname__}"
 STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 @pytest.fixture
-async def streams(settings: Settings, key_prefix: str):
+def streams(settings: Settings, key_prefix: str):
     settings.RESUMABLE_STREAMS = {
         "default": {"BACKEND": MEMORY, "KEY_PREFIX": key_prefix, "TRUSTED_PROXIES": 1}
     }
-    yield StreamManager()
-    if runtime.resources:
-        await runtime.call(runtime.aclose)
+    return StreamManager()
 
 
 @pytest.fixture(autouse=True)
@@ -179,7 +177,7 @@ async def test_a_cancel_and_its_end_are_told(streams: StreamManager, caplog):
     stream_finalized.connect(receiver)
     await streams.run("chat", Tap(b"x"), owner="a")
     await streams.cancel("chat", owner="a", request=request_of())
-    await asyncio.wait_for(ended.wait(), 2)
+    await ended.wait()
     by_event = {extra(r)["event"]: extra(r) for r in records(caplog)}
     assert by_event["stream.cancelled"]["request_id"] == "req-1"
     assert by_event["stream.finalized"]["status"] == "cancelled"

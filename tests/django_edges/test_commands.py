@@ -1,12 +1,12 @@
 """`manage.py resumable_streams`: a real server and database, in this process and in others."""
 
-import asyncio
 import io
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +27,7 @@ from resumable_streams.runtime import runtime
 from resumable_streams.stores.redis import RedisStore
 from resumable_streams.types import Claim, Owner, StreamKey, StreamStatus, Terms
 from tests.ledger import Ledger, open_ledger
+from tests.tools.waiting import until
 
 REDIS = f"{RedisStore.__module__}.{RedisStore.__qualname__}"  # imported before a loop runs
 MEMORY = "resumable_streams.stores.memory.MemoryStore"
@@ -42,13 +43,11 @@ def ledger(tmp_path, settings, django_db_blocker) -> Iterator[Ledger]:
 
 
 @pytest.fixture
-def site(settings, redis_url, key_prefix, ledger) -> Iterator[StreamManager]:
-    """Configure an alias on the server; what commands open they close themselves."""
+def site(settings, redis_url, key_prefix, ledger) -> StreamManager:
+    """Configure an alias on the server."""
     entry = {"BACKEND": REDIS, "LOCATION": redis_url, "KEY_PREFIX": key_prefix}
     settings.RESUMABLE_STREAMS = {"default": entry}
-    yield StreamManager()
-    if runtime.resources:
-        runtime.call_sync(runtime.aclose)
+    return StreamManager()
 
 
 @pytest.fixture
@@ -294,10 +293,10 @@ def test_a_ttl_not_longer_than_the_lease_is_refused(site, run):
 
 
 def test_reap_declares_the_dead_producers_lost(site, run, redis_server, key_prefix):
-    fill(("t", "dead", "a"), lease=0.05, status=None)
+    fill(("t", "dead", "a"), lease=0.2, status=None)
     fill(("t", "alive", "a"), status=None)
-    time.sleep(0.1)
-    assert counts(run("reap", "--tenant", "t", "--json")) == {"looked_at": 2, "lost": 1}
+    found = {"looked_at": 2, "lost": 1}
+    until(lambda: counts(run("reap", "--tenant", "t", "--json")) == found)
     key = f"{key_prefix}:t:g1:{{dead}}:meta"
     assert redis_server.hget(key, "error_code") == b"producer_lost"
 
@@ -467,12 +466,9 @@ def test_an_interrupted_purge_says_how_far_it_came_and_is_repeated_for_the_rest(
     runtime.call_sync(runtime.aclose)
     arguments = ["resumable_streams", "purge", "--tenant", "t", "--yes", "--json", "--batch", "10"]
     process = elsewhere(*arguments, "--pause", "1")
-    deadline = time.monotonic() + 20
-    while len(names(redis_server, f"{key_prefix}:t:g1")) == 400:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: len(names(redis_server, f"{key_prefix}:t:g1")) < 400)
     process.send_signal(signum)
-    output, error = process.communicate(timeout=10)
+    output, error = process.communicate(timeout=30)
     assert process.returncode == 128 + signum
     purged = counts(output)["purged"]
     left = len(names(redis_server, f"{key_prefix}:t:g1")) // 2
@@ -480,18 +476,19 @@ def test_an_interrupted_purge_says_how_far_it_came_and_is_repeated_for_the_rest(
     assert purged + left == 200
     assert "Interrupted" in error
     assert "Traceback" not in error
-    output, _ = elsewhere(*arguments).communicate(timeout=20)
+    output, _ = elsewhere(*arguments).communicate(timeout=30)
     assert counts(output)["purged"] == left
 
 
-def test_an_interrupted_run_is_written_down_as_such(site, run, monkeypatch):
+def test_an_interrupted_run_is_written_down_as_such(site, run, redis_server, key_prefix):
     fill(*(("t", str(number), "a") for number in range(20)))
 
-    async def interrupt() -> None:
-        await asyncio.sleep(0.2)
+    def interrupt() -> None:
+        until(lambda: len(names(redis_server, f"{key_prefix}:t:g1")) == 30)
+        time.sleep(0.1)  # until the first batch has been counted
         os.kill(os.getpid(), signal.SIGINT)
 
-    asyncio.run_coroutine_threadsafe(interrupt(), runtime.home())
+    threading.Thread(target=interrupt).start()
     with pytest.raises(CommandError, match="Interrupted") as stopped:
         run("purge", "--tenant", "t", "--yes", "--batch", "5", "--pause", "60")
     assert stopped.value.returncode == 130

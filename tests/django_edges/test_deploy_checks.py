@@ -15,7 +15,6 @@ from pytest_django import Settings
 from redis import Redis
 
 from resumable_streams import checks
-from resumable_streams.runtime import runtime
 from resumable_streams.sse import event
 from resumable_streams.views import AcquireView
 from tests.ledger import Ledger, open_ledger
@@ -235,4 +234,3 @@ async def test_gzip_and_sync_middleware_leave_the_bytes_of_streams_alone(
         assert response["Content-Encoding"] == "identity"
         body = b"".join([part async for part in response])
         assert body.count(b"data: ready.") == 3
-    await runtime.call(runtime.aclose)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -86,9 +86,8 @@ def entry(settings, key_prefix) -> Callable[..., None]:
 
 
 @pytest.fixture
-async def streams(archive, entry) -> AsyncIterator[StreamManager]:
-    yield StreamManager()
-    await runtime.call(runtime.aclose)
+def streams(archive, entry, closes_runtime) -> StreamManager:
+    return StreamManager()
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Log-out everywhere: off by default, in sync and async code, never in the way of a log-out."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -17,7 +17,6 @@ from pytest_django import Settings
 from resumable_streams import PUBLIC, StreamFailed, StreamManager, streams
 from resumable_streams.exceptions import StoreUnavailable
 from resumable_streams.owners import user_or_session
-from resumable_streams.runtime import runtime
 from resumable_streams.signals import stream_finalized
 from resumable_streams.stores.memory import MemoryStore
 from resumable_streams.types import Owner
@@ -45,22 +44,6 @@ def configure(settings: Settings, key_prefix: str) -> Any:
     return configure
 
 
-@pytest.fixture
-async def at_home() -> AsyncIterator[None]:
-    """Close what was opened on the loop of the test."""
-    yield
-    if runtime.is_home():
-        await runtime.call(runtime.aclose)
-
-
-@pytest.fixture
-def sync_home() -> Iterator[None]:
-    """Close what was opened for sync code."""
-    yield
-    if runtime.resources:
-        runtime.call_sync(runtime.aclose)
-
-
 def request_of(user: Any, **headers: str) -> HttpRequest:
     request = RequestFactory().get(
         "/", headers={k.replace("_", "-"): v for k, v in headers.items()}
@@ -83,7 +66,7 @@ async def written(owner: Owner, **named: Any) -> str:
     return reader.stream_id
 
 
-async def test_a_log_out_revokes_the_user_and_the_session(configure: Any, at_home: None):
+async def test_a_log_out_revokes_the_user_and_the_session(configure: Any):
     configure("logout")
     user = await User.objects.acreate_user("ann")
     request = request_of(AnonymousUser())
@@ -98,7 +81,7 @@ async def test_a_log_out_revokes_the_user_and_the_session(configure: Any, at_hom
     assert await streams.status(await written(f"user:{user.pk}"), owner=f"user:{user.pk}")
 
 
-async def test_readers_links_and_producers_end_with_the_log_out(configure: Any, at_home: None):
+async def test_readers_links_and_producers_end_with_the_log_out(configure: Any):
     configure("logout")
     user = await User.objects.acreate_user("ann")
     owner, ended = f"user:{user.pk}", asyncio.Event()
@@ -120,7 +103,7 @@ async def test_readers_links_and_producers_end_with_the_log_out(configure: Any, 
     stream_finalized.disconnect(finalized)
 
 
-async def test_it_is_off_unless_asked_for(at_home: None):
+async def test_it_is_off_unless_asked_for():
     user = await User.objects.acreate_user("ann", password="old")
     stream_id = await written(f"user:{user.pk}")
     user.set_password("new")
@@ -130,7 +113,7 @@ async def test_it_is_off_unless_asked_for(at_home: None):
 
 
 async def test_a_visitor_without_streams_leaves_no_mark(
-    configure: Any, at_home: None, monkeypatch: pytest.MonkeyPatch
+    configure: Any, monkeypatch: pytest.MonkeyPatch
 ):
     configure("logout")
     marked: list[Any] = []
@@ -144,7 +127,7 @@ async def test_a_visitor_without_streams_leaves_no_mark(
     assert not marked
 
 
-async def test_an_owner_callable_of_your_own_says_whose_streams_end(configure: Any, at_home: None):
+async def test_an_owner_callable_of_your_own_says_whose_streams_end(configure: Any):
     configure("logout", OWNER=f"{__name__}.of_header", TENANT=f"{__name__}.tenant_of_header")
     user = await User.objects.acreate_user("ann")
     ends = await written("ann", tenant="acme")
@@ -156,7 +139,7 @@ async def test_an_owner_callable_of_your_own_says_whose_streams_end(configure: A
 
 
 async def test_a_store_that_is_away_keeps_nobody_logged_in(
-    configure: Any, at_home: None, monkeypatch: pytest.MonkeyPatch, caplog: Any
+    configure: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ):
     configure("logout")
     user = await User.objects.acreate_user("ann")
@@ -172,7 +155,7 @@ async def test_a_store_that_is_away_keeps_nobody_logged_in(
     assert request.session.is_empty()
 
 
-async def test_a_new_password_revokes_when_it_is_committed(configure: Any, at_home: None):
+async def test_a_new_password_revokes_when_it_is_committed(configure: Any):
     configure("password_change")
     user = await User.objects.acreate_user("ann", password="old")
     owner = f"user:{user.pk}"
@@ -196,7 +179,7 @@ async def test_a_new_password_revokes_when_it_is_committed(configure: Any, at_ho
     assert await streams.status(stream_id, owner=owner) is None
 
 
-def test_sync_code_logs_out_and_changes_passwords_as_well(configure: Any, sync_home: None):
+def test_sync_code_logs_out_and_changes_passwords_as_well(configure: Any):
     configure("logout", "password_change")
     manager, user = StreamManager(), User.objects.create_user("ann", password="old")
     owner = f"user:{user.pk}"

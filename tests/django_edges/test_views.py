@@ -3,7 +3,7 @@
 import asyncio
 import json
 import math
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from time import time
 from typing import Any
@@ -155,18 +155,15 @@ def streams_of_the_test(settings: Settings, key_prefix: str) -> None:
 
 
 @pytest.fixture
-async def client() -> AsyncIterator[AsyncClient]:
-    """Return a visitor; afterwards close what was opened on the loop of the test."""
-    yield AsyncClient()
-    if runtime.is_home():
-        await runtime.call(runtime.aclose)
+def client() -> AsyncClient:
+    """Return a visitor."""
+    return AsyncClient()
 
 
 @pytest.fixture
-def sync_client() -> Iterator[Client]:
-    """Return a visitor through WSGI, the first user of the runtime; afterwards close that."""
-    yield Client()
-    runtime.call_sync(runtime.aclose)
+def sync_client() -> Client:
+    """Return a visitor through WSGI, the first user of the runtime."""
+    return Client()
 
 
 async def read(response: Any) -> bytes:

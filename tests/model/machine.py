@@ -25,7 +25,7 @@ from resumable_streams.engine import Engine, get_engine
 from resumable_streams.runtime import runtime
 from resumable_streams.types import Claim, Owner, Role, StreamKey
 
-from ..behaviour.sources import Tap
+from ..tools.sources import Tap
 from .reference import Reference, Stream
 from .worlds import LEASE, TTL, World
 

@@ -1,6 +1,5 @@
 """The Redis store on a cluster of three primaries and three replicas."""
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,6 +14,7 @@ from resumable_streams.testing import KEY, TERMS, StreamStoreContract
 from resumable_streams.types import Claim, StreamKey
 
 from ..nodes import Node, cluster
+from ..tools.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +72,11 @@ async def test_both_keys_of_a_stream_are_in_one_slot(store: RedisStore) -> None:
     assert key_slot(store.keys.meta(KEY).encode()) == key_slot(store.keys.log(KEY).encode())
 
 
+def ours(one: Node, kind: str) -> int:
+    """Return how many connections a server has that are not the suite's own."""
+    return len([client for client in one.client.client_list(kind) if client["name"] != "suite"])
+
+
 async def test_connections_are_one_for_commands_and_one_for_pushes_a_primary(
     store: RedisStore, nodes: list[Node]
 ) -> None:
@@ -84,11 +89,11 @@ async def test_connections_are_one_for_commands_and_one_for_pushes_a_primary(
     for number in range(60):
         await store.acquire(stream(number), Claim(), TERMS)
         feed.watch(stream(number))
-    await asyncio.sleep(0.3)
-    for one in nodes[:3]:
-        mine = [c for c in one.client.client_list("normal") if c["name"] != "suite"]
-        pushed = [c for c in one.client.client_list("pubsub") if c["name"] != "suite"]
-        assert (len(mine), len(pushed)) == (1, 1)
+
+    def connections() -> list[tuple[int, int]]:
+        return [(ours(one, "normal"), ours(one, "pubsub")) for one in nodes[:3]]
+
+    await eventually(lambda: connections() == [(1, 1)] * 3)
     await feed.aclose()
 
 

@@ -34,6 +34,9 @@ from resumable_streams.testing import (
 )
 from resumable_streams.types import Claim, ErrorCode, Limits, Role, StreamKey, StreamStatus
 
+from ..nodes import frozen
+from ..tools.waiting import eventually, pass_time
+
 LIMITS = StreamStoreContract.limits
 Verbs = dict[str, Callable[[], Awaitable[object]]]
 
@@ -101,13 +104,6 @@ def names_under(server: Redis, prefix: str) -> set[bytes]:
 def ours(server: Redis) -> list[dict[str, str]]:
     """Return the connections that are not the suite's own."""
     return [client for client in server.client_list() if client["name"] != "suite"]
-
-
-async def eventually(condition: Callable[[], bool]) -> None:
-    """Look until `condition` holds: of the server nothing can be awaited."""
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
 
 
 def kill_connections(server: Redis) -> None:
@@ -397,24 +393,23 @@ async def test_what_is_in_flight_when_the_store_closes_fails(
         await store.aclose()
         await refusal(StoreUnavailable, connecting)
         assert await is_gone(store)
-        redis_server.client_pause(timeout=200, all=True)
-        asking = [asyncio.create_task(store.status([KEY])) for _ in range(3)]
-        await asyncio.sleep(0.01)
-        await store.aclose()
-        for task in asking:
-            await refusal(StoreUnavailable, task)
+        with frozen(redis_server):
+            asking = [asyncio.create_task(store.status([KEY])) for _ in range(3)]
+            await pass_time(0.01)  # until they have been sent
+            await store.aclose()
+            for task in asking:
+                await refusal(StoreUnavailable, task)
 
 
 async def test_a_server_that_does_not_answer_in_time_is_unavailable(
     redis_url: str, redis_server: Redis, key_prefix: str
 ):
-    async with redis_store(redis_url, key_prefix, command_timeout=0.1) as store:
+    async with redis_store(redis_url, key_prefix, command_timeout=0.5) as store:
         claim = await start(store)
-        redis_server.client_pause(timeout=300, all=True)
-        asking = [store.append(KEY, claim, 0, b"abc") for _ in range(3)]
-        answers = await asyncio.gather(*asking, return_exceptions=True)
+        with frozen(redis_server):
+            asking = [store.append(KEY, claim, 0, b"abc") for _ in range(3)]
+            answers = await asyncio.gather(*asking, return_exceptions=True)
         assert [type(answer) for answer in answers] == [StoreUnavailable] * 3
-        redis_server.ping()  # answers when the pause is over
         assert await store.append(KEY, claim, 0, b"abc") == 3
 
 
@@ -482,7 +477,7 @@ async def test_a_feed_that_finds_no_server_says_so_once(
         feed = store.feed(Deaf())
         feed.watch(KEY)
         await eventually(lambda: bool(caplog.records))
-        await asyncio.sleep(0.1)
+        await pass_time(0.1)
         await feed.aclose()
     assert [(r.levelname, r.exc_info) for r in caplog.records] == [("WARNING", None)]
     assert "secret" not in caplog.text
@@ -509,7 +504,7 @@ async def test_a_connection_that_breaks_before_its_first_command_is_waited_for_b
     slamming_door: str, key_prefix: str
 ):
     for _ in range(30):
-        async with asyncio.timeout(2), impatient_store(slamming_door, key_prefix) as store:
+        async with asyncio.timeout(10), impatient_store(slamming_door, key_prefix) as store:
             await refusal(StoreUnavailable, store.status([KEY]))
 
 
@@ -624,11 +619,12 @@ async def test_a_server_that_is_away_is_not_stormed(key_prefix: str):
         impatient_store(f"redis://{where}/0", key_prefix) as store,
     ):
         asking = [asyncio.create_task(ask_again_and_again(store)) for _ in range(100)]
-        await asyncio.sleep(2)
+        await pass_time(1)
+        await eventually(lambda: attempts > 1)
         for task in asking:
             task.cancel()
         await asyncio.gather(*asking, return_exceptions=True)
-    assert 2 < attempts < 60  # of 20,000
+    assert attempts < 40  # of 10,000
 
 
 # The constructor.

@@ -1,8 +1,7 @@
 """`wait_replicas`: what was acknowledged is on a replica, and what is not is not acknowledged."""
 
-import signal
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -11,40 +10,43 @@ from resumable_streams.stores.redis import RedisStore
 from resumable_streams.testing import KEY, TERMS, StreamStoreContract, body, refusal, start
 from resumable_streams.types import Claim, Role, StreamStatus
 
-from ..nodes import Node, sentinel_group
+from ..nodes import Node, frozen, replicated
 
 PREFIX = "replicated"
 
 
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[tuple[Node, Node]]:
-    with sentinel_group() as (primary, replica, _):
-        yield primary, replica
+    with replicated() as nodes:
+        yield nodes
 
 
-@pytest.fixture
-async def store(nodes: tuple[Node, Node]) -> AsyncIterator[RedisStore]:
-    primary, _ = nodes
-    primary.client.flushall()
+@asynccontextmanager
+async def replicated_store(primary: Node, command_timeout: float) -> AsyncIterator[RedisStore]:
     opened = RedisStore(
         alias="test",
         key_prefix=PREFIX,
         location=primary.url,
         limits=StreamStoreContract.limits,
-        command_timeout=4,
+        command_timeout=command_timeout,
         wait_replicas=1,
     )
     yield opened
     await opened.aclose()
 
 
-@contextmanager
-def frozen(replica: Node) -> Iterator[None]:
-    replica.process.send_signal(signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        replica.process.send_signal(signal.SIGCONT)
+@pytest.fixture
+async def store(nodes: tuple[Node, Node]) -> AsyncIterator[RedisStore]:
+    nodes[0].client.flushall()
+    async with replicated_store(nodes[0], command_timeout=20) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def hurried(store: RedisStore, nodes: tuple[Node, Node]) -> AsyncIterator[RedisStore]:
+    """Return the same store, which does not wait long for a replica that is frozen."""
+    async with replicated_store(nodes[0], command_timeout=0.6) as opened:
+        yield opened
 
 
 async def test_what_was_acknowledged_is_on_the_replica(
@@ -64,21 +66,21 @@ async def test_what_was_acknowledged_is_on_the_replica(
 
 
 async def test_without_its_replica_nothing_is_acknowledged_and_nothing_is_doubled_later(
-    store: RedisStore, nodes: tuple[Node, Node]
+    store: RedisStore, hurried: RedisStore, nodes: tuple[Node, Node]
 ) -> None:
     claim = await start(store)
-    with frozen(nodes[1]), pytest.raises(StoreUnavailable):
-        await store.append(KEY, claim, 0, b"once")
+    with frozen(nodes[1].client), pytest.raises(StoreUnavailable):
+        await hurried.append(KEY, claim, 0, b"once")
     assert await store.append(KEY, claim, 0, b"once") == 4
     assert await body(store) == b"once"
 
 
 async def test_an_election_that_its_replica_did_not_get_is_in_nobodys_way(
-    store: RedisStore, nodes: tuple[Node, Node]
+    store: RedisStore, hurried: RedisStore, nodes: tuple[Node, Node]
 ) -> None:
-    with frozen(nodes[1]):
+    with frozen(nodes[1].client):
         with pytest.raises(StoreUnavailable):
-            await store.acquire(KEY, Claim(), TERMS)
+            await hurried.acquire(KEY, Claim(), TERMS)
         assert await store.status([KEY]) == [None]
     assert (await store.acquire(KEY, Claim(), TERMS)).role is Role.PRODUCER
 
@@ -87,20 +89,20 @@ async def test_a_refusal_is_one_with_or_without_replicas(
     store: RedisStore, nodes: tuple[Node, Node]
 ) -> None:
     await start(store)
-    with frozen(nodes[1]):
+    with frozen(nodes[1].client):
         assert (await store.acquire(KEY, Claim(), TERMS)).role is Role.CONSUMER
         await refusal(StreamClaimLost, store.append(KEY, Claim(), 0, b"zombie"))
 
 
 async def test_what_ends_a_right_is_on_the_replica_or_not_acknowledged(
-    store: RedisStore, nodes: tuple[Node, Node]
+    store: RedisStore, hurried: RedisStore, nodes: tuple[Node, Node]
 ) -> None:
     await store.set_control("acme", generation=3)
     assert nodes[1].client.hget(store.keys.control("acme"), "generation") == b"3"
     await store.revoke("acme", "ada", keep=60)
     assert nodes[1].client.exists(store.keys.revoked("acme", "ada"))
-    with frozen(nodes[1]):
+    with frozen(nodes[1].client):
         with pytest.raises(StoreUnavailable):
-            await store.revoke("acme", "eve", keep=60)
+            await hurried.revoke("acme", "eve", keep=60)
         with pytest.raises(StoreUnavailable):
-            await store.set_control("acme", generation=4)
+            await hurried.set_control("acme", generation=4)

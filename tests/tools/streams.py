@@ -1,5 +1,8 @@
 """A manager of streams on each store, with settings that a test may change before its first use.
 
+What a test opened is closed after it, wherever its home loop is: a test closes the runtime itself
+only where that is what it is about, or where a server has to be there still.
+
 The alias `elsewhere` names the same streams with a hub, a feed and connections of its own: what
 another process would have.
 """
@@ -27,10 +30,18 @@ Configure = Callable[..., None]
 
 @pytest.fixture
 async def closes_runtime() -> AsyncIterator[None]:
-    """Close what the test opened on its loop; whoever used another home closed it there."""
+    """Close what the test opened, on whatever loop, while that of the test is there."""
     yield
-    if runtime.resources and runtime.is_home():
-        await runtime.aclose()
+    if runtime.resources:
+        await runtime.call(runtime.aclose)
+
+
+@pytest.fixture
+def closes_sync_runtime() -> Iterator[None]:
+    """Close what a test without a loop opened."""
+    yield
+    if runtime.resources:
+        runtime.call_sync(runtime.aclose)
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ class Servers:
             self.nodes = [primary, replica]
             self.options = {"sentinels": [f"127.0.0.1:{sentinel.port}"]}
         else:
-            self.nodes = running.enter_context(cluster())
+            self.nodes = running.enter_context(cluster(patience=1))
             self.options = {"cluster": True}
 
     def restart(self, keeps_data: bool) -> None:
