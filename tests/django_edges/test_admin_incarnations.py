@@ -15,8 +15,7 @@ from resumable_streams.signals import stream_cancelled, stream_deleted
 from resumable_streams.types import StreamInfo
 
 from .test_admin import VIEWS, act, endless, told
-from .test_admin import closes_home as closes_home  # fixtures
-from .test_admin import staff as staff
+from .test_admin import staff as staff  # fixtures
 from .test_admin import streams as streams
 
 pytestmark = [
