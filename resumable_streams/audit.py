@@ -14,6 +14,7 @@ from typing import Any
 from .clients import client_ip, request_id, user_id
 from .conf import get_settings
 from .signals import (
+    inline,
     owner_bound,
     owner_checked,
     producer_lost,
@@ -47,14 +48,17 @@ def connect() -> None:
         signal.connect(receiver, dispatch_uid="resumable_streams.audit")
 
 
+@inline
 def _acquired(*, role: Role, request: Any, **named: Any) -> None:
     _log("stream.acquired", named, request, role=str(role))
 
 
+@inline
 def _bound(*, request: Any, **named: Any) -> None:
     _log("stream.owner_bound", named, request)
 
 
+@inline
 def _checked(
     *, operation: str, outcome: str, request: Any, by_link: bool = False, **named: Any
 ) -> None:
@@ -70,23 +74,28 @@ def _checked(
     )
 
 
+@inline
 def _resumed(*, offset: int, size: int, status: StreamStatus, request: Any, **named: Any) -> None:
     _log("stream.resumed", named, request, offset=offset, size=size, status=str(status))
 
 
+@inline
 def _cancelled(*, request: Any, **named: Any) -> None:
     _log("stream.cancelled", named, request)
 
 
+@inline
 def _deleted(*, request: Any, **named: Any) -> None:
     _log("stream.deleted", named, request)
 
 
+@inline
 def _failed(*, error_code: ErrorCode, error: BaseException, **named: Any) -> None:
     kind = f"{type(error).__module__}.{type(error).__qualname__}"
     _log("stream.failed", named, None, logging.WARNING, error_code=str(error_code), error=kind)
 
 
+@inline
 def _finalized(
     *, status: StreamStatus, error_code: str, size: int, duration: float, **named: Any
 ) -> None:
@@ -102,6 +111,7 @@ def _finalized(
     )
 
 
+@inline
 def _lost(*, seen_by: str, size: int, **named: Any) -> None:
     _log("stream.producer_lost", named, None, logging.WARNING, seen_by=seen_by, size=size)
 

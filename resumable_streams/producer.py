@@ -42,6 +42,7 @@ from .signals import (
     stream_failed,
     stream_finalized,
     stream_started,
+    whose,
 )
 from .sources import Chunk, Source, encode, open_source
 from .stores.base import MAX_APPEND_BYTES, BaseStore
@@ -254,7 +255,7 @@ class Producer:
             await self._learn()
             return
         if code in _FAULTS:
-            logger.error(_FAULTS[code], exc_info=cause)
+            logger.error("%s", f"{_FAULTS[code]} {whose(cause)}".strip(), exc_info=cause)
         detail = f"{type(cause).__name__}: {cause}" if self._settings.debug else ""
         if stream_failed.receivers:
             await self._notify(

@@ -41,7 +41,7 @@ from .exceptions import InvalidStoreError
 from .keys import owner_digest
 from .models import StreamNamespace, StreamRecord
 from .runtime import runtime
-from .signals import owner_bound, stream_deleted, stream_finalized
+from .signals import inline, owner_bound, stream_deleted, stream_finalized
 from .types import CLOCKS_DIFFER_SECONDS, ErrorCode, Owner, StreamInfo, StreamKey
 
 __all__ = ["Ending", "Recorder", "configure", "flush", "look", "recorder", "settle"]
@@ -275,6 +275,7 @@ os.register_at_fork(after_in_child=recorder._reset)
 def _quietly(receiver: Callable[..., None]) -> Callable[..., None]:
     """Log what a receiver raises, whatever HOOK_ERRORS says: a record is no reason to fail."""
 
+    @inline  # it only puts something on a queue
     @wraps(receiver)
     def receive(*, alias: str, **named: Any) -> None:
         try:

@@ -28,6 +28,7 @@ from django.db import connections
 from django.utils import timezone, translation
 
 from .exceptions import ShuttingDown
+from .threads import Asker, AskingLoop, AskingThread, asker
 
 __all__ = ["Resource", "Runtime", "runtime"]
 
@@ -99,7 +100,9 @@ class Runtime:
         """Await `function` on the home loop, from any loop."""
         if self.is_home():
             return await function(*args, **kwargs)
-        return await asyncio.wrap_future(self._hop(partial(function, *args, **kwargs)))
+        return await asyncio.wrap_future(
+            self._hop(partial(function, *args, **kwargs), AskingLoop())
+        )
 
     def call_sync(
         self, function: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
@@ -108,17 +111,22 @@ class Runtime:
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            future = self._hop(partial(function, *args, **kwargs))
+            thread = AskingThread()
+            future = self._hop(partial(function, *args, **kwargs), thread)
             try:
-                return future.result()
+                return thread.wait_for(future)
             except BaseException:
                 future.cancel()
                 raise
         raise RuntimeError("This is the sync form: in async code, await the async one.")
 
-    def _hop(self, work: Callable[[], Awaitable[T]]) -> Future[T]:
+    def _hop(self, work: Callable[[], Awaitable[T]], who: Asker) -> Future[T]:
+        async def asked() -> T:
+            asker.set(who)
+            return await work()
+
         # The language and the time zone of a thread are invisible to other threads.
-        there = _localized(work, translation.get_language(), timezone.get_current_timezone())
+        there = _localized(asked, translation.get_language(), timezone.get_current_timezone())
         return asyncio.run_coroutine_threadsafe(there, self.home())
 
     def detach(self, work: Callable[[], Awaitable[None]], *, name: str) -> asyncio.Task[None]:

@@ -27,6 +27,7 @@ from opentelemetry.trace import Link, Span, SpanContext, Status, StatusCode, Tra
 from ..signals import (
     feed_connected,
     heartbeat_failed,
+    inline,
     news_missed,
     owner_checked,
     producer_lost,
@@ -161,6 +162,7 @@ class Telemetry:
 
     # The span of a stream.
 
+    @inline
     def _on_acquired(self, *, role: Role, **named: Any) -> None:
         self._acquires.add(1, self._labels(named, role=str(role)))
         stream = _id(**named)
@@ -170,6 +172,7 @@ class Telemetry:
                 del self._requests[next(iter(self._requests))]
         self._note("stream.acquired", stream, role=str(role))
 
+    @inline
     def _on_started(self, **named: Any) -> None:
         self._live.add(1, self._labels(named))
         stream = _id(**named)
@@ -183,12 +186,14 @@ class Telemetry:
         # Never detached: this context is the source's own, and ends with it.
         context.attach(trace.set_span_in_context(span))
 
+    @inline
     def _on_failed(self, *, error: BaseException, error_code: str, **named: Any) -> None:
         span = self._spans.get(_id(**named))
         if span is not None:  # the type only: a message may quote what was streamed
             kind = f"{type(error).__module__}.{type(error).__qualname__}"
             span.add_event("exception", {"exception.type": kind})
 
+    @inline
     def _on_finalized(
         self, *, status: StreamStatus, error_code: str, size: int, **named: Any
     ) -> None:
@@ -205,10 +210,12 @@ class Telemetry:
             span.set_status(Status(StatusCode.ERROR, str(error_code)))
         span.end()
 
+    @inline
     def _on_resumed(self, *, offset: int, **named: Any) -> None:
         self._resumes.add(1, self._labels(named, outcome="granted"))
         self._note("stream.resumed", _id(**named), offset=offset)
 
+    @inline
     def _on_cancelled(self, **named: Any) -> None:
         self._note("stream.cancelled", _id(**named))
 
@@ -226,18 +233,22 @@ class Telemetry:
 
     # Measurements alone.
 
+    @inline
     def _on_appended(self, *, size: int, chunks: int, duration: float, **named: Any) -> None:
         labels = self._labels(named)
         self._appended_bytes.add(size, labels)
         self._appended_chunks.add(chunks, labels)
         self._append_duration.record(duration, labels)
 
+    @inline
     def _on_lost(self, *, seen_by: str, **named: Any) -> None:
         self._lost.add(1, self._labels(named, seen_by=seen_by))
 
+    @inline
     def _on_heartbeat_failed(self, *, alias: str, **named: Any) -> None:
         self._heartbeat_failures.add(1, {"alias": alias})
 
+    @inline
     def _on_checked(self, *, operation: str, outcome: str, **named: Any) -> None:
         has_stream = outcome != "missing"
         labels = self._labels(named, has_stream=has_stream, operation=operation, outcome=outcome)
@@ -245,18 +256,23 @@ class Telemetry:
         if operation == "resume" and outcome != "match":
             self._resumes.add(1, self._labels(named, has_stream=has_stream, outcome=outcome))
 
+    @inline
     def _on_opened(self, **named: Any) -> None:
         self._readers.add(1, self._labels(named))
 
+    @inline
     def _on_closed(self, **named: Any) -> None:
         self._readers.add(-1, self._labels(named))
 
+    @inline
     def _on_delivered(self, *, latency: float, **named: Any) -> None:
         self._delivery_duration.record(latency, self._labels(named))
 
+    @inline
     def _on_missed(self, **named: Any) -> None:
         self._gaps.add(1, self._labels(named))
 
+    @inline
     def _on_feed_connected(self, *, alias: str, again: bool, **named: Any) -> None:
         if again:
             self._reconnects.add(1, {"alias": alias})

@@ -18,6 +18,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 from ..signals import (
     feed_connected,
     heartbeat_failed,
+    inline,
     news_missed,
     owner_checked,
     producer_lost,
@@ -147,13 +148,16 @@ class Metrics:
 
     # Receivers.
 
+    @inline
     def _acquired(self, *, role: Role, **named: Any) -> None:
         self.acquires.labels(*self._labels(named), role).inc()
 
+    @inline
     def _started(self, *, epoch: str, **named: Any) -> None:
         self._live_epochs.add(epoch)
         self.live.labels(*self._labels(named)).inc()
 
+    @inline
     def _appended(self, *, size: int, chunks: int, duration: float, **named: Any) -> None:
         labels = self._labels(named)
         found = self._per_append.get(labels)
@@ -167,6 +171,7 @@ class Metrics:
         found[1].inc(chunks)
         found[2].observe(duration)
 
+    @inline
     def _finalized(self, *, status: str, error_code: str, epoch: str, **named: Any) -> None:
         labels = self._labels(named)
         if epoch in self._live_epochs:  # else it was refused, or drained, before its source began
@@ -174,33 +179,42 @@ class Metrics:
             self.live.labels(*labels).dec()
         self.finalizes.labels(*labels, status, error_code).inc()
 
+    @inline
     def _lost(self, *, seen_by: str, **named: Any) -> None:
         self.lost.labels(*self._labels(named), seen_by).inc()
 
+    @inline
     def _heartbeat_failed(self, *, alias: str, **named: Any) -> None:
         self.heartbeat_failures.labels(alias).inc()
 
+    @inline
     def _resumed(self, **named: Any) -> None:
         self.resumes.labels(*self._labels(named), "granted").inc()
 
+    @inline
     def _checked(self, *, operation: str, outcome: str, **named: Any) -> None:
         labels = self._labels(named, has_stream=outcome != "missing")
         self.checks.labels(*labels, operation, outcome).inc()
         if operation == "resume" and outcome != "match":
             self.resumes.labels(*labels, outcome).inc()
 
+    @inline
     def _opened(self, **named: Any) -> None:
         self.readers.labels(*self._labels(named)).inc()
 
+    @inline
     def _closed(self, **named: Any) -> None:
         self.readers.labels(*self._labels(named)).dec()
 
+    @inline
     def _delivered(self, *, latency: float, **named: Any) -> None:
         self.delivery_seconds.labels(*self._labels(named)).observe(latency)
 
+    @inline
     def _missed(self, **named: Any) -> None:
         self.gaps.labels(*self._labels(named)).inc()
 
+    @inline
     def _feed_connected(self, *, alias: str, again: bool, **named: Any) -> None:
         if again:
             self.reconnects.labels(alias).inc()

@@ -192,7 +192,7 @@ async def test_a_receiver_that_raises_is_only_logged_where_that_is_set(
     assert await read_all(await manager.run("chat", finished([b"a", b"b"]), owner="a")) == b"ab"
     assert await manager.resume("chat", owner="a")
     assert await manager.delete("chat", owner="a")
-    assert "A signal receiver failed." in caplog.messages
+    assert any(one.startswith("A signal receiver failed.") for one in caplog.messages)
 
 
 async def test_a_receiver_that_refuses_a_run_leaves_nothing(manager: StreamManager, connect):

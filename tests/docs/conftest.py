@@ -131,6 +131,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, redis_server: Any, redis_u
         [sys.executable, "-m", "django", "startproject", "mysite", "."], cwd=path, check=True
     )
     write_files("guide.md", path)
+    made.run("manage.py", "makemigrations", "-v", "0", "mysite")
     made.run("manage.py", "migrate", "-v", "0")
     made.run("manage.py", "shell", "-c", USERS.format(password=PASSWORD))
     return made

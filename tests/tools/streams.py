@@ -17,7 +17,7 @@ from redis import Redis
 
 from resumable_streams.keys import KeySpace
 from resumable_streams.runtime import runtime
-from resumable_streams.signals import StreamSignal
+from resumable_streams.signals import StreamSignal, inline
 from resumable_streams.stores.memory import MemoryStore
 from resumable_streams.stores.redis import RedisStore
 from resumable_streams.streams import StreamManager
@@ -124,6 +124,7 @@ def hear() -> Iterator[Callable[..., list[dict[str, Any]]]]:
     def listen(*signals: StreamSignal) -> list[dict[str, Any]]:
         heard: list[dict[str, Any]] = []
 
+        @inline
         def receiver(**named: Any) -> None:
             heard.append(named)
 
