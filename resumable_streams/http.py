@@ -245,14 +245,16 @@ STREAM_LIMITS = ("MAX_CHUNK_BYTES", "MAX_ENTRIES_PER_STREAM", "MAX_STREAM_BYTES"
 """The limits of one stream: to try again later is of no use."""
 
 
-def error_response(error: StreamError, *, acquiring: bool = False) -> HttpResponse:
+def error_response(
+    error: StreamError, *, acquiring: bool = False, missing: Missing | str = Missing.NOT_FOUND
+) -> HttpResponse:
     """Answer with what an error means to a client; raise it again if it means nothing to one.
 
-    To a reader an impossible id or tenant is a missing stream.
+    To a reader an impossible id or tenant is a missing stream; `missing` is the answer to that.
     """
     unnamed = isinstance(error, InvalidStreamId | InvalidTenant) and not acquiring
     if unnamed or isinstance(error, StreamDoesNotExist):
-        return missing_response()
+        return missing_response(missing)
     if isinstance(error, StreamLimitExceeded) and error.limit in STREAM_LIMITS:
         return _json_response({"error": "too_large"}, status=413)
     if isinstance(error, InvalidOffset) and error.size is not None:

@@ -28,7 +28,6 @@ from .http import (
     error_response,
     head_response,
     info_response,
-    missing_response,
     over_response,
 )
 from .openings import Access
@@ -167,10 +166,8 @@ async def _answer(
 ) -> HttpResponseBase:
     try:
         return await answer
-    except StreamDoesNotExist:
-        return missing_response(missing)
     except StreamError as error:
-        return error_response(error, acquiring=acquiring)
+        return error_response(error, acquiring=acquiring, missing=missing)
 
 
 class StreamMixin:
