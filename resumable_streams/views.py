@@ -8,10 +8,11 @@ import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from inspect import isawaitable
+from io import BytesIO
 from typing import Any, ClassVar
 
 from asgiref.sync import sync_to_async
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, RawPostDataException
 from django.http.response import HttpResponseBase
 from django.utils.crypto import salted_hmac
 from django.views.generic import View
@@ -254,16 +255,21 @@ class AcquireView(StreamMixin, View):
         return ResumableStreamResponse(await self._run(request, stream_id), request)
 
     async def _run(self, request: HttpRequest, stream_id: str | None) -> StreamReader:
+        attrs = {**self.get_attrs(request), "format": self.format}
         close_files = _keep_files_open(request)
-        reader = await StreamManager(self.using).run(
-            stream_id,
-            lambda: _produce(self.produce, request, close_files),
-            owner=self.owner,
-            tenant=self.tenant,
-            ttl=self.ttl,
-            attrs={**self.get_attrs(request), "format": self.format},
-            request=request,
-        )
+        try:
+            reader = await StreamManager(self.using).run(
+                stream_id,
+                lambda: _produce(self.produce, request, close_files),
+                owner=self.owner,
+                tenant=self.tenant,
+                ttl=self.ttl,
+                attrs=attrs,
+                request=request,
+            )
+        except Exception:  # refused; of a request that is cancelled the source may have started
+            close_files()
+            raise
         if reader.role is Role.CONSUMER:
             close_files()
         return reader
@@ -281,11 +287,17 @@ async def _produce(
 
 
 def _read_body(request: HttpRequest) -> None:
-    """Read what the client sent: the server's file of it is gone when the response is."""
-    if request.content_type == "multipart/form-data":
-        request._load_post_and_files()
-    else:
-        request.body  # noqa: B018
+    """Read what the client sent: the server's file of it is gone when the response is.
+
+    What others have read by now stays as it is, and what they left in the stream can be read on.
+    """
+    try:
+        if request.content_type == "multipart/form-data":
+            request.POST  # noqa: B018
+        else:
+            request.body  # noqa: B018
+    except RawPostDataException:
+        request._stream = BytesIO(request.read())
 
 
 def _keep_files_open(request: HttpRequest) -> Callable[[], None]:
