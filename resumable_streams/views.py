@@ -15,8 +15,8 @@ from asgiref.sync import sync_to_async
 from django.http import HttpRequest, HttpResponse, RawPostDataException
 from django.http.response import HttpResponseBase
 from django.utils.crypto import salted_hmac
-from django.views.generic import View
 
+from .dispatch import AsyncView
 from .exceptions import (
     InvalidOwner,
     InvalidStreamId,
@@ -171,8 +171,8 @@ async def _answer(
         return error_response(error, acquiring=acquiring, missing=missing)
 
 
-class StreamMixin:
-    """Hold what every view of streams shares; `using` is the alias."""
+class StreamMixin(AsyncView):
+    """What every view of streams shares; `using` is the alias."""
 
     using: str = "default"
 
@@ -186,7 +186,7 @@ class StreamMixin:
         return await _access(request, stream_id, self.using, reading=reading)
 
 
-class AcquireView(StreamMixin, View):
+class AcquireView(StreamMixin):
     """Start a stream on POST, and answer with it. Subclass it and write `produce`.
 
     A retry with the same `Idempotency-Key` by the same owner at the same path joins the stream of
@@ -322,7 +322,7 @@ def idempotent_stream_id(
     return f"i-{digest.hexdigest()}"
 
 
-class ResumeView(StreamMixin, View):
+class ResumeView(StreamMixin):
     """Go on with a stream (GET), look at its headers (HEAD), or delete it (DELETE)."""
 
     async def get(self, request: HttpRequest, stream_id: str) -> HttpResponseBase:
@@ -346,7 +346,7 @@ class ResumeView(StreamMixin, View):
         return HttpResponse(status=204)
 
 
-class StatusView(StreamMixin, View):
+class StatusView(StreamMixin):
     """Answer with the state of a stream as JSON."""
 
     async def get(self, request: HttpRequest, stream_id: str) -> HttpResponseBase:
@@ -358,7 +358,7 @@ class StatusView(StreamMixin, View):
         return info_response(info)
 
 
-class CancelView(StreamMixin, View):
+class CancelView(StreamMixin):
     """Cancel a stream on POST: 202, however often; one that has ended stays as it ended."""
 
     async def post(self, request: HttpRequest, stream_id: str) -> HttpResponseBase:
