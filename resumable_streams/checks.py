@@ -2,6 +2,7 @@
 
     E001 to E010   cannot work
     W001 to W005   works, but not as it reads
+    W012           a view that cannot work as the rest of the project is set up
     W006 to W011   with `--deploy`: what the rest of the project, the store or the database disagree
                    with; only W008 to W011 connect to anything
     I001           with `--deploy`: worth knowing
@@ -14,15 +15,17 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+from asgiref.sync import iscoroutinefunction
 from django.apps import AppConfig, apps
 
 # What the settings of other apps say is theirs: `conf` keeps ours.
 from django.conf import settings as project  # noqa: TID251
 from django.core.checks import CheckMessage, Error, Info, Warning, register  # noqa: A004
 from django.core.exceptions import ImproperlyConfigured
+from django.db import DEFAULT_DB_ALIAS, connections, router
 from django.db import Error as DatabaseTrouble
-from django.db import connections, router
 from django.db.migrations.loader import MigrationLoader
+from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils.module_loading import import_string
 
 from .conf import (
@@ -242,6 +245,37 @@ def check_proxies(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
     ]
 
 
+def check_atomic_requests(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
+    """W012: async views that Django refuses to call, because of ATOMIC_REQUESTS."""
+    atomic = {
+        alias for alias, options in connections.settings.items() if options["ATOMIC_REQUESTS"]
+    }
+    if not atomic or not getattr(project, "ROOT_URLCONF", None):
+        return []
+    return [
+        Warning(
+            f"The async view {view.__module__}.{view.__qualname__} fails: ATOMIC_REQUESTS is on.",
+            hint=f"Decorate it with {' and '.join(map(_non_atomic, sorted(refused)))}.",
+            id="resumable_streams.W012",
+        )
+        for view in _async_views(get_resolver().url_patterns)
+        if (refused := atomic - getattr(view, "_non_atomic_requests", set()))
+    ]
+
+
+def _async_views(patterns: Iterable[URLPattern | URLResolver]) -> Iterator[Callable[..., Any]]:
+    for pattern in patterns:
+        if isinstance(pattern, URLResolver):
+            yield from _async_views(pattern.url_patterns)
+        elif iscoroutinefunction(pattern.callback):
+            yield pattern.callback
+
+
+def _non_atomic(alias: str) -> str:
+    using = "" if alias == DEFAULT_DB_ALIAS else f"(using={alias!r})"
+    return f"@transaction.non_atomic_requests{using}"
+
+
 def check_middleware(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
     """I001: middleware that is sync only, in a project that is served by ASGI."""
     if not getattr(project, "ASGI_APPLICATION", None):
@@ -365,6 +399,7 @@ CHECKS: Sequence[Check] = (
     check_finished_ttl,
     check_store_timeout,
     check_sweep,
+    check_atomic_requests,
 )
 DEPLOYMENT_CHECKS: Sequence[Check] = (
     check_memory_store_deployed,
