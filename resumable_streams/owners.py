@@ -9,14 +9,17 @@ is told whether a stream is being started: only then may it leave a trace, such 
 """
 
 import inspect
+import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.http import HttpRequest, QueryDict
+from django.utils.crypto import salted_hmac
+from django.utils.functional import LazyObject, empty
 from django.utils.module_loading import import_string
 
 from .conf import get_settings
@@ -28,12 +31,15 @@ __all__ = [
     "Identity",
     "get_identity",
     "get_link",
+    "load_user",
     "owner_of_user",
     "owners_of",
     "user_or_session",
 ]
 
 SESSION_KEY = "_resumable_streams_owner"
+
+_RANDOM_KEY = re.compile(r"[a-z0-9]{32}")  # as Django draws them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,19 +70,50 @@ def get_link(request: Any) -> SignedLink | None:
     return None if token is None else SignedLink.of(str(token), tenant=DEFAULT_TENANT)
 
 
+async def load_user(request: Any) -> Any:
+    """Return the user of a request, and have `request.user` and `request.auser()` agree on it.
+
+    A user that somebody has set stays, whoever set it: a middleware, a framework, a test. A lazy
+    one is loaded, in the thread of the request. None: nobody has set any.
+    """
+    user, auser = getattr(request, "user", None), getattr(request, "auser", None)
+    if user is None:
+        return None if auser is None else await auser()
+    if _is_unloaded(user):
+        if auser is not None and _is_from_django(user):
+            user = request.user = await auser()  # asks the database only if there is a session
+        else:
+            await sync_to_async(bool)(user)
+    request.auser = partial(_user_of, request)
+    return vars(user)["_wrapped"] if isinstance(user, LazyObject) else user
+
+
+async def _user_of(request: Any) -> Any:
+    return request.user
+
+
+def _is_unloaded(user: Any) -> bool:
+    return isinstance(user, LazyObject) and vars(user)["_wrapped"] is empty
+
+
+def _is_from_django(user: Any) -> bool:
+    """Return whether a lazy user is the one of the session, which `request.auser()` gives, too."""
+    loader = vars(user).get("_setupfunc")
+    return getattr(loader, "__module__", "") == "django.contrib.auth.middleware"
+
+
 async def user_or_session(request: HttpRequest, *, acquire: bool = False) -> tuple[Owner, ...]:
     """Return the owners of a request: its user, and the visitor its session remembers."""
-    auser = getattr(request, "auser", None)
-    user = None if auser is None else await auser()
+    user = await load_user(request)
     return await owners_of(user, getattr(request, "session", None), acquire=acquire)
 
 
 async def owners_of(user: Any, session: Any, *, acquire: bool = False) -> tuple[Owner, ...]:
     """Return the owners that a user and a session stand for.
 
-    A user is its primary key. A visitor is a random token in the data of the session: unlike the
-    session key it survives the login, after which both may read, and it dies with the logout. Only
-    `acquire` makes a token; without one a visitor looks for streams in the name of somebody new.
+    A user is its primary key. A visitor is a token in the data of the session: unlike the session
+    key it survives the login, after which both may read, and it dies with the logout. Only
+    `acquire` stores one; without it a visitor without a token leaves no trace.
     """
     token = None if session is None else await session.aget(SESSION_KEY)
     known = () if token is None else (f"session:{token}",)
@@ -84,10 +121,23 @@ async def owners_of(user: Any, session: Any, *, acquire: bool = False) -> tuple[
         return (owner_of_user(user), *known)
     if known or session is None:
         return known
-    token = secrets.token_urlsafe(24)
+    token = _new_token(session)
     if acquire:
         await session.aset(SESSION_KEY, token)
     return (f"session:{token}",)
+
+
+def _new_token(session: Any) -> str:
+    """Return the token of a visitor whose session has none.
+
+    A session is saved whole, so of two requests at once the last one wins. Where the session was
+    there before, both find the same token, therefore; nobody can tell it from the key. What is kept
+    in a cookie has no key of its own: two visitors with the same data may have the same cookie.
+    """
+    key = getattr(session, "session_key", None) or ""
+    if _RANDOM_KEY.fullmatch(key):
+        return salted_hmac("resumable_streams.owner", key, algorithm="sha256").hexdigest()
+    return secrets.token_urlsafe(24)
 
 
 def owner_of_user(user: Any) -> Owner:
