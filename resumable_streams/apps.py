@@ -21,7 +21,7 @@ class ResumableStreamsConfig(AppConfig):
         from . import audit, checks, records, revocations  # noqa: F401  importing checks registers
 
         audit.connect()
-        revocations.connect()
+        revocations.configure()
         records.configure()
         # What the first stream would read from disk, on the loop.
         timezone.get_default_timezone()

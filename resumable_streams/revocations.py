@@ -13,31 +13,63 @@ A store that is away does not keep anybody from logging out: it is logged as an 
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
 from django.contrib.auth.signals import user_logged_out
+from django.core.signals import setting_changed
 from django.db import transaction
 from django.db.models.signals import post_save
 from django.http import HttpRequest
 
 from . import namespaces
-from .conf import get_aliases, get_settings, user_model
+from .conf import SETTING, get_aliases, get_settings, user_model
+from .exceptions import InvalidStoreError
 from .owners import SESSION_KEY, get_identity, owner_of_user, owners_of
 from .runtime import runtime
 from .streams import DEFAULT_TENANT
 from .types import PUBLIC, Owner
 
-__all__ = ["connect"]
+__all__ = ["configure"]
 
 logger = logging.getLogger("resumable_streams.revocations")
 
+UID = "resumable_streams.revocations"
 
-def connect() -> None:
-    """Listen for what REVOKE_ON may name; any number of calls is one."""
-    user_logged_out.connect(_logged_out, dispatch_uid="resumable_streams.revocations")
-    post_save.connect(_saved, sender=user_model(), dispatch_uid="resumable_streams.revocations")
+# A project without users has no model to disconnect from: only what was connected is disconnected.
+_listening: set[str] = set()
+
+
+def configure() -> None:
+    """Listen for what a REVOKE_ON names, and for nothing else; called when Django is ready."""
+    try:
+        wanted = {event for alias in get_aliases() for event in get_settings(alias).revoke_on}
+    except InvalidStoreError:  # the system checks tell
+        wanted = set()
+    for event, (signal, receiver, sender) in _sources().items():
+        if event in wanted:
+            signal.connect(receiver, sender=sender, dispatch_uid=UID)
+            _listening.add(event)
+        elif event in _listening:
+            signal.disconnect(receiver, sender=sender, dispatch_uid=UID)
+            _listening.discard(event)
+
+
+def _sources() -> dict[str, tuple[Any, Callable[..., Any], Any]]:
+    """Return by which signal, of which sender, each event of REVOKE_ON is heard."""
+    return {
+        "logout": (user_logged_out, _logged_out, None),
+        "password_change": (post_save, _saved, user_model()),
+    }
+
+
+def _reconfigure(*, setting: str, **kwargs: object) -> None:
+    if setting == SETTING:
+        configure()
+
+
+setting_changed.connect(_reconfigure)  # after the receiver of `conf`, which forgets the old value
 
 
 def _aliases(event: str) -> list[str]:
