@@ -15,7 +15,6 @@ from django.views.decorators.csrf import csrf_exempt
 from pytest_django import Settings
 
 from resumable_streams.checks import check_atomic_requests
-from resumable_streams.runtime import runtime
 from resumable_streams.views import AcquireView, stream_response
 
 
@@ -53,12 +52,10 @@ def atomic(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def client(atomic: None, settings: Settings, key_prefix: str) -> AsyncIterator[AsyncClient]:
+def client(atomic: None, settings: Settings, key_prefix: str) -> AsyncClient:
     settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
     settings.RESUMABLE_STREAMS = {"default": {"LOCATION": key_prefix, "DRAIN_TIMEOUT": 0}}
-    yield AsyncClient()
-    if runtime.is_home():
-        await runtime.call(runtime.aclose)
+    return AsyncClient()
 
 
 async def read(response: Any) -> bytes:

@@ -1,7 +1,5 @@
 """What is not there, as each format says it: also where there is no id yet, or none that can be."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -10,7 +8,6 @@ from django.urls import path
 from pytest_django import Settings
 
 from resumable_streams.formats import Missing
-from resumable_streams.runtime import runtime
 from resumable_streams.views import resume_response
 
 IDS = {"none": None, "empty": "", "impossible": "no id", "unknown": "unknown"}
@@ -35,12 +32,10 @@ pytestmark = pytest.mark.urls(__name__)
 
 
 @pytest.fixture
-async def client(settings: Settings, key_prefix: str) -> AsyncIterator[AsyncClient]:
+def client(settings: Settings, key_prefix: str) -> AsyncClient:
     settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
     settings.RESUMABLE_STREAMS = {"default": {"LOCATION": key_prefix}}
-    yield AsyncClient()
-    if runtime.is_home():
-        await runtime.call(runtime.aclose)
+    return AsyncClient()
 
 
 @pytest.mark.parametrize("active", ["", "&active"])

@@ -92,6 +92,17 @@ def test_only_who_may_read_shares(site: Project) -> None:
         assert bob.post(f"/share/{stream_id(ask(alice, 1))}/").status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("address", "refusal"), [("/member/", 403), ("/decorated/", 302), ("/ask/", 302)]
+)
+def test_mixins_and_decorators_decide_who_may_ask(site: Project, address: str, refusal: int):
+    with login(site, "alice", "auth") as alice, login(site, None, "auth") as nobody:
+        assert ask(nobody, 1, address).status_code == refusal
+        answer = ask(alice, 2, address)
+        assert (answer.status_code, b"1 " in answer.content) == (200, True)
+        assert alice.get(f"/streams/{stream_id(answer)}/").content == answer.content
+
+
 # 2. Lifetime of producers
 
 

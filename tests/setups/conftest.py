@@ -1,14 +1,12 @@
 """Sites in this process, through Django's ASGI handler."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 from django.core.handlers.asgi import ASGIHandler
 from pytest_django import Settings
-
-from resumable_streams.runtime import runtime
 
 from .asgi import Transport
 from .visit import Site
@@ -17,10 +15,8 @@ Open = Callable[..., Site]
 
 
 @pytest.fixture
-async def site(
-    request: pytest.FixtureRequest, settings: Settings, key_prefix: str
-) -> AsyncIterator[Open]:
-    """Set a site up; afterwards close what was opened on the loop of the test."""
+def site(request: pytest.FixtureRequest, settings: Settings, key_prefix: str) -> Open:
+    """Return a function that sets a site up."""
     if request.node.get_closest_marker("urls") is None:
         settings.ROOT_URLCONF = "tests.setups.site"
     settings.RESUMABLE_STREAMS = {"default": {"LOCATION": key_prefix, "DRAIN_TIMEOUT": 0}}
@@ -34,6 +30,4 @@ async def site(
             open=lambda: httpx.AsyncClient(transport=transport, base_url=base, timeout=10), **more
         )
 
-    yield set_up
-    if runtime.is_home():
-        await runtime.call(runtime.aclose)
+    return set_up
