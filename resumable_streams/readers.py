@@ -87,6 +87,7 @@ class StreamReader:
                     self._tail = self._engine.hub.open(self._info, self._key, live=self._live)
                 if not self._is_cleared:
                     await self._clear()
+                    continue  # unless it was closed meanwhile, when nothing would wake it
                 data = await self._tail.next(self.offset, live=self._live)
                 if data != b"":
                     return data

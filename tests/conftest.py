@@ -64,9 +64,15 @@ def leaves_nothing(request: pytest.FixtureRequest) -> None:
     has_loop = request.node.get_closest_marker("asyncio")
     if has_loop:
         request.getfixturevalue("leaves_no_task")
-    if {"redis_server", "redis_url"} & set(request.fixturenames):
+    if _uses_server(request.node):
         request.getfixturevalue("leaves_no_connection")
     request.getfixturevalue("closes_runtime" if has_loop else "closes_sync_runtime")
+
+
+def _uses_server(test: pytest.Function) -> bool:
+    """Return whether a test asks for the server, or is a case of one that does so for `redis`."""
+    case = test.callspec.params.values() if hasattr(test, "callspec") else ()
+    return bool({"redis_server", "redis_url"} & set(test.fixturenames)) or "redis" in case
 
 
 @pytest.fixture

@@ -86,8 +86,6 @@ def configure_redis(
 @pytest.fixture(params=["memory", "redis"])
 def configure(request: pytest.FixtureRequest) -> Configure:
     """Configure one store after the other; call it to change settings before the first use."""
-    if request.param == "redis":
-        request.getfixturevalue("leaves_no_connection")
     configured: Configure = request.getfixturevalue(f"configure_{request.param}")
     return configured
 
