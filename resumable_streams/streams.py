@@ -172,7 +172,7 @@ class StreamManager:
             engine, address.tenant, terms.owner, acquiring=terms.ttl
         )
         if default_ttl and standing.ttl is not None:
-            terms = _with_ttl(terms, standing.ttl)
+            terms = _with_ttl(terms, engine.settings, standing.ttl)
         if terms.ttl > standing.longest_ttl:  # a revocation has to outlive what it revokes
             # With the generation: if the key is lost right now, it must not begin at 1 again.
             await engine.store.set_control(
@@ -637,12 +637,13 @@ def _terms(
         raise TypeError("attrs maps strings to strings.")
     if sum(len(name) + len(value) for name, value in attrs.items()) > MAX_ATTRS_BYTES:
         raise ValueError(f"attrs holds at most {MAX_ATTRS_BYTES} characters.")
+    terms = Terms(owner=owner, ttl=ttl, finished_ttl=ttl, lease=settings.lease, attrs=attrs)
+    return _with_ttl(terms, settings, ttl)
+
+
+def _with_ttl(terms: Terms, settings: AliasSettings, ttl: float) -> Terms:
     finished_ttl = ttl if settings.finished_ttl is None else min(ttl, settings.finished_ttl)
-    return Terms(owner=owner, ttl=ttl, finished_ttl=finished_ttl, lease=settings.lease, attrs=attrs)
-
-
-def _with_ttl(terms: Terms, ttl: float) -> Terms:
-    return replace(terms, ttl=ttl, finished_ttl=min(ttl, terms.finished_ttl))
+    return replace(terms, ttl=ttl, finished_ttl=finished_ttl)
 
 
 streams = StreamManager()

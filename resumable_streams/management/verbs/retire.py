@@ -1,4 +1,4 @@
-"""retire: let streams live shorter."""
+"""retire: set the TTL of a tenant."""
 
 from argparse import ArgumentParser
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ class Retire(Verb):
     """Set the TTL of a tenant, for what comes and, if asked, for what is there."""
 
     name = "retire"
-    help = "Give the streams of a tenant another TTL from now on (0: the alias's again)."
+    help = "Set the TTL of a tenant: how long streams acquired from now on are kept."
     action = IncidentAction.Action.RETIRE
     all_tenants = False
     needs_database = True
@@ -27,7 +27,11 @@ class Retire(Verb):
     def add_arguments(cls, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
         parser.add_argument(
-            "--ttl", type=seconds, required=True, metavar="AGE", help="such as 300, 5m; 0 removes"
+            "--ttl",
+            type=seconds,
+            required=True,
+            metavar="AGE",
+            help="shorter or longer than the alias's, such as 300, 5m, 90d; 0: the alias's again",
         )
         parser.add_argument(
             "--existing", action="store_true", help="also shorten the streams that are there"
