@@ -94,8 +94,12 @@ class KeySpace:
 
     prefix: str
 
+    def generation(self, tenant: str, generation: int) -> str:
+        """Return what the keys of all streams of one generation of a tenant begin with."""
+        return f"{self.prefix}:{tenant}:g{generation}:"
+
     def _stream(self, key: StreamKey) -> str:
-        return f"{self.prefix}:{key.tenant}:g{key.generation}:{{{key.stream_id}}}"
+        return f"{self.generation(key.tenant, key.generation)}{{{key.stream_id}}}"
 
     def meta(self, key: StreamKey) -> str:
         return f"{self._stream(key)}:meta"

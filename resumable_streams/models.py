@@ -4,7 +4,14 @@ No table has a foreign key to the user model: a row has to outlive the account t
 and may live in another database (`db_for_write` of the routers is asked). None holds a payload.
 """
 
-from django.db import models, router
+from collections.abc import Collection, Iterable
+from functools import partial
+from importlib import import_module
+from typing import Any, NoReturn
+
+from asgiref.sync import sync_to_async
+from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.db import models, router, transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -13,19 +20,97 @@ from .types import PUBLIC, Owner
 __all__ = ["IncidentAction", "StreamNamespace", "StreamRecord"]
 
 
-class NamespaceManager(models.Manager["StreamNamespace"]):
-    """The rows as the database has them where it is written, never as a replica has them.
+GOVERNING = frozenset({"generation", "ttl"})
+"""What of a row is in force in the store, not only written down here."""
+
+
+def _rows() -> Any:
+    """Return `namespaces.rows`, by its name: models lie below it."""
+    return import_module("resumable_streams.namespaces.rows")
+
+
+class NamespaceQuerySet(models.QuerySet["StreamNamespace"]):
+    """Rows of tenants. What is in force is not changed for many of them at once."""
+
+    def update(self, **values: Any) -> int:
+        if GOVERNING.intersection(values):
+            raise _refusal("update()")
+        return super().update(**values)
+
+    def bulk_update(
+        self,
+        objs: "Iterable[StreamNamespace]",
+        fields: Iterable[str],
+        batch_size: int | None = None,
+    ) -> int:
+        fields = list(fields)
+        if GOVERNING.intersection(fields):
+            raise _refusal("bulk_update()")
+        return super().bulk_update(objs, fields, batch_size)
+
+    def bulk_create(self, *args: Any, **named: Any) -> NoReturn:
+        raise _refusal("bulk_create()")
+
+
+def _refusal(method: str) -> TypeError:
+    return TypeError(
+        f"{method} would change the generation or the ttl of namespaces in the database only, and "
+        f"leave what is in force as it is. Call StreamNamespace.objects.rotate(tenant) or "
+        f"StreamNamespace.objects.retire(tenant, ttl=seconds), or save() each row."
+    )
+
+
+_Manager = models.Manager.from_queryset(NamespaceQuerySet)
+
+
+class NamespaceManager(_Manager["StreamNamespace"]):
+    """The tenants, as the database has them where it is written, never as a replica has them.
 
     What a row says decides what is served.
     """
 
     def get_queryset(self) -> "models.QuerySet[StreamNamespace]":
         using = self._db or router.db_for_write(self.model)
-        return super().get_queryset().using(using)
+        rows: models.QuerySet[StreamNamespace] = super().get_queryset().using(using)
+        return rows
+
+    def rotate(self, tenant: str, *, alias: str = "default", purge_old: bool = False) -> int:
+        """Start a new generation of a tenant and return it: nothing older is reached any more.
+
+        It is in force, in every process, when this returns. Database and store have it or neither,
+        or the error says which. In a transaction of yours the database has it with your commit.
+        With `purge_old` the streams of the older generations are deleted, too.
+        """
+        generation: int = _rows().rotate(alias, tenant, purge_old=purge_old)
+        return generation
+
+    async def arotate(self, tenant: str, *, alias: str = "default", purge_old: bool = False) -> int:
+        return await sync_to_async(self.rotate)(tenant, alias=alias, purge_old=purge_old)
+
+    def retire(
+        self, tenant: str, *, ttl: float | None, alias: str = "default", existing: bool = False
+    ) -> int:
+        """Set the TTL of a tenant (seconds), shorter or longer; None or 0: the alias's again.
+
+        It holds for streams that are acquired from now on. With `existing`, those that would be
+        kept longer than `ttl` are shortened to it; returns how many were. Saved as by `rotate`.
+        """
+        shortened: int = _rows().retire(alias, tenant, ttl=ttl, existing=existing)
+        return shortened
+
+    async def aretire(
+        self, tenant: str, *, ttl: float | None, alias: str = "default", existing: bool = False
+    ) -> int:
+        return await sync_to_async(self.retire)(tenant, ttl=ttl, alias=alias, existing=existing)
 
 
 class StreamNamespace(models.Model):
-    """Keep what is in force for one tenant of one alias, in case that the store forgets it."""
+    """What is in force for one tenant of one alias: here in writing, in the store in use.
+
+    Saving a row puts it in force when that is committed; `objects.rotate` and `objects.retire` do
+    it at once. A generation only grows. What writes past `save` (fixtures, the models that
+    migrations see, SQL) changes the copy alone, which counts when the store has lost the tenant.
+    """
 
     alias = models.CharField(_("alias"), max_length=100)
     tenant = models.CharField(_("tenant"), max_length=64)
@@ -39,6 +124,8 @@ class StreamNamespace(models.Model):
     updated = models.DateTimeField(_("updated"), auto_now=True)
 
     objects = NamespaceManager()
+
+    _loaded_generation: int | None = None
 
     class Meta:
         verbose_name = _("namespace")
@@ -57,6 +144,83 @@ class StreamNamespace(models.Model):
 
     def __str__(self) -> str:
         return f"{self.alias}/{self.tenant} (generation {self.generation})"
+
+    def save(
+        self,
+        *,
+        force_insert: Any = False,
+        force_update: bool = False,
+        using: str | None = None,
+        update_fields: Iterable[str] | None = None,
+    ) -> None:
+        """Write the row, and put it in force in the store as soon as that is committed.
+
+        Raises ValueError for a generation below the one that was read, and NotInForce, after the
+        commit, if the store does not answer. A new row that says nothing changes nothing there.
+        """
+        rows = _rows()
+        rows.check(self)
+        using = using or router.db_for_write(type(self), instance=self)
+        fields = GOVERNING if update_fields is None else GOVERNING.intersection(update_fields)
+        is_silent = not fields or (self._state.adding and rows.says_nothing(self))
+        with transaction.atomic(using=using):
+            if "generation" in fields:
+                self._grow(using)
+            self.write(
+                force_insert=force_insert,
+                force_update=force_update,
+                using=using,
+                update_fields=update_fields,
+            )
+            if not is_silent:
+                transaction.on_commit(partial(self._apply, fields, using), using=using)
+
+    save.alters_data = True  # type: ignore[attr-defined]
+
+    def write(self, **named: Any) -> None:
+        """Write the row alone: for whoever puts it in force."""
+        super().save(**named)
+        self._loaded_generation = self.__dict__.get("generation")
+
+    write.alters_data = True  # type: ignore[attr-defined]
+
+    @classmethod
+    def from_db(cls, *args: Any, **named: Any) -> "StreamNamespace":
+        row = super().from_db(*args, **named)
+        row._loaded_generation = row.__dict__.get("generation")
+        return row
+
+    def refresh_from_db(self, *args: Any, **named: Any) -> None:
+        super().refresh_from_db(*args, **named)
+        self._loaded_generation = self.__dict__.get("generation")
+
+    def clean(self) -> None:
+        super().clean()
+        try:
+            _rows().check(self)
+        except (ValueError, ImproperlyConfigured) as error:
+            raise ValidationError(str(error)) from error
+
+    def _grow(self, using: str) -> None:
+        """Keep a later generation that somebody else has written since; refuse to go back."""
+        rows = type(self)._base_manager.using(using).select_for_update()
+        saved = rows.filter(pk=self.pk).values_list("generation", flat=True).first()
+        if saved is None or self.generation >= saved:
+            return
+        if self._loaded_generation is None or self.generation < self._loaded_generation:
+            raise ValueError(
+                f"A generation only grows: this tenant is at {saved}, and streams of "
+                f"{self.generation} must not be reached again. "
+                f"StreamNamespace.objects.rotate({self.tenant!r}) starts the next one."
+            )
+        self.generation = saved
+
+    def _apply(self, fields: Collection[str], using: str) -> None:
+        in_force = _rows().apply(self, fields)
+        if in_force > self.generation:  # the store knew a later one
+            self.generation = self._loaded_generation = in_force
+            rows = type(self)._base_manager.using(using)
+            rows.filter(pk=self.pk, generation__lt=in_force).update(generation=in_force)
 
 
 class StreamRecord(models.Model):

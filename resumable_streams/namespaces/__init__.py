@@ -2,6 +2,7 @@
 
     control      the generation, the TTL and the revocations in force; rotate, revoke, retire
     saved        the database's copy of that
+    rows         the same from the row of a tenant, in sync code
     selection    which streams are meant
     sweep        go over them at a bounded pace: purge, cancel, shorten, reap
     inventory    count them

@@ -18,6 +18,7 @@ When a change has been made, the store pushes it to every process, which ends wh
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
@@ -25,6 +26,7 @@ from weakref import WeakKeyDictionary
 from django.db import Error as DatabaseTrouble
 from django.db import router, transaction
 
+from ..conf import AliasSettings
 from ..engine import Engine, get_engine
 from ..exceptions import StoreUnavailable, StreamError
 from ..keys import validate_owner, validate_tenant
@@ -138,7 +140,7 @@ async def rotate(alias: str, tenant: str, *, purge_old: bool = False) -> int:
     """
     engine = get_engine(alias)
     tenant = validate_tenant(tenant)
-    generation = await in_database(lambda: _change(engine, tenant, _next_generation))
+    generation = await in_database(lambda: change_row(engine, tenant, next_generation))
     if purge_old:
         old = Selection(tenant=tenant, before_generation=generation)
         await purge(Sweep(engine, old), Tally())
@@ -146,23 +148,16 @@ async def rotate(alias: str, tenant: str, *, purge_old: bool = False) -> int:
 
 
 async def retire(alias: str, tenant: str, *, ttl: float, existing: bool = False) -> int:
-    """Give what is acquired from now on `ttl` seconds; `ttl=0` removes the override.
+    """Set the TTL of a tenant (seconds), for what is acquired from now on; 0: the alias's again.
 
     With `existing`, streams that would live longer than `ttl` are shortened to it as well.
     Returns how many were. Saved as `rotate` is.
     """
     engine = get_engine(alias)
     tenant = validate_tenant(tenant)
-    if ttl and not engine.settings.lease < ttl < float("inf"):
-        raise ValueError(
-            f"ttl is longer than the lease ({engine.settings.lease:g} seconds), and finite."
-        )
-
-    def change(row: "StreamNamespace", known: int) -> float:
-        row.generation, row.ttl = known, ttl or None
-        return ttl
-
-    await in_database(lambda: _change(engine, tenant, change))
+    if ttl:
+        validate_ttl(engine.settings, ttl)
+    await in_database(lambda: change_row(engine, tenant, set_ttl(ttl)))
     if not (existing and ttl):
         return 0
     tally = Tally()
@@ -170,17 +165,35 @@ async def retire(alias: str, tenant: str, *, ttl: float, existing: bool = False)
     return tally.done
 
 
-def _next_generation(row: "StreamNamespace", known: int) -> None:
+Change = Callable[["StreamNamespace", int], float | None]
+"""Gets the row of a tenant, locked, and the generation in force, and changes the row.
+
+Returns a new TTL for the store, or None to leave that.
+"""
+
+
+def validate_ttl(settings: AliasSettings, ttl: float) -> None:
+    """Raise ValueError for a TTL that a tenant of this alias cannot have."""
+    if not settings.lease < ttl < math.inf:
+        raise ValueError(f"ttl is longer than the lease ({settings.lease:g} seconds), and finite.")
+
+
+def next_generation(row: "StreamNamespace", known: int) -> None:
     row.generation = known + 1
 
 
-def _change(
-    engine: Engine, tenant: str, change: Callable[["StreamNamespace", int], float | None]
-) -> int:
+def set_ttl(ttl: float | None) -> Change:
+    def change(row: "StreamNamespace", known: int) -> float:
+        row.generation, row.ttl = known, ttl or None
+        return ttl or 0.0
+
+    return change
+
+
+def change_row(engine: Engine, tenant: str, change: Change) -> int:
     """Change the row of a tenant and its control key, both or neither; return the generation.
 
-    `change` gets the row, locked, and the generation in force; it returns a new TTL for the store,
-    or None to leave that.
+    In a transaction of the caller's the store has the change at once, the database with its commit.
     """
     model = namespace_model()
     using = router.db_for_write(model)
@@ -197,9 +210,9 @@ def _change(
                 engine.store.set_control(tenant, generation=row.generation)
             ).result()
             ttl = change(row, known)
-            row.save()
+            row.write()
             # From here only the commit can fail: an exception undoes the row.
-            engine.submit(_put_in_force(engine, tenant, row.generation, ttl)).result()
+            engine.submit(put_in_force(engine, tenant, row.generation, ttl)).result()
             is_in_force = True
     except DatabaseTrouble as error:
         if is_in_force:
@@ -208,14 +221,16 @@ def _change(
     return row.generation
 
 
-async def _put_in_force(engine: Engine, tenant: str, generation: int, ttl: float | None) -> None:
-    """Set the control key; again while the store is away, which does not do it twice."""
+async def put_in_force(engine: Engine, tenant: str, generation: int, ttl: float | None) -> int:
+    """Set the control key; again while the store is away, which does not do it twice.
+
+    Returns the generation in force.
+    """
     try:
         async with asyncio.timeout(engine.settings.store_timeout):
             while True:
                 try:
-                    await engine.store.set_control(tenant, generation=generation, ttl=ttl)
-                    return
+                    return await engine.store.set_control(tenant, generation=generation, ttl=ttl)
                 except StoreUnavailable:
                     await asyncio.sleep(AGAIN_SECONDS)
     except TimeoutError as error:

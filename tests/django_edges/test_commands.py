@@ -126,7 +126,7 @@ def test_audit_of_an_owner_says_what_is_still_reachable(site, run):
 
 
 def test_audit_tells_when_the_store_has_lost_a_rotation(site, run):
-    StreamNamespace.objects.create(alias="default", tenant="acme", generation=7)
+    StreamNamespace(alias="default", tenant="acme", generation=7).write()
     fill(("acme", "1", "a"))
     assert "rotate this tenant" in run("audit", "--tenant", "acme")
     assert counts(run("rotate", "--tenant", "acme", "--yes", "--json"))["generation"] == 8
