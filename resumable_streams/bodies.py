@@ -12,8 +12,10 @@ import math
 from collections.abc import AsyncGenerator, Iterator
 
 from .connections import Connection
+from .databases import close_idle
 from .exceptions import ShuttingDown, StreamError, StreamFailed
 from .formats import Encoder
+from .holdings import let_go
 from .readers import StreamReader
 from .runtime import runtime
 
@@ -40,10 +42,15 @@ class Body:
         self._keep_alive = keep_alive
         self._seconds = seconds
 
-    async def frames(self) -> AsyncGenerator[bytes, None]:
-        """Yield the body; b"" too, which makes a server send the headers and notice who left."""
+    async def frames(self, *, in_thread: bool = False) -> AsyncGenerator[bytes, None]:
+        """Yield the body; b"" too, which makes a server send the headers and notice who left.
+
+        Lets go first of what the request holds, unless the thread that waits for it has done so.
+        """
         deadline = _now() + (self._seconds or math.inf)
         try:
+            if not in_thread:
+                await let_go()
             frame, is_last = self._encoder.opening(), self._left == 0
             while True:
                 yield frame
@@ -75,7 +82,8 @@ class Body:
 
     def blocking(self) -> Iterator[bytes]:
         """Yield the same in a thread without a loop (WSGI)."""
-        frames = self.frames()
+        close_idle()
+        frames = self.frames(in_thread=True)
 
         async def step() -> bytes | None:
             return await anext(frames, None)

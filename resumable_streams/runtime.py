@@ -6,8 +6,8 @@ with a loop of its own. Callers on other loops hop to it. One client a process, 
 a loop per `async_to_sync` call would leak a connection each.
 
 A producer is detached from the request that started it: a task with a fresh context (the request's
-points at an executor that is gone by then), its own thread for sync code, and its own database
-connections, closed at the end. The runtime holds it until it is done.
+points at an executor that is gone by then), and its own thread for sync code with its own database
+connections, both there while it uses them. The runtime holds it until it is done.
 
 `drain` is how a process ends without losing answers: no new producers, readers sent elsewhere,
 running producers given time, the rest interrupted in writing.
@@ -23,11 +23,11 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, ParamSpec, Protocol, TypeVar
 
-from asgiref.sync import AsyncToSync, SyncToAsync, ThreadSensitiveContext, sync_to_async
-from django.db import connections
 from django.utils import timezone, translation
 
+from .compat import runs_one_call, sync_code_in
 from .exceptions import ShuttingDown
+from .holdings import TransientThread
 from .threads import Asker, AskingLoop, AskingThread, asker
 
 __all__ = ["Resource", "Runtime", "runtime"]
@@ -216,7 +216,7 @@ class Runtime:
 def _lasting_loop() -> asyncio.AbstractEventLoop | None:
     """Return the running loop, unless it lives for one `async_to_sync` call only."""
     loop = asyncio._get_running_loop()
-    return None if loop in AsyncToSync.loop_thread_executors else loop
+    return None if runs_one_call(loop) else loop
 
 
 def _start_thread() -> asyncio.AbstractEventLoop:
@@ -242,13 +242,12 @@ async def _localized(work: Callable[[], Awaitable[T]], language: str | None, zon
 
 
 async def _isolated(work: Callable[[], Awaitable[None]]) -> None:
-    async with ThreadSensitiveContext() as own:
+    thread = TransientThread()
+    async with sync_code_in(thread):
         try:
             await work()
         finally:
-            # Sync code of the producer, the ORM included, ran in a thread of its own, if any did.
-            if own in SyncToAsync.context_to_thread_executor:
-                await sync_to_async(connections.close_all)()
+            await asyncio.shield(asyncio.wrap_future(thread.end()))
 
 
 runtime = Runtime()

@@ -12,6 +12,8 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 
+from .holdings import kept_thread
+
 __all__ = ["Chunk", "Source", "encode", "open_source"]
 
 Chunk = bytes | str
@@ -76,9 +78,10 @@ async def _in_thread(source: Iterable[Chunk]) -> AsyncIterator[Chunk]:
             if hasattr(each, "close"):
                 each.close()
 
-    try:
-        while (chunk := await sync_to_async(advance)()) is not _END:
-            yield chunk
-    finally:
-        if hasattr(source, "close") or hasattr(chunks, "close"):
-            await sync_to_async(close)()
+    with kept_thread():
+        try:
+            while (chunk := await sync_to_async(advance)()) is not _END:
+                yield chunk
+        finally:
+            if hasattr(source, "close") or hasattr(chunks, "close"):
+                await sync_to_async(close)()

@@ -24,6 +24,7 @@ from .exceptions import (
     StreamError,
 )
 from .formats import Missing, get_format
+from .holdings import let_go
 from .http import (
     ResumableStreamResponse,
     error_response,
@@ -83,6 +84,7 @@ async def _start(
 ) -> HttpResponseBase:
     get_format(format_name)  # an unknown one is a fault, and shows before the election
     identity = await _identify(request, using, acquire=True)
+    await let_go()
     reader = await StreamManager(using).run(
         stream_id,
         source,
@@ -121,6 +123,7 @@ async def _resume(
 ) -> HttpResponseBase:
     position = parse_position(request.GET, request.headers)
     access = await _access(request, stream_id or "", using, reading=True)
+    await let_go()
     opening = await access.open(position)
     reader, start = opening.reader, opening.start
     if start.is_over:
@@ -252,6 +255,7 @@ class AcquireView(StreamMixin):
         if isawaitable(stream_id):
             stream_id = await stream_id
         await sync_to_async(_read_body)(request)
+        await let_go()
         return ResumableStreamResponse(await self._run(request, stream_id), request)
 
     async def _run(self, request: HttpRequest, stream_id: str | None) -> StreamReader:

@@ -32,6 +32,7 @@ from asgiref.sync import sync_to_async
 from django.core import signing
 from django.utils.module_loading import import_string
 
+from .databases import close_idle
 from .engine import Engine, get_engine
 from .exceptions import (
     InvalidStoreError,
@@ -86,8 +87,8 @@ class Order:
     ) -> None:
         """Have the stream produced by a worker; in this process if the store has no queue."""
         if self.through is not None:
-            put = sync_to_async(self.through, thread_sensitive=False)
-            await put(self.seal(key, claim).decode())
+            sealed = self.seal(key, claim).decode()
+            await sync_to_async(_put, thread_sensitive=False)(self.through, sealed)
         elif (queue := engine.store.queue()) is not None:
             await queue.put(self.seal(key, claim))
         else:
@@ -121,6 +122,14 @@ def _imported(path: str) -> Any:
         return import_string(path)
     except SystemExit as error:  # a script that runs on import must not end this process
         raise ImportError(f"{path!r} exits the process on import.") from error
+
+
+def _put(through: Callable[[str], object], sealed: str) -> None:
+    """Put an order on a queue that may be a table: the thread is nobody's, and stays."""
+    try:
+        through(sealed)
+    finally:
+        close_idle()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

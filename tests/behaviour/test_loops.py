@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.contrib.auth.models import User
-from django.db import connection, connections
+from django.db import connections
 from django.utils import timezone, translation
 
 from resumable_streams import StreamFailed, StreamManager, StreamStatus
@@ -298,40 +298,28 @@ def test_language_and_time_zone_go_with_a_producer_from_sync_code(sync_manager: 
     assert in_thread(work) == b"fr Asia/Tokyo none"
 
 
-@pytest.fixture
-def opened(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Collect the database connections that are in use, by the thread they belong to."""
-    closed: list[Any] = []
-    close_all = connections.close_all
-
-    def remember() -> None:
-        closed.append((threading.get_ident(), [c.connection for c in connections.all()]))
-        close_all()
-
-    monkeypatch.setattr(connections, "close_all", remember)
-    return closed
-
-
 @pytest.mark.django_db(transaction=True)
 async def test_a_producer_that_uses_the_database_leaves_no_connection_open(
-    memory_manager: StreamManager, opened
+    memory_manager: StreamManager,
 ):
-    threads = []
+    held = []
 
     async def from_database():
         for number in range(3):
             await User.objects.acreate(username=f"user-{number}")
             yield f"{await User.objects.acount()}"
-        await sync_to_async(
-            lambda: threads.append((threading.get_ident(), connection.connection))
-        )()
+        await sync_to_async(hold)()
+
+    def hold() -> None:
+        ours = connections["default"]
+        held.append((threading.get_ident(), ours, ours.connection is not None))
 
     assert await read_all(await memory_manager.run("chat", from_database, owner="a")) == b"123"
     await asyncio.gather(*runtime._tasks)  # the producer's last steps
-    ((thread, used),) = threads
+    ((thread, ours, was_open),) = held
     assert thread != threading.get_ident()
-    assert used is not None
-    assert (thread, True) in [(where, used in inner) for where, inner in opened]
+    assert was_open
+    assert ours.connection is None
 
 
 async def test_a_producer_without_sync_code_starts_no_thread(memory_manager: StreamManager):

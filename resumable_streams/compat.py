@@ -1,0 +1,133 @@
+"""What this package uses of Django and asgiref that they do not document.
+
+Each piece says what happens where it is gone. `tests/django_edges/test_compat.py` names them all,
+so that a release that takes one away is noticed there first.
+"""
+
+import asyncio
+import weakref
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from functools import wraps
+from typing import Any
+
+from asgiref.sync import AsyncToSync, SyncToAsync, ThreadSensitiveContext
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+__all__ = [
+    "blocks_a_thread",
+    "executor_here",
+    "open_cursors",
+    "replace_executor",
+    "runs_one_call",
+    "sync_code_in",
+    "watch_cursors",
+]
+
+# --- asgiref: which thread runs the sync code of a context ---
+
+
+def _executors() -> Any:
+    """Return asgiref's executor of each context, or None: then threads last as long as these."""
+    return getattr(SyncToAsync, "context_to_thread_executor", None)
+
+
+def _context() -> ContextVar[ThreadSensitiveContext] | None:
+    return getattr(SyncToAsync, "thread_sensitive_context", None)
+
+
+def _context_here() -> ThreadSensitiveContext | None:
+    variable = _context()
+    return None if variable is None else variable.get(None)
+
+
+def executor_here() -> Executor | None:
+    """Return what runs the sync code of the running task, if it has a thread of its own by now."""
+    executors, context = _executors(), _context_here()
+    if executors is None or context is None:
+        return None
+    executor: Executor | None = executors.get(context)
+    return executor
+
+
+def replace_executor(old: Executor, new: Executor) -> bool:
+    """Have the later sync code of the running task's context run by `new`; return whether it will.
+
+    Only what asgiref made itself is replaced: an executor that somebody gave it is theirs.
+    """
+    if type(old) is not ThreadPoolExecutor or executor_here() is not old:
+        return False
+    context = _context_here()
+    if getattr(context, "_executor", None) is not None:
+        return False
+    _executors()[context] = new
+    return True
+
+
+@asynccontextmanager
+async def sync_code_in(executor: Executor) -> AsyncIterator[None]:
+    """Have the sync code of a fresh context run by `executor`; also what outlives the block.
+
+    Where asgiref does not let us at its executors, its public form (3.13) has to do. That refuses
+    what outlives the block.
+    """
+    executors, variable = _executors(), _context()
+    if executors is None or variable is None:
+        async with ThreadSensitiveContext(executor=executor):
+            yield
+        return
+    context = ThreadSensitiveContext()
+    executors[context] = executor
+    variable.set(context)
+    yield
+
+
+def blocks_a_thread() -> bool:
+    """Return whether a sync caller waits for us: its thread, then, runs our sync code."""
+    return getattr(getattr(AsyncToSync, "executors", None), "current", None) is not None
+
+
+def runs_one_call(loop: asyncio.AbstractEventLoop | None) -> bool:
+    """Return whether a loop lives for one `async_to_sync` call only; False if asgiref hides it."""
+    return loop in getattr(AsyncToSync, "loop_thread_executors", ())
+
+
+# --- Django: which cursors of a connection are open ---
+
+
+def watch_cursors(connection: BaseDatabaseWrapper) -> None:
+    """Have `open_cursors` know what this connection opens from now on.
+
+    Server-side cursors and plain ones go through the same method. Without it nothing is counted: a
+    cursor that is read over several jobs then needs a transaction around it.
+    """
+    prepare = getattr(connection, "_prepare_cursor", None)
+    if prepare is not None and not hasattr(prepare, "opened"):
+        connection._prepare_cursor = _watched(prepare)  # type: ignore[attr-defined]
+
+
+def open_cursors(connection: BaseDatabaseWrapper) -> int:
+    """Return how many cursors of a watched connection are neither closed nor forgotten."""
+    return len(getattr(getattr(connection, "_prepare_cursor", None), "opened", ()))
+
+
+def _watched(prepare: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    opened: set[weakref.ref[Any]] = set()
+
+    @wraps(prepare)
+    def prepare_and_watch(raw: Any) -> Any:
+        cursor = prepare(raw)
+        reference, close = weakref.ref(cursor, opened.discard), cursor.close
+
+        def close_it() -> Any:
+            opened.discard(reference)
+            return close()  # the driver's own: it does not refer to what it is set on
+
+        opened.add(reference)
+        cursor.close = close_it
+        return cursor
+
+    prepare_and_watch.opened = opened  # type: ignore[attr-defined]
+    return prepare_and_watch

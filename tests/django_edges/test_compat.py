@@ -1,0 +1,185 @@
+"""Every piece of Django and asgiref that is not documented, and what happens without it."""
+
+import asyncio
+import contextvars
+import gc
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from asgiref.sync import AsyncToSync, SyncToAsync, ThreadSensitiveContext, sync_to_async
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from resumable_streams import compat
+from resumable_streams.compat import (
+    blocks_a_thread,
+    executor_here,
+    open_cursors,
+    replace_executor,
+    runs_one_call,
+    sync_code_in,
+    watch_cursors,
+)
+from resumable_streams.holdings import TransientThread
+
+
+def here() -> int:
+    return threading.get_ident()
+
+
+# SyncToAsync.thread_sensitive_context, SyncToAsync.context_to_thread_executor
+
+
+async def test_the_executor_of_a_context_is_found_once_it_is_there():
+    async with ThreadSensitiveContext():
+        assert executor_here() is None
+        await sync_to_async(here)()
+        assert type(executor_here()) is ThreadPoolExecutor
+
+
+async def test_a_replaced_executor_runs_what_follows():
+    async with ThreadSensitiveContext():
+        before = await sync_to_async(here)()
+        old = executor_here()
+        assert old is not None
+        with ThreadPoolExecutor(max_workers=1) as new:
+            assert replace_executor(old, new)
+            assert await sync_to_async(here)() == new.submit(here).result() != before
+        old.shutdown()
+
+
+async def test_an_executor_that_somebody_else_replaced_meanwhile_stays():
+    async with ThreadSensitiveContext():
+        await sync_to_async(here)()
+        with ThreadPoolExecutor() as unknown, ThreadPoolExecutor() as new:
+            assert not replace_executor(unknown, new)
+
+
+async def test_an_executor_that_a_project_gave_is_not_replaced():
+    with ThreadPoolExecutor(max_workers=1) as theirs, ThreadPoolExecutor() as new:
+        async with ThreadSensitiveContext(executor=theirs):
+            assert executor_here() is theirs
+            assert not replace_executor(theirs, new)
+
+
+async def test_a_context_without_a_thread_of_its_own_has_no_executor():
+    await sync_to_async(here)()
+    assert executor_here() is None
+
+
+async def test_sync_code_runs_where_it_is_told_to_also_after_the_block():
+    thread, go_on = TransientThread(), asyncio.Event()
+    try:
+        late = await in_a_fresh_context(runs_in(thread, go_on))
+        go_on.set()
+        assert await late == await asyncio.wrap_future(thread.submit(here))
+    finally:
+        await asyncio.wrap_future(thread.end())
+
+
+async def in_a_fresh_context(coroutine: Any) -> Any:
+    return await asyncio.create_task(coroutine, context=contextvars.Context())
+
+
+async def runs_in(thread: TransientThread, go_on: asyncio.Event) -> asyncio.Task[int]:
+    async def later() -> int:
+        await go_on.wait()
+        return await sync_to_async(here)()
+
+    async with sync_code_in(thread):
+        assert await sync_to_async(here)() == await asyncio.wrap_future(thread.submit(here))
+        return asyncio.create_task(later())
+
+
+async def test_without_access_to_the_executors_the_public_form_has_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(compat, "_executors", lambda: None)
+    assert executor_here() is None
+
+    async def work() -> None:
+        async with sync_code_in(thread):
+            assert await sync_to_async(here)() == await asyncio.wrap_future(thread.submit(here))
+
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        await in_a_fresh_context(work())
+
+
+@pytest.mark.parametrize("name", ["context_to_thread_executor", "thread_sensitive_context"])
+async def test_what_asgiref_takes_away_is_not_found(monkeypatch: pytest.MonkeyPatch, name: str):
+    async with ThreadSensitiveContext():
+        await sync_to_async(here)()
+        with monkeypatch.context() as without:
+            without.delattr(SyncToAsync, name)
+            assert executor_here() is None
+
+
+# AsyncToSync.executors, AsyncToSync.loop_thread_executors
+
+
+async def test_a_sync_caller_that_waits_is_noticed():
+    def call() -> tuple[bool, bool]:
+        return AsyncToSync(look)()
+
+    async def look() -> tuple[bool, bool]:
+        return blocks_a_thread(), runs_one_call(asyncio.get_running_loop())
+
+    assert await look() == (False, False)
+    assert await sync_to_async(call)() == (True, False)  # on the loop of its caller
+    assert await asyncio.to_thread(call) == (True, True)
+
+
+@pytest.mark.parametrize("name", ["executors", "loop_thread_executors"])
+async def test_without_asgirefs_word_nobody_waits(monkeypatch: pytest.MonkeyPatch, name: str):
+    monkeypatch.delattr(AsyncToSync, name)
+    loop = asyncio.get_running_loop()
+    assert not (blocks_a_thread() if name == "executors" else runs_one_call(loop))
+
+
+# BaseDatabaseWrapper._prepare_cursor
+
+
+@pytest.fixture
+def connection() -> Any:
+    """Return a connection to the suite's kind of database that nobody else uses."""
+    made = connections.create_connection(DEFAULT_DB_ALIAS)
+    made.inc_thread_sharing()
+    with made.temporary_connection():
+        yield made
+    made.close()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("kind", ["cursor", "chunked_cursor"])
+def test_an_open_cursor_is_counted_until_it_is_closed(connection: BaseDatabaseWrapper, kind: str):
+    watch_cursors(connection)
+    watch_cursors(connection)  # once more changes nothing
+    cursor = getattr(connection, kind)()
+    cursor.execute("SELECT 1")
+    assert open_cursors(connection) == 1
+    with connection.cursor():
+        assert open_cursors(connection) == 2
+    assert cursor.fetchone() == (1,)
+    cursor.close()
+    assert open_cursors(connection) == 0
+
+
+@pytest.mark.django_db
+def test_a_forgotten_cursor_is_not_counted(connection: BaseDatabaseWrapper):
+    watch_cursors(connection)
+    cursor = connection.cursor()
+    assert open_cursors(connection) == 1
+    del cursor
+    gc.collect()
+    assert open_cursors(connection) == 0
+
+
+def test_a_connection_that_cannot_be_watched_has_no_open_cursors():
+    class Unknown:
+        pass
+
+    unknown: Any = Unknown()
+    watch_cursors(unknown)
+    assert open_cursors(unknown) == 0
