@@ -74,11 +74,15 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CACHES: dict[str, dict[str, Any]]
 RESUMABLE_STREAMS: dict[str, dict[str, Any]]
 if REDIS_URL := os.environ.get("REDIS_URL"):
-    CACHES = {"default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": REDIS_URL}}
+    # An entry of their own, and a database that no other entry has: `cache.clear()` empties it all.
+    CACHES = {
+        "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+        "streams": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": REDIS_URL},
+    }
     RESUMABLE_STREAMS = {
         "default": {
             "BACKEND": "resumable_streams.stores.redis.RedisStore",
-            "CACHE_ALIAS": "default",
+            "CACHE_ALIAS": "streams",
             "KEY_PREFIX": "resumable:demo",
         }
     }

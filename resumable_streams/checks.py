@@ -3,6 +3,7 @@
     E001 to E010   cannot work
     W001 to W005   works, but not as it reads
     W012           a view that cannot work as the rest of the project is set up
+    W013           streams in a database that `cache.clear()` empties
     W006 to W011   with `--deploy`: what the rest of the project, the store or the database disagree
                    with; only W008 to W011 connect to anything
     I001           with `--deploy`: worth knowing
@@ -166,6 +167,28 @@ def _place(settings: AliasSettings) -> object:
         where = ("memory of", settings.alias)
     found_by = [repr(settings.options.get(name)) for name in ("sentinels", "service")]
     return settings.backend, where, *found_by, settings.key_prefix
+
+
+def check_caches(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
+    """W013: `cache.clear()` removes all streams, as it empties the database that they are in."""
+    found: list[CheckMessage] = []
+    for settings, store in _stores():
+        if hasattr(store, "emptied_by"):  # a RedisStore
+            found += _caches(settings, store)
+    return found
+
+
+def _caches(settings: AliasSettings, store: Any) -> Iterator[CheckMessage]:
+    """An alias that only the streams use is the way to go; nobody clears that by the way."""
+    own = None if settings.cache_alias == "default" else settings.cache_alias
+    if others := [name for name in store.emptied_by() if name != own]:
+        yield Warning(
+            f"{_at(settings)} keeps its streams in the database of the cache "
+            f"{', '.join(map(repr, others))}.",
+            hint="`cache.clear()` empties that database, and ends every stream. Give the streams "
+            "another database, or server: with CACHE_ALIAS, an entry of CACHES of their own.",
+            id="resumable_streams.W013",
+        )
 
 
 def check_finished_ttl(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
@@ -396,6 +419,7 @@ CHECKS: Sequence[Check] = (
     check_callables,
     check_memory_store,
     check_shared_keys,
+    check_caches,
     check_finished_ttl,
     check_store_timeout,
     check_sweep,

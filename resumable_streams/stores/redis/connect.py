@@ -1,4 +1,4 @@
-"""Where the connection comes from: a URL, or a django-redis entry of CACHES.
+"""Where the connection comes from: a URL, or an entry of CACHES (django-redis, or Django's own).
 
 Connect, authentication, TLS and parsing are redis-py's; we only decide what a connection is made
 with. Ours blocks for as long as it takes (time limits are kept per command, in `wire`), speaks
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
 
-from django.core.cache import InvalidCacheBackendError, caches
+from django.core.cache import InvalidCacheBackendError
 from redis.asyncio import ConnectionPool, Sentinel
 from redis.asyncio.connection import (
     AbstractConnection,
@@ -24,6 +24,7 @@ from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.exceptions import RedisError
 
 from ...exceptions import InvalidStoreError
+from .caches import caches_of_database, database_of, pool_of_cache
 
 __all__ = ["Address", "Connect", "Source", "backoff_seconds", "open_connection"]
 
@@ -98,10 +99,13 @@ class Source:
 
     def primary(self, sentinels: Sequence[str], service: str) -> Connect:
         """Connect to whatever is the primary of `service` when the connection is made."""
+        return _maker(self._behind(sentinels, service))
+
+    def _behind(self, sentinels: Sequence[str], service: str) -> ConnectionPool:
         pool = self._from_url()
         nodes = [_address(one, SENTINEL_PORT) for one in sentinels]
         kind, kwargs = pool.connection_class, pool.connection_kwargs
-        return _maker(_sentinel_pool(service, nodes, {}, kind, kwargs))
+        return _sentinel_pool(service, nodes, {}, kind, kwargs)
 
     def cluster(self, more: Sequence[str]) -> tuple[list[Address], Callable[[Address], Connect]]:
         """Return the nodes that may be asked first, and how to connect to any."""
@@ -113,6 +117,13 @@ class Source:
 
         first = (kwargs.get("host", "localhost"), int(kwargs.get("port", PORT)))
         return [first, *(_address(one, PORT) for one in more)], connect_to
+
+    def emptied_by(self, sentinels: Sequence[str], service: str) -> list[str]:
+        """Return the names of the caches whose `clear` empties the database that we write to."""
+        if self.cache_alias:
+            return caches_of_database(database_of(pool_of_cache(self.cache_alias)))
+        pool = self._behind(sentinels, service) if sentinels else self._from_url()
+        return caches_of_database(database_of(pool))
 
     def _ours(self) -> dict[str, Any]:
         return {**OURS, "socket_connect_timeout": self.connect_timeout}
@@ -133,12 +144,11 @@ class Source:
 
     def _from_cache(self) -> ConnectionPool:
         try:
-            cache: Any = caches[self.cache_alias or ""]
-            theirs = cache.client.get_client(write=True).connection_pool
+            theirs = pool_of_cache(self.cache_alias or "")
         except (AttributeError, InvalidCacheBackendError) as error:
             raise InvalidStoreError(
                 f"CACHE_ALIAS {self.cache_alias!r} of the stream alias {self.alias!r} is not a "
-                f"django-redis cache with one primary."
+                f"cache of django-redis, or Django's own RedisCache, with one primary."
             ) from error
         kwargs = {k: v for k, v in theirs.connection_kwargs.items() if k in FROM_CACHE}
         kwargs.update(self._ours())

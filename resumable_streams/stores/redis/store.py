@@ -10,7 +10,7 @@ process, for any number of streams and readers.
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from functools import cache
+from functools import cache, partial
 from hashlib import sha1
 from importlib import resources
 from typing import Any, NoReturn
@@ -75,10 +75,10 @@ class NotReplicated(StoreUnavailable):
 class RedisStore(BaseStore):
     """Keep streams in Redis or Valkey: one server, behind Sentinel, or a cluster.
 
-    LOCATION is a URL; instead of it, `cache_alias` (CACHE_ALIAS) takes the connection of a
-    django-redis cache, Sentinel included. With `sentinels` ("host:port", …) the primary of
-    `service` is used, and LOCATION gives the rest. With `cluster`, LOCATION is any node; in place
-    of True a list of others ("host:port", …) is asked where that one is away.
+    LOCATION is a URL; instead of it, `cache_alias` (CACHE_ALIAS) takes the connection of a cache,
+    of django-redis (Sentinel included) or Django's own RedisCache. With `sentinels` ("host:port",
+    …) the primary of `service` is used, and LOCATION gives the rest. With `cluster`, LOCATION is
+    any node; in place of True a list of others ("host:port", …) is asked where that one is away.
     `wait_replicas` is how many replicas must have what is written before it counts: no acknowledged
     byte, election, end or revocation is lost by a failover to them then, at several times the
     latency; if they do not have it in half of `command_timeout`, the store counts as away.
@@ -120,6 +120,8 @@ class RedisStore(BaseStore):
             connect_timeout=connect_timeout,
         )
         self._nodes = self._make_nodes(source, sentinels, service, cluster)
+        self.emptied_by = partial(source.emptied_by, sentinels, service)
+        """Return the names of the caches whose `clear` removes all streams; connects to nothing."""
 
     def _make_nodes(
         self, source: Source, sentinels: Sequence[str], service: str, cluster: bool | Sequence[str]
