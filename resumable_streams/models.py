@@ -125,6 +125,8 @@ class StreamNamespace(models.Model):
 
     objects = NamespaceManager()
 
+    in_force: Any = None  # what the store says, once somebody has asked it
+    trouble = ""  # why it could not be put in force
     _loaded_generation: int | None = None
 
     class Meta:
@@ -134,7 +136,7 @@ class StreamNamespace(models.Model):
         default_permissions = ("add", "view")
         permissions = [
             ("rotate_streamnamespace", "Can rotate the generation of a namespace"),
-            ("retire_streamnamespace", "Can shorten the life of the streams of a namespace"),
+            ("retire_streamnamespace", "Can set the time to live of a namespace"),
         ]
         constraints = [
             models.UniqueConstraint(

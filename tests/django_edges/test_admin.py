@@ -314,7 +314,7 @@ def test_one_permission_is_not_the_other(staff, streams):
 
 
 def test_too_many_at_once_are_refused(staff, no_streams, monkeypatch):
-    monkeypatch.setattr("resumable_streams.admin.MOST_SELECTED", 2)
+    monkeypatch.setattr("resumable_streams.admin.acting.MOST_SELECTED", 2)
     rows = [record(f"s{number}") for number in range(3)]
     client = staff(*VIEWS, "cancel_streamrecord")
     refused = act(client, "streamrecord", "cancel", rows, confirmed="yes")

@@ -7,7 +7,7 @@ from django.db import IntegrityError, models
 from django.utils import timezone
 
 from resumable_streams import PUBLIC
-from resumable_streams.admin import _matches
+from resumable_streams.admin.records import _matches
 from resumable_streams.incidents import incident, operating_user
 from resumable_streams.models import IncidentAction, StreamNamespace, StreamRecord
 

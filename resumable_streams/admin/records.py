@@ -1,0 +1,247 @@
+"""The page of stream records: who streamed what, what it is now, and what can be done to it."""
+
+import ipaddress
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import groupby
+from operator import attrgetter
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.utils.text import Truncator
+from django.utils.translation import gettext as _t
+from django.utils.translation import gettext_lazy as _
+
+from .. import namespaces
+from ..conf import get_aliases
+from ..keys import owner_digest
+from ..models import StreamRecord
+from ..records import look
+from ..runtime import runtime
+from ..types import StreamStatus
+from .acting import FAILURES, Action, ActsAdmin, Plan, Target
+
+__all__ = ["StreamRecordAdmin"]
+
+
+class AliasFilter(admin.SimpleListFilter):
+    """Filter by what is configured: the table is too long to ask it."""
+
+    title = _("alias")
+    parameter_name = "alias"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(alias, alias) for alias in get_aliases()]
+
+    def queryset(
+        self, request: HttpRequest, queryset: "QuerySet[StreamRecord]"
+    ) -> "QuerySet[StreamRecord]":
+        return queryset.filter(alias=self.value()) if self.value() else queryset
+
+
+class RecordChangeList(ChangeList):
+    """Look at the streams of the page in one batch an alias."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        if request.method != "GET":
+            return
+        self.result_list = list(self.result_list)
+        for error in sorted(set(_look(self.result_list))):
+            messages.warning(request, error)
+
+
+@admin.register(StreamRecord)
+class StreamRecordAdmin(ActsAdmin):
+    list_display = [
+        "acquired",
+        "stream_id",
+        "alias",
+        "tenant",
+        "who",
+        "user",
+        "ip",
+        "request_id",
+        "status",
+        "now",
+        "error_code",
+        "size",
+        "duration",
+    ]
+    list_display_links = ["acquired", "stream_id"]
+    list_filter = ["status", AliasFilter]
+    list_per_page = 50
+    list_max_show_all = 200
+    show_full_result_count = False
+    date_hierarchy = "acquired"
+    search_fields = ["stream_id"]  # shows the box; `get_search_results` says what is searched
+    search_help_text = _("The whole owner (or its digest), user id, IP, request id or stream id.")
+    actions = ["cancel", "erase", "revoke"]
+
+    def get_fields(self, request: HttpRequest, obj: StreamRecord | None = None) -> list[Any]:
+        return [field.name for field in StreamRecord._meta.fields if field.name != "id"] + ["now"]
+
+    def get_readonly_fields(
+        self, request: HttpRequest, obj: StreamRecord | None = None
+    ) -> list[str]:
+        return ["now"]
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return RecordChangeList
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: "QuerySet[StreamRecord]", search_term: str
+    ) -> tuple["QuerySet[StreamRecord]", bool]:
+        """Search whole values only: each has an index, whatever the length of the table."""
+        term = search_term.strip()
+        return (queryset.filter(_matches(term)) if term else queryset), False
+
+    def has_cancel_permission(self, request: HttpRequest) -> bool:
+        return self._may(request, "cancel")
+
+    def has_erase_permission(self, request: HttpRequest) -> bool:
+        return self._may(request, "erase")
+
+    def has_revoke_permission(self, request: HttpRequest) -> bool:
+        return self._may(request, "revoke")
+
+    @admin.display(description=_("owner"), ordering="owner_digest")
+    def who(self, record: StreamRecord) -> str:
+        return Truncator(record.owner).chars(40) if record.owner else _t("(public)")
+
+    @admin.display(description=_("now"))
+    def now(self, record: StreamRecord) -> str:
+        """Show what the stream is now, not what was last heard of it."""
+        if record.status_now is None:
+            list(_look([record]))
+        return str(record.status_now)
+
+    @admin.action(permissions=["cancel"], description=_("Cancel the streams"))
+    def cancel(
+        self, request: HttpRequest, queryset: "QuerySet[StreamRecord]"
+    ) -> HttpResponseBase | None:
+        return self._confirm(request, queryset, lambda rows: _cancellation(request, rows))
+
+    @admin.action(permissions=["erase"], description=_("Delete the streams, keep the records"))
+    def erase(
+        self, request: HttpRequest, queryset: "QuerySet[StreamRecord]"
+    ) -> HttpResponseBase | None:
+        return self._confirm(request, queryset, lambda rows: _erasure(request, rows))
+
+    @admin.action(permissions=["revoke"], description=_("Revoke the owners"))
+    def revoke(
+        self, request: HttpRequest, queryset: "QuerySet[StreamRecord]"
+    ) -> HttpResponseBase | None:
+        if queryset.filter(owner="").exists():
+            messages.warning(request, _t("Public streams have no owner to revoke: left out."))
+        return self._confirm(request, queryset.exclude(owner=""), _revocation)
+
+
+def _matches(term: str) -> Q:
+    matches = Q(owner_digest=owner_digest(term)) | Q(owner_digest=term)
+    matches |= Q(user=term) | Q(request_id=term) | Q(stream_id=term)
+    try:
+        return matches | Q(ip=str(ipaddress.ip_address(term)))
+    except ValueError:
+        return matches
+
+
+def _look(records: Sequence[StreamRecord]) -> Iterator[str]:
+    """Set what the streams of `records` are now; yield why where that is not known."""
+    by_alias = attrgetter("alias")
+    for alias, group in groupby(sorted(records, key=by_alias), key=by_alias):
+        rows = list(group)
+        try:
+            infos = look(alias, rows)
+        except FAILURES as error:
+            for row in rows:
+                row.status_now = "?"
+            yield str(error)
+            continue
+        for row, info in zip(rows, infos, strict=True):
+            row.status_now = "gone" if info is None else str(info.status)
+
+
+def _cancellation(request: HttpRequest, rows: Sequence[StreamRecord]) -> Plan:
+    return Plan(
+        action=Action.CANCEL,
+        title=_t("Cancel streams"),
+        warning=_t("These streams end now, if they have not ended. What was written stays."),
+        targets=[_stream(row, partial(_cancel, request, row)) for row in rows],
+    )
+
+
+def _cancel(request: HttpRequest, row: StreamRecord, said: dict[str, Any]) -> dict[str, int]:
+    (info,) = look(row.alias, [row])
+    ended = info and runtime.call_sync(
+        namespaces.cancel_incarnation, row.alias, info, request=request
+    )
+    if info is None or ended is None:
+        return {"cancelled": 0, "gone": 1}
+    if info.is_streaming and ended.status is StreamStatus.CANCELLED:
+        return {"cancelled": 1}
+    return {"cancelled": 0, "ended": 1}
+
+
+def _erasure(request: HttpRequest, rows: Sequence[StreamRecord]) -> Plan:
+    return Plan(
+        action=Action.DELETE,
+        title=_t("Delete streams"),
+        warning=_t(
+            "These streams and all that they hold are removed now, and cannot come back. So are "
+            "those that nobody can reach any more, after a revocation or a rotation. A stream that "
+            "was begun later under the same id stays."
+        ),
+        targets=[_stream(row, partial(_erase, request, row)) for row in rows],
+    )
+
+
+def _erase(request: HttpRequest, row: StreamRecord, said: dict[str, Any]) -> dict[str, int]:
+    (info,) = look(row.alias, [row])
+    was_there = info is not None and runtime.call_sync(
+        namespaces.delete_incarnation, row.alias, info, request=request
+    )
+    return {"deleted": 1} if was_there else {"deleted": 0, "gone": 1}
+
+
+def _stream(row: StreamRecord, act: Callable[[dict[str, Any]], dict[str, int]]) -> Target:
+    arguments = {
+        "stream_id": row.stream_id,
+        "generation": row.generation,
+        "epoch": row.epoch,
+        "owner_digest": row.owner_digest,
+    }
+    return Target(alias=row.alias, tenant=row.tenant, name=str(row), arguments=arguments, act=act)
+
+
+def _revocation(rows: Sequence[StreamRecord]) -> Plan:
+    def revoke(row: StreamRecord) -> Callable[[dict[str, Any]], dict[str, int]]:
+        def act(said: dict[str, Any]) -> dict[str, int]:
+            runtime.call_sync(namespaces.revoke, row.alias, row.tenant, row.stream_owner)
+            return {"owners": 1}
+
+        return act
+
+    owners = {(row.alias, row.tenant, row.owner): row for row in rows if row.owner}
+    return Plan(
+        action=Action.REVOKE,
+        title=_t("Revoke owners"),
+        warning=_t(
+            "All streams that these owners have started so far become unreachable, not only the "
+            "selected ones: running ones stop, attached readers end. New streams work."
+        ),
+        targets=[
+            Target(
+                alias=alias,
+                tenant=tenant,
+                name=f"{alias}/{tenant}: {Truncator(owner).chars(80)}",
+                arguments={"owner_digest": row.owner_digest},
+                act=revoke(row),
+            )
+            for (alias, tenant, owner), row in owners.items()
+        ],
+    )
