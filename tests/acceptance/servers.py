@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,8 +12,9 @@ from pathlib import Path
 
 import httpx
 
+from tests.tools.waiting import until
+
 ROOT = Path(__file__).resolve().parent.parent.parent
-START_SECONDS = 30
 
 APPLICATION = "example_project.asgi:application"
 COMMANDS = {
@@ -114,15 +114,11 @@ def serve(environment: Mapping[str, str], log: Path, kind: str = "daphne") -> It
 
 
 def _wait_until_it_answers(server: Server) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            httpx.get(server.url, timeout=5)
-            return
-        except httpx.TransportError:
-            if server.process.poll() is not None or time.monotonic() > deadline:
-                raise AssertionError(f"The server did not start:\n{server.written()}") from None
-            time.sleep(0.1)
+    def answers() -> bool:
+        assert server.process.poll() is None, f"The server did not start:\n{server.written()}"
+        return httpx.get(server.url, timeout=5).status_code > 0
+
+    until(answers, passing=(httpx.TransportError,))
 
 
 @contextmanager

@@ -5,16 +5,18 @@ import time
 import httpx
 import pytest
 
+from tests.tools.waiting import A_SECOND, until
+
 from .conftest import Serve
 from .deploy_site import line
 from .servers import COMMANDS, at, visitor
 from .table import Table
-from .test_two_processes import Reading, begin, wait_until
+from .test_two_processes import Reading, begin
 
 KINDS = list(COMMANDS)
 # Within how many seconds attached readers are sent elsewhere. Hypercorn tells its workers by an
 # event that only it sees, and waits for its readers first: they go when its patience (3 s) ends.
-RELEASED_WITHIN = {"hypercorn": 5.0}
+RELEASED_WITHIN = {"hypercorn": 3 + A_SECOND}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -30,14 +32,14 @@ def test_a_short_answer_is_finished_and_its_reader_resumes_elsewhere(
         reading.wait_for_bytes()
         ending.process.terminate()
         told = time.monotonic()
-        reading.join(timeout=5)
-        assert reading.ended_at - told < RELEASED_WITHIN.get(kind, 1.5)
+        reading.join(timeout=30)
+        assert reading.ended_at - told < RELEASED_WITHIN.get(kind, A_SECOND)
         # Raw has no other way to say that bytes are missing; Hypercorn ends such a body cleanly.
         assert reading.was_cut is (kind != "hypercorn")
         rest = elsewhere.get(address, params={"offset": len(reading.received)})
         assert reading.received + rest.content == expected
         assert elsewhere.get(f"{address}status/").json()["status"] == "done"
-        wait_until(lambda: ending.process.poll() is not None)
+        until(lambda: ending.process.poll() is not None)
     servers_table.put(kind, "short answers finish", "yes")
     servers_table.put(kind, "readers are sent elsewhere", f"after {reading.ended_at - told:.1f} s")
     servers_table.put(kind, "a cut raw body looks cut", "yes" if reading.was_cut else "**no**")
@@ -53,8 +55,8 @@ def test_a_long_answer_is_interrupted_in_writing(
         address = begin(owner)
         ending.process.terminate()
         told = time.monotonic()
-        wait_until(lambda: ending.process.poll() is not None)
-        assert time.monotonic() - told < 6
+        until(lambda: ending.process.poll() is not None)
+        assert time.monotonic() - told < 20  # and not as long as the answer takes
         state = elsewhere.get(f"{address}status/").json()
         assert (state["status"], state["error"]) == ("error", "interrupted")
     servers_table.put(kind, "long ones are interrupted", "yes")
@@ -70,18 +72,16 @@ def test_it_streams_chunk_by_chunk_and_keeps_nothing_of_who_has_left(
         REDIS_URL=redis_url,
         DRAIN_TIMEOUT="0",
     )
-    asked = time.monotonic()
     with (
-        httpx.Client(base_url=server.url, headers={"X-User": "me"}, timeout=10) as client,
+        httpx.Client(base_url=server.url, headers={"X-User": "me"}, timeout=20) as client,
         client.stream("POST", "/produce?count=10&every=0.1") as response,
     ):
-        chunks = [(data, time.monotonic() - asked) for data in response.iter_raw()]
-        assert b"".join(data for data, _ in chunks) == b"".join(map(line, range(10)))
-        assert chunks[0][1] < 0.8
-        assert len(chunks) >= 8
-        servers_table.put(kind, "chunk by chunk", "yes")
+        chunks = list(response.iter_raw())
+        assert b"".join(chunks) == b"".join(map(line, range(10)))
+        assert len(chunks) > 1
         for _ in range(3):
-            with client.stream("POST", "/produce?count=2&every=30") as quiet:
-                next(quiet.iter_raw())
-        wait_until(lambda: client.get("/readers").json()["readers"] == 0)
+            with client.stream("POST", "/produce?count=2&every=60") as quiet:
+                assert next(quiet.iter_raw()) == line(0)  # long before there is more
+        servers_table.put(kind, "chunk by chunk", "yes")
+        until(lambda: client.get("/readers").json()["readers"] == 0)
         servers_table.put(kind, "a client that left is noticed", "at once")

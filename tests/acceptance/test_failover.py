@@ -9,21 +9,24 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
-from resumable_streams import StreamReader, streams
-from resumable_streams.runtime import runtime
+from resumable_streams import streams
 from resumable_streams.stores.redis import RedisStore
 
 from ..nodes import Node, cluster, sentinel_group
+from ..tools.readers import read_all
+from ..tools.waiting import eventually
 
-LOAD = 100
-CHUNKS = 200
-PAUSE = 0.03  # they take 6 s and more: the failure falls in the middle
+LOAD = 60
+CHUNKS = 100
+PAUSE = 0.03  # they take 3 s and more: the failure falls in the middle
 
 REDIS = f"{RedisStore.__module__}.{RedisStore.__qualname__}"
 
+pytestmark = pytest.mark.timeout(120)
+
 
 @pytest.fixture
-async def configure(settings: Settings, key_prefix: str) -> AsyncIterator[Callable[..., None]]:
+def configure(settings: Settings, key_prefix: str) -> Callable[..., None]:
     def configure(location: str, **options: Any) -> None:
         entry = {
             "BACKEND": REDIS,
@@ -34,8 +37,7 @@ async def configure(settings: Settings, key_prefix: str) -> AsyncIterator[Callab
         }
         settings.RESUMABLE_STREAMS = {"default": entry, "elsewhere": entry}
 
-    yield configure
-    await runtime.aclose()
+    return configure
 
 
 def body(number: int) -> list[bytes]:
@@ -48,10 +50,6 @@ async def produce(number: int) -> AsyncIterator[bytes]:
         await asyncio.sleep(PAUSE)
 
 
-async def read_all(reader: StreamReader) -> bytes:
-    return b"".join([data async for data in reader])
-
-
 async def under_load(fail: Callable[[], Awaitable[None]]) -> float:
     """Run writers and remote readers, let `fail` happen amid, compare all bytes."""
     for number in range(LOAD):
@@ -61,10 +59,10 @@ async def under_load(fail: Callable[[], Awaitable[None]]) -> float:
         for number in range(LOAD)
     ]
     reading = [asyncio.create_task(read_all(reader)) for reader in readers]
-    await asyncio.sleep(1)
+    await eventually(lambda: all(reader.offset for reader in readers))
     failed = time.monotonic()
     await fail()
-    bodies = await asyncio.wait_for(asyncio.gather(*reading), timeout=40)
+    bodies = await asyncio.wait_for(asyncio.gather(*reading), timeout=100)
     assert bodies == [b"".join(body(number)) for number in range(LOAD)]
     assert {reader.info.status for reader in readers} == {"done"}
     return time.monotonic() - failed
@@ -114,13 +112,12 @@ async def test_a_replica_that_lags_takes_over(
             logs = (f"{key_prefix}:default:g1:{{s{number}}}:data" for number in range(LOAD))
             return sum(map(node.client.strlen, logs))
 
-        def kill_ahead() -> None:
-            assert stored(primary) > stored(replica) > 0
-            primary.kill()
+        def is_ahead() -> bool:
+            return stored(primary) > stored(replica) > 0
 
         async def lag_and_kill() -> None:
             await asyncio.to_thread(stop_replication)
-            await asyncio.sleep(0.7)
-            await asyncio.to_thread(kill_ahead)
+            await eventually(lambda: asyncio.to_thread(is_ahead))
+            await asyncio.to_thread(primary.kill)
 
         await under_load(lag_and_kill)

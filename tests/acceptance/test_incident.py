@@ -25,6 +25,7 @@ import pytest
 from resumable_streams.keys import owner_digest
 from resumable_streams.stores.redis import RedisStore
 from resumable_streams.types import Claim, Limits, StreamKey, StreamStatus, Terms
+from tests.tools.waiting import A_SECOND, pass_time_sync, until
 
 from .servers import ROOT, Server, migrate, serve
 
@@ -133,10 +134,7 @@ class Reading(threading.Thread):
         self.ended_at = time.monotonic()
 
     def wait_for_bytes(self) -> None:
-        deadline = time.monotonic() + 10
-        while not self.received:
-            assert time.monotonic() < deadline, "Nothing came."
-            time.sleep(0.01)
+        until(lambda: self.received)
 
 
 def begin(site: Site, server: int, tenant: str, stream_id: str, user: str) -> list[Reading]:
@@ -156,9 +154,9 @@ def begin(site: Site, server: int, tenant: str, stream_id: str, user: str) -> li
 
 def assert_ended_within_a_second(readings: list[Reading], since: float) -> None:
     for reading in readings:
-        reading.join(timeout=3)
+        reading.join(timeout=30)
         assert reading.ended_at is not None, "A reader is still attached."
-        assert reading.ended_at - since < 1
+        assert reading.ended_at - since < A_SECOND
 
 
 def state(site: Site, prefix: str, tenant: str, stream_id: str, redis: Any) -> tuple[str, int]:
@@ -230,7 +228,7 @@ def test_the_incident_of_the_runbook(site: Site, key_prefix: str, redis_server: 
     assert site.readable(acme[:60]) == 0
     assert_ended_within_a_second(innocent, returned)
     status, size = state(site, key_prefix, "acme", "live-6", redis_server)
-    time.sleep(0.2)
+    pass_time_sync(0.2)
     assert (status, size) == state(site, key_prefix, "acme", "live-6", redis_server)
     assert status == "cancelled"
     assert site.readable(acme) == 0
@@ -253,8 +251,7 @@ def test_the_incident_of_the_runbook(site: Site, key_prefix: str, redis_server: 
     for reading in [*neighbour, *fresh]:
         assert reading.ended_at is None
         seen = reading.received
-        time.sleep(0.1)
-        assert reading.received > seen
+        until(lambda reading=reading, seen=seen: reading.received > seen)  # type: ignore[misc]
     assert site.operate("cancel", "--tenant", "4") == {"looked_at": 501, "cancelled": 1}
     assert_ended_within_a_second(neighbour, time.monotonic())
     assert site.operate("cancel", "--tenant", "acme")["cancelled"] == 1

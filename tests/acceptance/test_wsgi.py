@@ -9,11 +9,13 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from tests.tools.waiting import A_SECOND, until
+
 from .conftest import Serve
 from .deploy_site import line
 from .servers import WSGI_COMMANDS, Server
 from .table import Table
-from .test_two_processes import Reading, wait_until
+from .test_two_processes import Reading
 
 KINDS = list(WSGI_COMMANDS)
 VIEWS = ["produce", "produce-sync", "produce-in-a-sync-view"]
@@ -34,13 +36,12 @@ def test_it_streams_chunk_by_chunk_and_is_resumed(
     start: Callable[..., Server], kind: str, servers_table: Table
 ) -> None:
     server = start(kind)
-    with httpx.Client(base_url=server.url, headers=ME, timeout=10) as client:
+    with httpx.Client(base_url=server.url, headers=ME, timeout=30) as client:
         for view in VIEWS:
-            asked = time.monotonic()
             with client.stream("POST", f"/{view}?count=10&every=0.1") as response:
                 assert response.status_code == 200
                 first = next(response.iter_raw())
-                assert time.monotonic() - asked < 0.8  # of the second that the whole takes
+                assert len(first) < len(answer(10))
                 address = f"/streams/{response.headers['X-Resumable-Stream-Id']}/"
             # The client has left after the first bytes, and production goes on.
             rest = client.get(address, params={"offset": len(first)})
@@ -56,19 +57,19 @@ def test_a_deploy_sends_readers_elsewhere_and_lets_short_answers_finish(
     start: Callable[..., Server], kind: str, servers_table: Table
 ) -> None:
     ending, other = start(kind, DRAIN_TIMEOUT="8"), start("uvicorn")
-    with httpx.Client(base_url=ending.url, headers=ME, timeout=10) as client:
+    with httpx.Client(base_url=ending.url, headers=ME, timeout=30) as client:
         address, reading = _begin(client, "/produce?count=30&every=0.1")
         ending.process.terminate()
         told = time.monotonic()
-        reading.join(timeout=10)
-        assert reading.ended_at - told < 1.5
+        reading.join(timeout=30)
+        assert reading.ended_at - told < A_SECOND
         # wsgiref neither counts bytes nor sends chunks: where a body ends is where it closes.
         assert reading.was_cut is (kind != "runserver (WSGI)")
         rest = httpx.get(
-            f"{other.url}{address}?offset={len(reading.received)}", headers=ME, timeout=10
+            f"{other.url}{address}?offset={len(reading.received)}", headers=ME, timeout=30
         )
         assert reading.received + rest.content == answer(30)
-        wait_until(lambda: ending.process.poll() is not None)
+        until(lambda: ending.process.poll() is not None)
     servers_table.put(kind, "short answers finish", "yes")
     servers_table.put(kind, "readers are sent elsewhere", f"after {reading.ended_at - told:.1f} s")
     servers_table.put(kind, "a cut raw body looks cut", "yes" if reading.was_cut else "**no**")
@@ -79,12 +80,12 @@ def test_a_deploy_interrupts_a_long_answer_in_writing(
     start: Callable[..., Server], kind: str, servers_table: Table
 ) -> None:
     ending, other = start(kind, DRAIN_TIMEOUT="1"), start("uvicorn")
-    with httpx.Client(base_url=ending.url, headers=ME, timeout=10) as client:
+    with httpx.Client(base_url=ending.url, headers=ME, timeout=30) as client:
         address, _ = _begin(client, "/produce?count=1000&every=0.1")
         ending.process.terminate()
         told = time.monotonic()
-        wait_until(lambda: ending.process.poll() is not None)
-        assert time.monotonic() - told < 6
+        until(lambda: ending.process.poll() is not None)
+        assert time.monotonic() - told < 20  # and not as long as the answer takes
         state = httpx.get(f"{other.url}{address}status/", headers=ME).json()
         assert (state["status"], state["error"]) == ("error", "interrupted")
     servers_table.put(kind, "long ones are interrupted", "yes")
@@ -112,10 +113,10 @@ def test_a_keep_alive_finds_out_that_the_client_has_left(
             b"POST /produce?count=2&every=30&format=sse HTTP/1.1\r\n"
             b"Host: localhost\r\nX-User: me\r\nContent-Length: 0\r\n\r\n"
         )
-    clients[0].settimeout(5)
+    clients[0].settimeout(30)
     assert clients[0].recv(65_536).startswith(b"HTTP/1.1 200")
     for client in clients:
         client.close()
-    assert httpx.get(f"{server.url}/", timeout=10).status_code == 200
+    assert httpx.get(f"{server.url}/", timeout=30).status_code == 200
     servers_table.put(kind, "a client that left is noticed", "within two keep-alives, not in raw")
     servers_table.put(kind, "a stalled reader holds", "a thread or process")

@@ -5,7 +5,6 @@ import os
 import sqlite3
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -17,11 +16,11 @@ import httpx
 import pytest
 
 from tests.acceptance.servers import free_port
+from tests.tools.waiting import until
 
 from .pages import DOCS, write_files
 
 PASSWORD = "correct horse battery"
-START_SECONDS = 30
 USERS = """
 from django.contrib.auth.models import User
 for name in ("alice", "bob"):
@@ -101,15 +100,11 @@ class Project:
             process.communicate(timeout=30)
 
     def _wait(self, process: "subprocess.Popen[bytes]", url: str) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        while True:
-            try:
-                httpx.get(url, timeout=5)
-                return
-            except httpx.TransportError:
-                alive = process.poll() is None and time.monotonic() < deadline
-                assert alive, self.log.read_text(errors="replace")
-                time.sleep(0.1)
+        def answers() -> bool:
+            assert process.poll() is None, self.log.read_text(errors="replace")
+            return httpx.get(url, timeout=5).status_code > 0
+
+        until(answers, passing=(httpx.TransportError,))
 
     def audit_log(self) -> list[dict[str, Any]]:
         lines = self.log.read_text(errors="replace").splitlines()

@@ -12,7 +12,7 @@ from pytest_django import Settings
 from redis import Redis
 
 from resumable_streams import streams
-from resumable_streams.runtime import runtime
+from tests.tools.waiting import A_SECOND, until
 
 from .conftest import Project, add_site, ask, login, stream_id, without_date
 from .pages import DOCS, Command, commands, write_files
@@ -202,16 +202,15 @@ def test_a_stream_expires_when_its_view_or_alias_says(
 async def test_a_running_stream_does_not_expire_however_quiet_it_is(
     settings: Settings, key_prefix: str
 ) -> None:
-    entry = {"LOCATION": key_prefix, "LEASE": 0.3, "SWEEP": 0.1, "STORE_TIMEOUT": 0.2, "TTL": 1}
+    entry = {"LOCATION": key_prefix, "LEASE": 1, "SWEEP": 0.1, "STORE_TIMEOUT": 0.2, "TTL": 1.1}
     settings.RESUMABLE_STREAMS = {"default": entry}
 
     async def quiet() -> AsyncIterator[bytes]:
-        await asyncio.sleep(2.5)
+        await asyncio.sleep(2)
         yield b"at last"
 
     reader = await streams.run(None, quiet(), owner="a")
     assert [data async for data in reader] == [b"at last"]
-    await runtime.aclose()
 
 
 def test_state_and_log_expire_together(
@@ -320,14 +319,7 @@ def test_one_stream_too_many_is_told_when_to_come_back(site: Project) -> None:
         assert int(refused.headers["Retry-After"]) >= 1
         for running in (first, second):
             third.post(f"/streams/{stream_id(running)}/cancel/")
-        assert wait_for_room(third) == 200
-
-
-def wait_for_room(client: httpx.Client) -> int:
-    deadline = time.monotonic() + 5
-    while (status := ask(client, 1).status_code) == 429 and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return status
+        until(lambda: ask(third, 1).status_code == 200)
 
 
 def test_a_bound_that_is_hit_in_mid_stream_ends_it_with_an_error(site: Project) -> None:
@@ -403,9 +395,9 @@ def test_readers_that_are_attached_end_within_a_second_of_a_revocation(site: Pro
         reading.start()
         site.operate("revoke", "--tenant", "attached", "--user", "1", "--yes")
         returned = time.monotonic()
-        reading.join(timeout=10)
+        reading.join(timeout=30)
         assert ended
-        assert ended[0] - returned < 1
+        assert ended[0] - returned < A_SECOND
 
 
 def test_records_and_incident_actions_are_written(site: Project) -> None:
@@ -413,7 +405,7 @@ def test_records_and_incident_actions_are_written(site: Project) -> None:
         ask(bob, 1)
     site.operate("audit", "--tenant", "written")
     query = (
-        "import time; from resumable_streams.models import *; deadline = time.time() + 5\n"
+        "import time; from resumable_streams.models import *; deadline = time.time() + 30\n"
         "while not StreamRecord.objects.filter(tenant='written', status='done').exists():\n"
         "    assert time.time() < deadline; time.sleep(0.1)\n"
         "print(IncidentAction.objects.get(tenant='written').outcome)"

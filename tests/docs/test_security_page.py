@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -15,7 +14,6 @@ from pytest_django import Settings
 from resumable_streams import PUBLIC, streams
 from resumable_streams.keys import owner_digest
 from resumable_streams.management.verbs import VERBS
-from resumable_streams.runtime import runtime
 from resumable_streams.types import Owner
 from resumable_streams.views import AcquireView
 
@@ -48,12 +46,11 @@ pytestmark = pytest.mark.urls(__name__)
 
 
 @pytest.fixture
-async def client(settings: Settings, key_prefix: str) -> AsyncIterator[AsyncClient]:
+def client(settings: Settings, key_prefix: str) -> AsyncClient:
     entry = {"LOCATION": key_prefix, "OWNER": f"{__name__}.by_name"}
     settings.RESUMABLE_STREAMS = {"default": entry}
     settings.MIDDLEWARE = []
-    yield AsyncClient()
-    await runtime.aclose()
+    return AsyncClient()
 
 
 async def status(

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -11,10 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from example_project.private_redis import free_port
+from tests.tools.waiting import until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-START_SECONDS = 30
-STOP_SECONDS = 10
+STOP_SECONDS = 30
 
 Serve = Callable[..., str]
 
@@ -67,14 +66,12 @@ def manage(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess[
 
 
 def _wait_for(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while True:
+    def answers() -> bool:
+        assert server.poll() is None, log.read_text()
         try:
-            with urllib.request.urlopen(f"{address}/streams/none/", timeout=2):
-                return
+            with urllib.request.urlopen(f"{address}/streams/none/", timeout=5):
+                return True
         except urllib.error.HTTPError:
-            return
-        except OSError as error:
-            if server.poll() is not None or time.monotonic() > deadline:
-                raise AssertionError(log.read_text()) from error
-            time.sleep(0.1)
+            return True
+
+    until(answers, passing=(OSError,))

@@ -11,6 +11,7 @@ import pytest
 
 from example_project.chat import parts
 from example_project.chat.llm import SCRIPT
+from tests.tools.waiting import eventually
 
 from .server import Serve, environment_for, manage, servers
 
@@ -113,9 +114,12 @@ async def test_answer_is_saved_without_any_reader(serve):
     async with visit(serve(DEMO_RATE="400")) as client:
         async with asking(client, question("a")):
             pass
-        async with asyncio.timeout(20):
-            while (chat := (await client.get("/api/chat/a")).json())["active"]:  # noqa: ASYNC110
-                await asyncio.sleep(0.1)
+
+        async def is_saved() -> bool:
+            return not (await client.get("/api/chat/a")).json()["active"]
+
+        await eventually(is_saved)
+        chat = (await client.get("/api/chat/a")).json()
     asked, answer = chat["messages"]
     assert (asked["text"], answer["text"]) == ("Why?", TEXT)
     assert answer["status"] == "complete"

@@ -12,11 +12,26 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
-__all__ = ["PATIENCE_SECONDS", "eventually", "pass_time", "until", "within"]
+__all__ = [
+    "A_SECOND",
+    "PATIENCE_SECONDS",
+    "eventually",
+    "pass_time",
+    "pass_time_sync",
+    "until",
+    "within",
+]
 
 T = TypeVar("T")
 
 PATIENCE_SECONDS = 30.0
+A_SECOND = 5.0
+"""What a promise of one second is held to where other processes are part of it.
+
+They may wait for a processor as long as it takes; the leases and sweeps of 15 and 5 seconds, which
+would find out without a push, are later still.
+"""
+
 PAUSE_SECONDS = 0.005
 TURN_SECONDS = 0.02  # of what passes between two turns of the loop, counted at most
 
@@ -82,6 +97,11 @@ async def pass_time(seconds: float) -> None:
     Not for waiting: what is to be true afterwards has to be true however long this takes.
     """
     await asyncio.sleep(seconds)
+
+
+def pass_time_sync(seconds: float) -> None:
+    """Do what `pass_time` does, where there is no loop."""
+    time.sleep(seconds)
 
 
 def _check(deadline: float, state: Callable[[], object], seconds: float) -> None:

@@ -1,24 +1,20 @@
 """Aliases of one server or several; `elsewhere` is what another process would have."""
 
 import os
-from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 from pytest_django import Settings
 
-from resumable_streams.runtime import runtime
-from resumable_streams.stores.redis import RedisStore
+from tests.tools.streams import REDIS, Configure
+from tests.tools.waiting import A_SECOND
 
 from .report import Report
-
-REDIS = f"{RedisStore.__module__}.{RedisStore.__qualname__}"
-
-Configure = Callable[..., None]
 
 IS_FULL = os.environ.get("FAULTS") == "full"  # `make faults`, which has more time
 STREAMS = 100 if IS_FULL else 5
 SECONDS = 2.0 if IS_FULL else 0.6  # how long a fault lasts that passes
+MARGIN = 1.0 if IS_FULL else A_SECOND  # beside other tests, a process may wait for a processor
 
 REPORT = pytest.StashKey[Report]()
 
@@ -41,9 +37,7 @@ def pytest_terminal_summary(
 
 
 @pytest.fixture
-async def configure(
-    settings: Settings, key_prefix: str, transactional_db: None
-) -> AsyncIterator[Configure]:
+def configure(settings: Settings, key_prefix: str, transactional_db: None) -> Configure:
     """Return a function that configures both aliases; `elsewhere` may be at another address."""
 
     def configure(location: str, *, elsewhere: str | None = None, **entry: Any) -> None:
@@ -58,5 +52,4 @@ async def configure(
         other = {**entry, "LOCATION": elsewhere or location}
         settings.RESUMABLE_STREAMS = {"default": entry, "elsewhere": other}
 
-    yield configure
-    await runtime.aclose()
+    return configure

@@ -3,10 +3,9 @@
 import asyncio
 import os
 import signal
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import httpx
 
 from ...nodes import Node, restarted
 from ...proxy import Proxy, proxy_to
+from ...tools.waiting import eventually
 from ..deploy_site import line
 from ..returning import Answer, Asker
 from ..servers import Server
@@ -82,20 +82,17 @@ class Clients:
             )
             self.answers.append(answer)
             self._tasks.append(asyncio.create_task(asking))
-        while not all(answer.received for answer in self.answers):  # noqa: ASYNC110 - servers
-            await asyncio.sleep(0.02)
+        await eventually(lambda: all(answer.received for answer in self.answers))
 
     async def is_marked(self, *, within: float) -> bool:
         """Wait until each answer has ended, or has grown from now on."""
-        marks = [len(answer.received) for answer in self.answers]
-        give_up = time.monotonic() + within
-        while time.monotonic() < give_up:
-            if all(
-                answer.ended or len(answer.received) > mark
-                for answer, mark in zip(self.answers, marks, strict=True)
-            ):
-                return True
-            await asyncio.sleep(0.02)
+        marks = [(answer, len(answer.received)) for answer in self.answers]
+        with suppress(AssertionError):
+            await eventually(
+                lambda: all(one.ended or len(one.received) > mark for one, mark in marks),
+                seconds=within,
+            )
+            return True
         return False
 
     def timeouts(self) -> int:

@@ -18,6 +18,7 @@ from example_project.private_redis import free_port
 
 from ...nodes import CLUSTER_SLOTS, Node, move_slot
 from ...proxy import Proxy
+from ...tools.waiting import eventually, pass_time
 
 __all__ = ["FAULTS", "Fault", "Place"]
 
@@ -73,15 +74,19 @@ async def shrink_output_buffer(place: Place) -> None:
     """Have the server cut the push connection for what is waiting in it."""
     name, counter = "client-output-buffer-limit", "client_output_buffer_limit_disconnections"
     before = (await asyncio.to_thread(place.server.info, "stats"))[counter]
+
+    def has_hit() -> bool:
+        return bool(place.server.info("stats")[counter] > before)
+
     await asyncio.to_thread(place.server.config_set, name, "pubsub 4096 0 0")
-    await asyncio.sleep(place.seconds)
+    await pass_time(place.seconds)
+    await eventually(lambda: asyncio.to_thread(has_hit))
     await asyncio.to_thread(place.server.config_set, name, "pubsub 33554432 8388608 60")
-    assert (await asyncio.to_thread(place.server.info, "stats"))[counter] > before
 
 
 async def delay(place: Place) -> None:
     place.proxy.delay = 0.15
-    await asyncio.sleep(place.seconds)
+    await pass_time(place.seconds)
     place.proxy.delay = 0.0
 
 
@@ -95,7 +100,7 @@ async def cut(place: Place) -> None:
 
 async def fall_silent(place: Place) -> None:
     place.proxy.open_hole()
-    await asyncio.sleep(place.seconds)
+    await pass_time(place.seconds)
     place.proxy.close_hole()
 
 
@@ -109,7 +114,7 @@ async def flush_scripts(place: Place) -> None:
 async def freeze(place: Place) -> None:
     process = place.nodes[0].process
     process.send_signal(19)
-    await asyncio.sleep(place.seconds)
+    await pass_time(place.seconds)
     process.send_signal(18)
 
 
@@ -120,14 +125,14 @@ async def restart(keeps_data: bool, place: Place) -> None:
 async def fill_memory(is_over: bool, place: Place) -> None:
     await asyncio.to_thread(place.server.config_set, "maxmemory", 1)
     if is_over:
-        await asyncio.sleep(place.seconds)
+        await pass_time(place.seconds)
         await asyncio.to_thread(place.server.config_set, "maxmemory", 0)
 
 
 async def become_replica(place: Place) -> None:
     """Refuse writes, as a primary does that has been told that it is none any more."""
     await asyncio.to_thread(place.server.replicaof, "127.0.0.1", str(free_port()))
-    await asyncio.sleep(place.seconds)
+    await pass_time(place.seconds)
     await asyncio.to_thread(place.server.replicaof, "NO", "ONE")
 
 
@@ -154,16 +159,15 @@ async def kill_primary_ahead_of_its_replica(place: Place) -> None:
         place.server.execute_command("ACL SETUSER default -psync -sync")
         place.server.execute_command("CLIENT KILL TYPE replica")
 
-    def kill_ahead() -> None:
+    def is_ahead() -> bool:
         primary, replica = (
             sum(node.client.strlen(log) for _, log in place.keys) for node in place.nodes
         )
-        assert primary > replica > 0
-        place.nodes[0].kill()
+        return primary > replica > 0
 
     await asyncio.to_thread(stop_replication)
-    await asyncio.sleep(0.5)
-    await asyncio.to_thread(kill_ahead)
+    await eventually(lambda: asyncio.to_thread(is_ahead))
+    await asyncio.to_thread(place.nodes[0].kill)
 
 
 async def move_slots(place: Place) -> None:

@@ -16,7 +16,8 @@ from resumable_streams.types import StreamKey
 
 from ...nodes import cluster, node, restarted, sentinel_group
 from ...proxy import proxy_to
-from .conftest import IS_FULL, SECONDS, STREAMS, Configure
+from ...tools.streams import Configure
+from .conftest import IS_FULL, SECONDS, STREAMS
 from .load import Load
 from .report import Report
 from .table import FAULTS, PATIENT, Fault, Place
@@ -100,7 +101,7 @@ async def test_every_byte_comes_once_in_order_or_readers_are_told_why(
             verdict = load.verdict(seconds)
         finally:
             await load.aclose()
-            await runtime.aclose()
+            await runtime.aclose()  # before the servers
     report.put(fault.name, f"Redis, {fault.shape}", verdict)
     assert (verdict.lost, verdict.wrong, verdict.hung, is_in_time) == (0, 0, 0, True)
     assert set(verdict.ends) <= fault.ends

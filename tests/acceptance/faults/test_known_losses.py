@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,10 +14,12 @@ from resumable_streams.keys import KeySpace
 from resumable_streams.runtime import runtime
 from resumable_streams.types import StreamKey
 
-from ...behaviour.sources import Tap, read_all, read_until
 from ...nodes import node, scripts_run
 from ...proxy import proxy_to
-from .conftest import Configure
+from ...tools.readers import read_all, read_until
+from ...tools.sources import Tap
+from ...tools.streams import Configure
+from ...tools.waiting import pass_time
 
 KEY = StreamKey(tenant="default", generation=1, stream_id="chat")
 
@@ -77,7 +78,7 @@ async def test_a_whole_stream_is_done_though_its_source_was_closed_by_a_drain(
 ) -> None:
     """The source has said its last word; that its closing takes long does not interrupt it."""
     configure(redis_url, DRAIN_TIMEOUT=0)
-    closing, released = asyncio.Event(), asyncio.Event()
+    closing, interrupted, released = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     class SlowToClose:
         rest: ClassVar = [b"whole"]
@@ -93,14 +94,15 @@ async def test_a_whole_stream_is_done_though_its_source_was_closed_by_a_drain(
         async def aclose(self) -> None:
             closing.set()
             while not released.is_set():
-                with suppress(asyncio.CancelledError):
+                try:
                     await released.wait()
+                except asyncio.CancelledError:
+                    interrupted.set()
 
     await read_until(await streams.run("chat", SlowToClose(), owner="me"), 5)
     await closing.wait()
     draining = asyncio.create_task(runtime.drain())
-    await runtime.drain_started.wait()
-    await asyncio.sleep(0.1)  # its grace is over
+    await interrupted.wait()  # its grace is over
     released.set()
     await draining
     (info,) = await get_engine("default").store.status([KEY])
@@ -126,13 +128,13 @@ async def test_readers_are_told_in_batches_while_the_push_connection_cannot_be_m
         proxy.refused = b"SUBSCRIBE"
         proxy.cut()
         await proxy.refused_one.wait()
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(20):
             tap.give(b"b")
             await read_until(reader, 2)
             tap.end(b"c")
             assert await read_all(reader) == b"c"
         assert reader.info.status == "done"
-        await runtime.aclose()
+        await runtime.aclose()  # before the proxy
 
 
 async def test_a_lost_producer_is_reported_though_the_push_connection_cannot_be_made(
@@ -151,10 +153,10 @@ async def test_a_lost_producer_is_reported_though_the_push_connection_cannot_be_
         # Silent from here on, as a dead process is.
         redis_server.hset(KeySpace(key_prefix).meta(KEY), "claim", "nobody's")
         with pytest.raises(StreamFailed) as failure:
-            async with asyncio.timeout(2 * lease + 2 * sweep):
+            async with asyncio.timeout(10):
                 await anext(reader)
         assert failure.value.code == "producer_lost"
-        await runtime.aclose()
+        await runtime.aclose()  # before the proxy
 
 
 async def test_a_quiet_producer_outlasts_a_store_that_is_away_for_almost_store_timeout(
@@ -167,11 +169,11 @@ async def test_a_quiet_producer_outlasts_a_store_that_is_away_for_almost_store_t
         readers = []
         for number, tap in enumerate(taps):
             readers.append(await streams.run(f"s{number}", tap, owner="me"))
-            await asyncio.sleep(0.08)
+            await pass_time(0.08)
         server.process.send_signal(signal.SIGSTOP)
-        await asyncio.sleep(1.6)
+        await pass_time(1.3)
         server.process.send_signal(signal.SIGCONT)
-        await asyncio.sleep(0.5)
+        await pass_time(0.5)
         for tap in taps:
             tap.end(b"y")
         assert [await read_all(reader) for reader in readers] == [b"xy"] * len(taps)

@@ -9,11 +9,12 @@ from collections import Counter
 import pytest
 
 from resumable_streams import StreamReader, streams
-from resumable_streams.runtime import runtime
 
-from ...behaviour.conftest import MEMORY
-from ...behaviour.sources import Tap, read_all, read_until
-from .conftest import IS_FULL, REDIS, Configure
+from ...tools.readers import read_all, read_until
+from ...tools.sources import Tap
+from ...tools.streams import MEMORY, REDIS, Configure
+from ...tools.waiting import eventually
+from .conftest import IS_FULL
 from .load import Verdict
 from .report import Report
 
@@ -47,12 +48,10 @@ async def test_a_finished_stream_is_resumed_again_and_again(store: str, report: 
 
     for first in range(0, RESUMES, AT_ONCE):
         await asyncio.gather(*(resume(first + more) for more in range(AT_ONCE)))
-    await asyncio.sleep(0.05)
-    assert len(asyncio.all_tasks()) <= before
+    await eventually(lambda: len(asyncio.all_tasks()) <= before)
     verdict = Verdict(time.monotonic() - started, None, ends["wrong"], None, ends)
     report.put(f"{RESUMES:,} resumes of one finished stream", store, verdict)
     assert ends == {"done": RESUMES}
-    await runtime.aclose()
 
 
 async def test_a_slow_reader_slows_nobody_and_misses_nothing(store: str, report: Report) -> None:
@@ -76,7 +75,6 @@ async def test_a_slow_reader_slows_nobody_and_misses_nothing(store: str, report:
     verdict = Verdict(seconds, lost, wrong, None, ends)
     report.put("a slow reader of a fast source (3 MB)", store, verdict)
     assert bodies == [body, body]
-    await runtime.aclose()
 
 
 async def whole_body() -> bytes:
@@ -114,4 +112,3 @@ async def test_stalled_readers_hold_a_bounded_piece_of_memory(store: str, report
     )
     assert wrong == 0
     assert grown - kept < 4 * MIB
-    await runtime.aclose()

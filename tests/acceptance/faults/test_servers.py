@@ -15,16 +15,17 @@ import httpx
 import pytest
 
 from ...nodes import Node, node, scripts_run
+from ...tools.waiting import eventually, pass_time
 from ..conftest import Serve
 from ..servers import COMMANDS
-from .conftest import IS_FULL, SECONDS
+from .conftest import IS_FULL, MARGIN, SECONDS
 from .report import Report
 from .sites import Clients, Site, signal_all, site_of
 
 CLIENTS = 40 if IS_FULL else 8
 LINES = 250  # of 0.02 s
 LEASE, SWEEP = 2.0, 0.5
-PATIENCE = LEASE + SWEEP + 2  # of a client: it needs none where servers tell
+PATIENCE = LEASE + SWEEP + 2 * MARGIN  # of a client: it needs none where servers tell
 OUTLIVES = 15.0  # a lease that a store which is away does not end
 DURABLE = ("appendonly yes", "appendfsync always")
 
@@ -48,13 +49,13 @@ async def cut_clients(site: Site) -> None:
 
 async def hide_server(site: Site) -> None:
     site.proxies[0].open_hole()
-    await asyncio.sleep(site.seconds)
+    await pass_time(site.seconds)
     site.proxies[0].close_hole()
 
 
 async def freeze_store(site: Site) -> None:
     site.store.process.send_signal(signal.SIGSTOP)
-    await asyncio.sleep(site.seconds)
+    await pass_time(site.seconds)
     site.store.process.send_signal(signal.SIGCONT)
 
 
@@ -182,10 +183,6 @@ async def wake_and_watch(site: Site, clients: Clients, stored: Callable[[str], i
     sizes = [stored(answer.stream_id) for answer in clients.answers]
     before = scripts_run(site.store.client)
     signal_all(site.servers[0], signal.SIGCONT)
-    give_up = time.monotonic() + 10
-    while (
-        scripts_run(site.store.client) - before < CLIENTS // 2
-    ):  # it tries, for each of its streams
-        assert time.monotonic() < give_up, "the process did not wake up"
-        await asyncio.sleep(0.05)
+    # It tries, for each of its streams.
+    await eventually(lambda: scripts_run(site.store.client) - before >= CLIENTS // 2)
     assert [stored(answer.stream_id) for answer in clients.answers] == sizes
