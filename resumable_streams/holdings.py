@@ -27,7 +27,7 @@ from django.db.backends.signals import connection_created
 from .compat import blocks_a_thread, executor_here, replace_executor, watch_cursors
 from .databases import close_all, close_idle, is_any_open
 
-__all__ = ["TransientThread", "kept_thread", "let_go"]
+__all__ = ["TransientThread", "kept_thread", "let_go", "lets_go_by_itself"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -197,8 +197,13 @@ def kept_thread() -> Iterator[None]:
 _here = threading.local()
 
 
+def lets_go_by_itself() -> bool:
+    """Return whether this is a thread that closes by itself what its jobs leave open."""
+    return hasattr(_here, "is_transient")
+
+
 def _watch(connection: BaseDatabaseWrapper, **named: Any) -> None:
-    if hasattr(_here, "is_transient"):
+    if lets_go_by_itself():
         watch_cursors(connection)
 
 

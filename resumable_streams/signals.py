@@ -104,7 +104,7 @@ class StreamSignal(Signal):
         tell = partial(self._tell_and_log, sender=sender, named=named)
         tell(inline_ones)
         if hopping:
-            run_soon(partial(tell, hopping))
+            self._tell_soon(partial(tell, hopping))
         for receiver in async_ones:
             task = asyncio.create_task(
                 self._await_and_log(receiver, sender=sender, named=named),
@@ -112,6 +112,14 @@ class StreamSignal(Signal):
             )
             _told.add(task)
             task.add_done_callback(_told.discard)
+
+    def _tell_soon(self, tell: Callable[[], None]) -> None:
+        try:
+            run_soon(tell)
+        except RuntimeError as error:  # no thread can be started any more
+            logger.warning(
+                "Receivers of %s were not told, as the process ends: %s", self.name, error
+            )
 
     def _sorted(self, sender: Any) -> tuple[list[Receiver], list[Receiver], list[Receiver]]:
         """Return the receivers that run here, in a thread, and awaited."""

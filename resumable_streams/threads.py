@@ -18,13 +18,15 @@ import os
 import queue
 import threading
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextvars import ContextVar
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.db import connections
+
+from .holdings import TransientThread, lets_go_by_itself
 
 __all__ = ["Asker", "AskingLoop", "AskingThread", "asker", "run_soon", "run_sync"]
 
@@ -159,14 +161,11 @@ def _adopt(context: contextvars.Context) -> None:
 
 
 async def _in_thread_of_its_own(function: Callable[[], T]) -> T:
-    executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="resumable_streams.sync")
+    executor: Any = TransientThread()
     try:
-        call = sync_to_async(
-            partial(closing_what_it_opens, function), thread_sensitive=False, executor=executor
-        )
-        return await call()
+        return await sync_to_async(function, thread_sensitive=False, executor=executor)()
     finally:
-        executor.shutdown(wait=False)
+        executor.end()
 
 
 def closing_what_it_opens(function: Callable[[], T]) -> T:
@@ -174,6 +173,8 @@ def closing_what_it_opens(function: Callable[[], T]) -> T:
 
     One that was open before is its owner's; inside `atomic`, a test's say, none is closed.
     """
+    if lets_go_by_itself():
+        return function()
     before = {one.alias for one in connections.all(initialized_only=True) if one.connection}
     try:
         return function()
@@ -183,30 +184,20 @@ def closing_what_it_opens(function: Callable[[], T]) -> T:
                 one.close()
 
 
-class _Background:
-    """The thread for what nobody waits for; it starts with the first call."""
-
-    def __init__(self) -> None:
-        self._reset()
-        os.register_at_fork(after_in_child=self._reset)
-
-    def _reset(self) -> None:
-        self._executor: ThreadPoolExecutor | None = None
-
-    def run(self, function: Callable[[], object]) -> None:
-        if self._executor is None:
-            self._executor = ThreadPoolExecutor(
-                max_workers=1, thread_name_prefix="resumable_streams.background"
-            )
-        self._executor.submit(closing_what_it_opens, function)
+_background = TransientThread()
 
 
-_background = _Background()
+def _reset() -> None:
+    global _background
+    _background = TransientThread()
+
+
+os.register_at_fork(after_in_child=_reset)
 
 
 def run_soon(function: Callable[[], object]) -> None:
-    """Have `function` called after those before it; raise RuntimeError when the process ends.
+    """Have `function` called after those before it; raise RuntimeError where the process ends.
 
     What it raises is lost.
     """
-    _background.run(function)
+    _background.submit(function)
