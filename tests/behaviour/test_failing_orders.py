@@ -16,6 +16,7 @@ from resumable_streams.engine import get_engine
 from resumable_streams.keys import KeySpace
 from resumable_streams.stores.base import MAX_DEATHS
 from resumable_streams.workers import Order, Worker, carry_out
+from tests.tools.waiting import PATIENCE_SECONDS, eventually
 
 from .conftest import Configure
 from .sources import read_all
@@ -50,15 +51,13 @@ async def working() -> AsyncIterator[None]:
 
 
 async def no_orders_left(server: Redis, key_prefix: str) -> None:
-    async with asyncio.timeout(5):
-        while server.xlen(KeySpace(key_prefix).orders):  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+    await eventually(lambda: server.xlen(KeySpace(key_prefix).orders) == 0)
 
 
 async def test_a_source_that_cannot_be_made_ends_its_stream_and_the_order_is_done(
     redis_manager: StreamManager, redis_server: Redis, key_prefix: str, broken: str, caplog: Any
 ) -> None:
-    async with working(), asyncio.timeout(5):
+    async with working(), asyncio.timeout(PATIENCE_SECONDS):
         reader = await redis_manager.enqueue("s", broken, owner="me")
         with pytest.raises(StreamFailed, match="source_failed"):
             await read_all(reader)
@@ -145,7 +144,7 @@ async def test_what_nobody_foresaw_ends_with_the_lease_and_is_not_tried_again(
         raise RuntimeError("unforeseen")
 
     engine.produce = fails
-    async with working(), asyncio.timeout(10):
+    async with working(), asyncio.timeout(PATIENCE_SECONDS):
         with pytest.raises(StreamFailed, match="producer_lost"):
             await read_all(reader)
         await no_orders_left(redis_server, key_prefix)
@@ -167,7 +166,7 @@ async def test_an_order_that_worker_after_worker_dies_of_is_given_up(
         await asyncio.to_thread(first_line, worker)
     path = f"{__name__}.kills_its_worker"
     reader = await redis_manager.enqueue("s", path, owner="me", recover=path)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         with pytest.raises(StreamFailed, match="producer_lost"):
             await read_all(reader)
     assert [worker.poll() for worker in workers].count(9) == MAX_DEATHS
