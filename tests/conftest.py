@@ -12,10 +12,13 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from asgiref.sync import SyncToAsync
 from blockbuster import BlockBuster, blockbuster_ctx
+from django.db import connections
 from redis import Redis
 
 from example_project.private_redis import private_server
+from tests.postgres import Postgres, postgres
 
 pytest_plugins = ["tests.tools.streams"]
 
@@ -43,6 +46,31 @@ def redis_url(redis_server: Redis) -> str:
     """Name the suite's own server."""
     where = redis_server.connection_pool.connection_kwargs
     return f"redis://{where['host']}:{where['port']}/{where['db']}"
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    """Start the suite's own PostgreSQL."""
+    with postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(
+    request: pytest.FixtureRequest, django_db_modify_db_settings_parallel_suffix: None
+) -> None:
+    """Say where the suite's database is, if that is on a server (`DATABASE=postgresql`)."""
+    default = connections.settings["default"]
+    if default["ENGINE"].endswith("postgresql"):
+        server: Postgres = request.getfixturevalue("postgres_server")
+        default["HOST"] = os.environ["DATABASE_HOST"] = server.host  # also for processes we start
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None) -> Iterator[None]:
+    """Close what tests opened in the thread of asgiref that all of them share."""
+    yield
+    SyncToAsync.single_thread_executor.submit(connections.close_all).result()
 
 
 @pytest.fixture

@@ -45,12 +45,20 @@ TEMPLATES = [
 ]
 
 # In a file: Django never closes connections to a database in memory that other threads opened.
+SQLITE = {
+    "ENGINE": "django.db.backends.sqlite3",
+    "NAME": ":memory:",
+    "TEST": {"NAME": str(Path(tempfile.gettempdir()) / f"suite-{os.getpid()}.sqlite3")},
+}
+POSTGRESQL = {
+    "ENGINE": "django.db.backends.postgresql",
+    "USER": "postgres",
+    "NAME": "postgres",
+    "HOST": os.environ.get("DATABASE_HOST", ""),  # of the suite's own server, once it is there
+    "OPTIONS": {"pool": {"min_size": 1, "max_size": 4, "timeout": 10}},
+}
 DATABASES = {
-    "default": {
-        "ENGINE": "django.db.backends.sqlite3",
-        "NAME": ":memory:",
-        "TEST": {"NAME": str(Path(tempfile.gettempdir()) / f"suite-{os.getpid()}.sqlite3")},
-    }
+    "default": {"sqlite": SQLITE, "postgresql": POSTGRESQL}[os.environ.get("DATABASE", "sqlite")]
 }
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
