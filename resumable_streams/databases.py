@@ -7,7 +7,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .compat import open_cursors
 
-__all__ = ["close_all", "close_idle", "is_any_open"]
+__all__ = ["are_pooled", "close_all", "close_idle", "is_any_open"]
 
 logger = logging.getLogger("resumable_streams.databases")
 
@@ -34,6 +34,15 @@ def close_all() -> None:
 def is_any_open() -> bool:
     """Return whether this thread holds a connection."""
     return any(map(_is_open, connections.all(initialized_only=True)))
+
+
+def are_pooled() -> bool:
+    """Return whether what this thread holds goes back to a pool of Django's when it is closed."""
+    return all(
+        connection.settings_dict["OPTIONS"].get("pool")
+        for connection in connections.all(initialized_only=True)
+        if _is_open(connection)
+    )
 
 
 def _is_open(connection: BaseDatabaseWrapper) -> bool:

@@ -11,6 +11,7 @@ four, nor a thread.
 """
 
 import asyncio
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,7 +26,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
 from .compat import blocks_a_thread, executor_here, replace_executor, watch_cursors
-from .databases import close_all, close_idle, is_any_open
+from .databases import are_pooled, close_all, close_idle, is_any_open
 
 __all__ = ["TransientThread", "kept_thread", "let_go", "lets_go_by_itself"]
 
@@ -36,7 +37,7 @@ LINGER_SECONDS = 0.05
 """How long a thread waits for another job before it lets go: most queries come in company."""
 
 EVERY_SECONDS = 1.0
-"""How often connections are closed at most, as long as there are jobs: to open one is not free."""
+"""How often connections without a pool are closed at most while there are jobs: opening costs."""
 
 _Job = tuple[Future[Any], Callable[[], Any]]
 
@@ -44,8 +45,8 @@ _Job = tuple[Future[Any], Callable[[], Any]]
 class TransientThread(Executor):
     """An executor of one thread, which comes with a job and goes when there is nothing to do.
 
-    Jobs run in order, one at a time. What they leave open is closed within a second after the last
-    of them, and between two of them where they come without a pause. While a transaction or a
+    Jobs run in order, one at a time. Connections go back to a pool after each; others are closed
+    within a second, where jobs come without a pause between two of them. While a transaction or a
     cursor is open, or a sync source runs (`kept`), the thread stays.
     """
 
@@ -57,6 +58,7 @@ class TransientThread(Executor):
         self._keepers = 0
         self._opened_at: float | None = None
         self._closed_at = -EVERY_SECONDS
+        self._due = math.inf
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         future: Future[T] = Future()
@@ -102,11 +104,12 @@ class TransientThread(Executor):
         while (job := self._next()) is not None:
             _do(*job)
             del job  # or its result would live until the next one
+            self._plan()
 
     def _next(self) -> _Job | None:
         """Wait for a job; None: the thread has left."""
         while True:
-            if self._pause() <= 0:
+            if time.monotonic() >= self._due:
                 self._let_go()
             try:
                 return self._jobs.get(timeout=self._pause())
@@ -115,24 +118,35 @@ class TransientThread(Executor):
                 if self._leave():
                     return None
 
+    def _plan(self) -> None:
+        """Settle when to let go of what is open, if no other job changes that."""
+        now = time.monotonic()
+        if not is_any_open():
+            self._opened_at, self._due = None, math.inf
+        elif are_pooled():  # to give them back costs nothing, and somebody may wait for them
+            self._due = now
+        else:
+            self._opened_at = now if self._opened_at is None else self._opened_at
+            # A sync source is asked for its next chunk at once: there is no pause to wait for.
+            lingered = now if self._keepers else now + LINGER_SECONDS
+            self._due = max(
+                min(lingered, self._opened_at + EVERY_SECONDS), self._closed_at + EVERY_SECONDS
+            )
+
     def _pause(self) -> float:
-        """Return for how many seconds a job may still come before we let go."""
+        """Return for how many seconds to wait for a job, before looking around."""
         if self._is_ending:
             return 0.0
-        if not is_any_open():
-            return EVERY_SECONDS if self._keepers else LINGER_SECONDS
-        now = time.monotonic()
-        if self._opened_at is None:
-            self._opened_at = now
-        # A sync source is asked for its next chunk at once: there is no pause to wait for.
-        linger = 0.0 if self._keepers else LINGER_SECONDS
-        due = min(now + linger, self._opened_at + EVERY_SECONDS)
-        return max(due, self._closed_at + EVERY_SECONDS, now) - now
+        if self._due < math.inf:
+            return max(self._due - time.monotonic(), 0.0)
+        return EVERY_SECONDS if self._keepers else LINGER_SECONDS
 
     def _let_go(self) -> None:
         if is_any_open():
             close_idle()
             self._opened_at, self._closed_at = None, time.monotonic()
+        # What is still open is in use: that may end without a job, when a cursor is forgotten.
+        self._due = time.monotonic() + EVERY_SECONDS if is_any_open() else math.inf
 
     def _leave(self) -> bool:
         with self._changing:

@@ -81,6 +81,17 @@ def rounds(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
     return wait
 
 
+@pytest.fixture
+def unpooled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Treat connections as if to open one took its time, whatever the suite runs on."""
+    monkeypatch.setattr(holdings, "are_pooled", lambda: False)
+
+
+@pytest.fixture
+def pooled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(holdings, "are_pooled", lambda: True)
+
+
 def users() -> int:
     return User.objects.count()
 
@@ -139,7 +150,7 @@ def test_a_cancelled_job_does_not_run():
     thread.shutdown()
 
 
-def test_a_connection_is_closed_within_a_second_after_its_last_use(opened):
+def test_a_connection_is_closed_within_a_second_after_its_last_use(opened, unpooled):
     thread = TransientThread()
     assert thread.submit(users).result() == 0
     used = time.monotonic()
@@ -148,13 +159,34 @@ def test_a_connection_is_closed_within_a_second_after_its_last_use(opened):
     assert time.monotonic() - used < 1.5  # of which the machine may take half
 
 
-async def test_a_connection_that_is_used_without_a_pause_is_closed_every_second(opened):
+async def test_a_connection_that_is_used_without_a_pause_is_closed_every_second(opened, unpooled):
     thread, started = TransientThread(), time.monotonic()
     while len(opened) < 3:
         await asyncio.gather(*(asyncio.wrap_future(thread.submit(users)) for _ in range(5)))
     assert 1.0 < time.monotonic() - started < 5
     await asyncio.wrap_future(thread.end())
     await at_rest(opened)
+
+
+async def test_a_connection_goes_back_to_its_pool_after_each_job(opened, pooled):
+    thread = TransientThread()
+    for number in range(1, 4):
+        thread.submit(users)
+        assert await asyncio.wrap_future(thread.submit(lambda: still_open(opened))) == 0
+        assert len(opened) == number
+    await asyncio.wrap_future(thread.end())
+
+
+async def test_a_transaction_keeps_a_connection_from_its_pool(opened, pooled, rounds):
+    thread = TransientThread()
+    atomic = transaction.atomic()
+    thread.submit(atomic.__enter__)
+    thread.submit(users)
+    await rounds()
+    assert still_open(opened) == 1
+    thread.submit(atomic.__exit__, None, None, None)
+    await at_rest(opened)
+    assert len(opened) == 1
 
 
 async def test_an_end_closes_everything_and_a_later_job_is_let_go_of_as_well(opened):
@@ -225,7 +257,7 @@ async def test_a_producer_holds_nothing_between_two_queries(memory_manager: Stre
         tap.give(b"")
         await read_until(reader, number)
         await at_rest(opened)
-        assert len(opened) == number
+        assert len(opened) >= number
     tap.end()
     assert await read_all(reader) == b""
 
