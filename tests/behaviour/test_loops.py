@@ -312,6 +312,7 @@ async def test_a_producer_that_uses_the_database_leaves_no_connection_open(
 
     def hold() -> None:
         ours = connections["default"]
+        ours.ensure_connection()  # one of a pool has gone back to it by now
         held.append((threading.get_ident(), ours, ours.connection is not None))
 
     assert await read_all(await memory_manager.run("chat", from_database, owner="a")) == b"123"
