@@ -92,14 +92,17 @@ def migrate(environment: Mapping[str, str]) -> None:
 @contextmanager
 def serve(environment: Mapping[str, str], log: Path, kind: str = "daphne") -> Iterator[Server]:
     """Run the example in a process of its own, on a free port, and stop it at the end."""
+    with launch((COMMANDS | WSGI_COMMANDS | VARIANTS)[kind], environment, log) as server:
+        yield server
+
+
+@contextmanager
+def launch(command: str, environment: Mapping[str, str], log: Path) -> Iterator[Server]:
+    """Run a command of Python that serves at `{port}`, until the block ends."""
     port = free_port()
-    command = [
-        sys.executable,
-        *(COMMANDS | WSGI_COMMANDS | VARIANTS)[kind].format(port=port).split(),
-    ]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command,
+            [sys.executable, *command.format(port=port).split()],
             cwd=ROOT,
             env={**os.environ, **environment},
             stdout=output,

@@ -181,12 +181,14 @@ async def known(request: HttpRequest) -> HttpResponseBase:
     return await stream_response(request, tell(request))
 
 
+@transaction.non_atomic_requests
 @never_cache
 @may_view_users
 async def permitted(request: HttpRequest) -> HttpResponseBase:
     return await stream_response(request, tell(request))
 
 
+@transaction.non_atomic_requests
 @staff_only
 async def tested(request: HttpRequest) -> HttpResponseBase:
     return await stream_response(request, tell(request))
@@ -244,11 +246,12 @@ VIEWS: dict[str, Any] = {
     "function: user_passes_test": tested,
     "function: sync": sync,
 }
+ADDRESSES = {name: f"around/{number}/" for number, name in enumerate(VIEWS)}
 urlpatterns: list[URLPattern | URLResolver] = [
     path("page/", page),
     path("login/<str:name>/", log_in),
     path("release/<str:turn>/", release),
     path("answer/", Answer.as_view()),
     path("streams/", include("resumable_streams.urls")),
-    *(path(f"around/{number}/", view) for number, view in enumerate(VIEWS.values())),
+    *(path(ADDRESSES[name], view) for name, view in VIEWS.items()),
 ]

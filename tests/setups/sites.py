@@ -76,4 +76,5 @@ WITH_USERS_ONLY = ("login required by middleware",)
 
 
 def prefix_of(name: str) -> str:
-    return str(SITES[name].get("FORCE_SCRIPT_NAME", ""))
+    """Return below which path a site is."""
+    return str(SITES.get(name, {}).get("FORCE_SCRIPT_NAME", ""))

@@ -5,15 +5,13 @@ import uuid
 import pytest
 
 from .conftest import Open
-from .site import VIEWS
+from .site import ADDRESSES
 from .visit import visit
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-ADDRESSES = {name: f"around/{number}/" for number, name in enumerate(VIEWS)}
 
-
-@pytest.mark.parametrize("name", VIEWS)
+@pytest.mark.parametrize("name", ADDRESSES)
 async def test_who_may_streams_and_nobody_else(site: Open, name: str):
     there = site(start=ADDRESSES[name])
     async with there.open() as nobody:
