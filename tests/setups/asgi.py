@@ -18,7 +18,11 @@ class Transport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         call = Call(await request.aread())
         call.run(self._application, scope_of(request))
-        start = await call.next()
+        try:
+            start = await call.next()
+        except asyncio.CancelledError:  # nobody waits for an answer any more
+            await call.aclose()
+            raise
         return httpx.Response(start["status"], headers=start["headers"], stream=call)
 
 
