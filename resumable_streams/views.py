@@ -66,7 +66,7 @@ async def stream_response(
 
     With the id of a stream that is there, `source` is not used: its owner gets what is stored and
     what follows, everybody else 404. `source` outlives the request: have it use nothing that ends
-    with it, such as a body that is not read yet.
+    with it, such as a body that is not read yet, or an uploaded file.
     """
     return await _answer(
         _start(request, source, stream_id, format, using, ttl, attrs), acquiring=True
