@@ -60,22 +60,34 @@ class ClusterNodes(Nodes):
         self._closed = False
 
     async def execute(self, key: str, *arguments: Argument, then: Command | None = None) -> Any:
-        for _ in range(MAX_REDIRECTIONS):
-            wire = await self._wire_of(key)
-            try:
-                return await wire.execute(*arguments, then=then)
-            except AskError as ask:  # the slot is on its way, and this key has gone ahead
-                ahead = self._wire((ask.host, int(ask.port)))
-                return await ahead.execute_asking(*arguments, then=then)
-            except MovedError:
+        for redirections in range(MAX_REDIRECTIONS):
+            if redirections > 1:  # the nodes do not agree: give them time
                 await self.refresh()
+            address = await self.address(key)
+            try:
+                return await self._ask(address, *arguments, then=then)
+            except AskError as redirection:  # a MovedError is one, too
+                self._learn_slot(redirection, asked=address)
             except StoreUnavailable:
                 self.refresh_soon()
                 raise
         raise StoreUnavailable(self._alias)
 
-    async def _wire_of(self, key: str) -> Wire:
-        return self._wire(await self.address(key))
+    async def _ask(self, address: Address, *arguments: Argument, then: Command | None) -> Any:
+        """Ask a node, or the one that it names where the key has gone ahead of its slot."""
+        try:
+            return await self._wire(address).execute(*arguments, then=then)
+        except MovedError:
+            raise
+        except AskError as ask:
+            ahead = self._wire(_address_in(ask, asked=address))
+            return await ahead.execute_asking(*arguments, then=then)
+
+    def _learn_slot(self, redirection: AskError, *, asked: Address) -> None:
+        """Know at once where one slot has gone, and ask for the rest of the map."""
+        if isinstance(redirection, MovedError):
+            self._slots[redirection.slot_id] = _address_in(redirection, asked=asked)
+        self.refresh_soon()
 
     async def address(self, key: str) -> Address:
         """Return the primary of a key."""
@@ -143,12 +155,12 @@ class ClusterNodes(Nodes):
                 ranges = await self._wire(address).execute("CLUSTER", "SLOTS")
             except StoreUnavailable:
                 continue
-            self._learn(address, ranges)
+            self._learn(ranges, asked=address)
             await self._drop_strangers()
             return
         raise StoreUnavailable(self._alias)
 
-    def _learn(self, asked: Address, ranges: list[Any]) -> None:
+    def _learn(self, ranges: list[Any], *, asked: Address) -> None:
         slots: list[Address | None] = [None] * SLOTS
         for first, last, primary, *_ in ranges:
             host = primary[0].decode() if primary[0] else asked[0]
@@ -190,6 +202,11 @@ class ClusterNodes(Nodes):
             await asyncio.gather(self._refreshing, return_exceptions=True)
         for wire in self._wires.values():
             await wire.aclose()
+
+
+def _address_in(redirection: AskError, *, asked: Address) -> Address:
+    """Return where a node sends us; one that does not know its own name leaves the host out."""
+    return redirection.host or asked[0], int(redirection.port)
 
 
 class ClusterFeed(Feed):
