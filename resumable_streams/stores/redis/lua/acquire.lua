@@ -8,10 +8,15 @@ if status_now(time) then
 end
 -- A lease ends when nobody may take the stream over any more, so the grace is part of it.
 local lease = ARGV[6] + ARGV[7]
-redis.call('DEL', log) -- left behind by a state that was evicted or expired alone
+need('DEL', log)
+need('PEXPIRE', log, 1)
+need('APPEND', log, '') -- or its producer could write nothing
+need('$PUBLISH', log, '')
+-- First, as a full server refuses it; a log may be left from a state that was evicted alone.
 redis.call('HSET', meta, 'claim', ARGV[1], 'epoch', ARGV[2], 'owner', ARGV[3], 'ttl', ARGV[4],
   'finished_ttl', ARGV[5], 'lease_ms', lease, 'grace', ARGV[7], 'attrs', ARGV[9],
   'lease', time + math.max(lease, tonumber(ARGV[8])),
   'created', time, 'status', 'streaming', 'size', 0, 'entries', 0, 'error_code', '', 'error', '')
+redis.call('DEL', log)
 redis.call('PEXPIRE', meta, ARGV[4])
 return {1, describe(time)}

@@ -22,6 +22,7 @@ if data == '' then
   redis.call('PEXPIRE', log, state[7])
   return size
 end
+need('$PUBLISH', log, '')
 local new_size, entries = size + #data, state[4] + ARGV[5]
 local max_bytes, max_entries = tonumber(ARGV[3]), tonumber(ARGV[4])
 if max_bytes and new_size > max_bytes then return {'limit', 'MAX_STREAM_BYTES'} end

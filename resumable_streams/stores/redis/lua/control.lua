@@ -1,12 +1,14 @@
--- control: generation, ttl ('' keeps, 0 removes), longest_ttl, events channel, tenant, shortest life
--- -> generation
--- KEYS[1] is the tenant's control key. Numbers only grow. A key that says nothing but the first
--- generation expires after the last stream it could be for (`control_life`): nobody fills the store
--- with tenants that he made up. Any other is configuration and stays.
+#!lua flags=allow-oom
+-- control: generation ('' keeps), ttl ('' keeps, 0 removes), longest_ttl, events channel, tenant
+--   -> generation
+-- KEYS[1] is the tenant's control key: configuration, so it does not expire. Numbers only grow.
+-- Who names a generation has it pushed, also again: the first answer may have been lost.
 local control = KEYS[1]
 local old = redis.call('HMGET', control, 'generation', 'longest_ttl')
-local generation = math.max(tonumber(old[1] or 1), tonumber(ARGV[1]))
-local longest = math.max(tonumber(old[2] or 0), tonumber(ARGV[3]))
+local generation = math.max(tonumber(old[1]) or 1, tonumber(ARGV[1]) or 1)
+local longest = math.max(tonumber(old[2]) or 0, tonumber(ARGV[3]))
+local is_news = ARGV[1] ~= '' or not old[1]
+if is_news then need('PUBLISH', ARGV[4], '') end
 redis.call('HSET', control, 'generation', generation, 'longest_ttl', longest)
 if ARGV[2] == '0' then
   redis.call('HDEL', control, 'ttl')
@@ -16,13 +18,7 @@ end
 if not old[1] then
   redis.call('HSET', control, 'since', now())
 end
-if generation == 1 and not redis.call('HGET', control, 'ttl') then
-  local life = math.max(tonumber(ARGV[6]), 4 * longest)
-  if redis.call('PTTL', control) < life then redis.call('PEXPIRE', control, life) end
-else
-  redis.call('PERSIST', control)
-end
-if not old[1] or generation > tonumber(old[1]) then
+if is_news then
   redis.call('PUBLISH', ARGV[4], '@' .. ARGV[5])
 end
 return generation

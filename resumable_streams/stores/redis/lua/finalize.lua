@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- finalize: claim, status, error_code, error, size -> {code, state} or {'gap', size}
 -- The first end stays; the holder of the claim may ask again and learns what it was.
 local time = now()

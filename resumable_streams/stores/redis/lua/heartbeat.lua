@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- heartbeat: claim -> 1 while the claim is held, else 0
 -- A quiet producer is still producing: it keeps its lease and its keys.
 local time = now()

@@ -1,6 +1,10 @@
 -- What every script shares. KEYS[1] is the state (HASH), KEYS[2] the byte log (STRING), which is
 -- also the push channel. A script runs as a whole or not at all: there is no state in between to
--- describe. Times are milliseconds of the server's clock, the only clock there is.
+-- describe. For that it asks for the right to push, and does what a full server refuses, before its
+-- first write: nothing is undone when a later one fails. Scripts that free, bar or end something run
+-- on a full server, too (`allow-oom`). Those that only look have no header: a server that cannot
+-- persist, or lacks replicas, refuses every script that has one.
+-- Times are milliseconds of the server's clock, the only clock there is.
 
 local meta, log = KEYS[1], KEYS[2]
 
@@ -9,20 +13,40 @@ local function now()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
+-- Fail before anything is written, unless this user may run the command on a key or channel.
+local function need(command, name, ...)
+  local may = redis.acl_check_cmd -- since Redis 7.0
+  if may and not may(command, name, ...) then
+    local what = string.sub(command, -7) == 'PUBLISH' and 'channels' or 'keys'
+    error({err = 'NOPERM no permission to run ' .. command .. ' on the ' .. what .. ' of this prefix'})
+  end
+end
+
 -- End the stream. The state is the truth, the message only a hint to look at it.
+-- PEXPIRE goes first: a full server refuses what comes first, and HSET only then.
 local function finish(status, code, message)
-  redis.call('HSET', meta, 'status', status, 'error_code', code, 'error', message)
+  need('$PUBLISH', log, '')
   local ttl = redis.call('HGET', meta, 'finished_ttl')
   redis.call('PEXPIRE', meta, ttl)
   redis.call('PEXPIRE', log, ttl)
+  redis.call('HSET', meta, 'status', status, 'error_code', code, 'error', message)
   redis.call('$PUBLISH', log, '!')
+end
+
+-- Return a field of the state; nil if it is missing, or if the key holds something else.
+local function field(name)
+  local value = redis.pcall('HGET', meta, name)
+  if type(value) ~= 'table' then return value or nil end
+  if string.sub(value.err, 1, 9) ~= 'WRONGTYPE' then error(value) end
+  return nil
 end
 
 -- Return the state of the stream, nil if it is missing. A streaming one whose lease ran out
 -- becomes `producer_lost` first, so nobody ever sees a dead producer as alive.
 local function status_now(time)
   local state = redis.call('HMGET', meta, 'status', 'lease')
-  if state[1] == 'streaming' and tonumber(state[2]) <= time then
+  local lease = tonumber(state[2]) -- nil in a state that was not written by us
+  if state[1] == 'streaming' and lease and lease <= time then
     finish('error', 'producer_lost', '')
     return 'error'
   end
@@ -31,7 +55,7 @@ end
 
 -- Whether the stream is the incarnation the caller means; '' means any.
 local function is_epoch(epoch)
-  return epoch == '' or redis.call('HGET', meta, 'epoch') == epoch
+  return epoch == '' or field('epoch') == epoch
 end
 
 local function describe(time)

@@ -5,6 +5,7 @@ local time = now()
 local status = status_now(time)
 if not status or not is_epoch(ARGV[3]) then return {'missing'} end
 if status ~= 'streaming' then return {'final', status} end
+need('$PUBLISH', log, '')
 local state = redis.call('HMGET', meta, 'claim', 'lease', 'lease_ms', 'grace', 'ttl', 'size',
   'deaths', 'died_at')
 -- A caller whose first answer was lost holds the new claim already.

@@ -1,0 +1,93 @@
+"""A server of one's own to maltreat, of each kind that this machine has, and a site on it."""
+
+import io
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from pytest_django import Settings
+
+from resumable_streams.runtime import runtime
+from resumable_streams.stores.redis import RedisStore
+from resumable_streams.streams import StreamManager
+from resumable_streams.testing import StreamStoreContract
+from tests.ledger import open_ledger
+from tests.nodes import Node, binaries, node
+from tests.tools.streams import REDIS
+
+Run = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture(scope="package", params=binaries())
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Node]:
+    folder = tmp_path_factory.mktemp("attacked")
+    with node(folder, binary=binaries()[request.param]) as running:
+        yield running
+
+
+@pytest.fixture
+def location(server: Node) -> str:
+    """Name the server; a test may name it by another user, or through something."""
+    return server.url
+
+
+@pytest.fixture
+async def store(location: str, key_prefix: str) -> AsyncIterator[RedisStore]:
+    opened = RedisStore(
+        alias="test", key_prefix=key_prefix, location=location, limits=StreamStoreContract.limits
+    )
+    yield opened
+    await opened.aclose()
+
+
+@pytest.fixture
+def site(
+    settings: Settings, location: str, key_prefix: str, tmp_path, django_db_blocker
+) -> Iterator[StreamManager]:
+    """Configure a site on the server, with a database; for tests that are not coroutines."""
+    settings.RESUMABLE_STREAMS = {"default": entry(location, key_prefix)}
+    with django_db_blocker.unblock(), open_ledger(tmp_path / "ledger.sqlite3", settings):
+        yield StreamManager()
+        if runtime.resources:
+            runtime.call_sync(runtime.aclose)
+
+
+def entry(location: str, key_prefix: str, **changes: Any) -> dict[str, Any]:
+    """Return the settings of an alias that is not patient."""
+    return {
+        "BACKEND": REDIS,
+        "LOCATION": location,
+        "KEY_PREFIX": key_prefix,
+        "LEASE": 2,
+        "SWEEP": 0.2,
+        "STORE_TIMEOUT": 1,
+        "TTL": 60,
+        **changes,
+    }
+
+
+@pytest.fixture
+def run() -> Run:
+    """Return a function that runs a verb and returns its exit code and all that it prints."""
+
+    def run(verb: str, *arguments: str) -> tuple[int, str]:
+        out = io.StringIO()
+        try:
+            with suppress(SystemExit):
+                call_command("resumable_streams", verb, *arguments, stdout=out, stderr=out)
+        except CommandError as error:
+            return error.returncode, f"{out.getvalue()}\n{error}"
+        return 0, out.getvalue()
+
+    return run
+
+
+def outcome(printed: str) -> dict[str, Any]:
+    """Return what a verb printed with `--json`."""
+    found: dict[str, Any] = json.loads(printed.strip().splitlines()[0])
+    return found

@@ -1,0 +1,151 @@
+"""A server whose memory is full, and which evicts nothing: it takes nothing new, and can be run."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from resumable_streams import StreamFailed, StreamManager
+from resumable_streams.exceptions import StoreUnavailable
+from resumable_streams.stores.redis import RedisStore
+from resumable_streams.testing import KEY, TERMS, body, look, refusal, start
+from resumable_streams.types import Claim, ErrorCode, Role, StreamStatus
+from tests.nodes import Node
+from tests.tools.readers import read_until
+from tests.tools.sources import Tap
+from tests.tools.waiting import eventually, pass_time
+
+from .conftest import Run, entry
+
+
+@contextmanager
+def full(server: Node) -> Iterator[None]:
+    server.client.config_set("maxmemory", 1)
+    try:
+        yield
+    finally:
+        server.client.config_set("maxmemory", 0)
+
+
+async def test_a_full_server_elects_nobody_and_keeps_nothing_of_the_attempt(
+    store: RedisStore, server: Node
+) -> None:
+    await look_at_missing(store)  # the server knows the scripts
+    server.client.set(store.keys.log(KEY), b"left behind")
+    with full(server):
+        error = await refusal(StoreUnavailable, store.acquire(KEY, Claim(), TERMS))
+        assert "memory of the server is full" in str(error)
+    assert server.client.get(store.keys.log(KEY)) == b"left behind"
+    assert not server.client.exists(store.keys.meta(KEY))
+
+
+async def look_at_missing(store: RedisStore) -> None:
+    assert await store.look(KEY) is None
+    assert not await store.delete(KEY)
+
+
+async def test_a_full_server_takes_no_byte_and_half_of_nothing(
+    store: RedisStore, server: Node
+) -> None:
+    claim = await start(store)
+    await store.append(KEY, claim, 0, b"abc")
+    before = server.client.hgetall(store.keys.meta(KEY))
+    with full(server):
+        await refusal(StoreUnavailable, store.append(KEY, claim, 3, b"def"))
+    assert server.client.hgetall(store.keys.meta(KEY)) == before
+    assert await body(store) == b"abc"
+    assert await store.append(KEY, claim, 3, b"def") == 6
+
+
+async def test_on_a_full_server_everything_else_works(store: RedisStore, server: Node) -> None:
+    claim = await start(store)
+    await store.append(KEY, claim, 0, b"abc")
+    with full(server):
+        joined = await store.acquire(KEY, Claim(), TERMS)
+        assert (joined.role, joined.info.size) == (Role.CONSUMER, 3)
+        assert await store.heartbeat([(KEY, claim)]) == [True]
+        assert await body(store) == b"abc"
+        assert await store.set_control("acme", generation=2, ttl=30, longest_ttl=60) == 2
+        assert await store.revoke("acme", "ada", keep=5) > 0
+        assert (await store.standing("acme", "ada")).generation == 2
+        assert await store.expire(KEY, 30)
+        done = await store.finalize(KEY, claim, StreamStatus.DONE)
+        assert (done.status, done.size) == (StreamStatus.DONE, 3)
+        assert [key async for key in store.scan()] == [KEY]
+        assert await store.delete(KEY)
+    assert await store.look(KEY) is None
+
+
+async def test_a_full_server_cancels(store: RedisStore, server: Node) -> None:
+    await start(store)
+    with full(server):
+        await store.cancel(KEY)
+    assert (await look(store)).status is StreamStatus.CANCELLED
+
+
+@pytest.mark.parametrize("verb", ["look", "read", "acquire", "finalize", "cancel"])
+async def test_whoever_looks_on_a_full_server_finds_a_silent_producer_lost(
+    store: RedisStore, server: Node, verb: str
+) -> None:
+    claim = await start(store, lease=0.05)
+    verbs = {
+        "look": lambda: store.look(KEY),
+        "read": lambda: store.read(KEY, 0, 1),
+        "acquire": lambda: store.acquire(KEY, Claim(), TERMS),
+        "finalize": lambda: store.finalize(KEY, claim, StreamStatus.DONE),
+        "cancel": lambda: store.cancel(KEY),
+    }
+    await pass_time(0.1)
+    with full(server):
+        await verbs[verb]()
+        assert server.client.hget(store.keys.meta(KEY), "error_code") == b"producer_lost"
+
+
+async def test_a_producer_ends_its_stream_on_a_server_that_stays_full(
+    settings, server: Node, key_prefix: str, closes_runtime: None
+) -> None:
+    """Nobody waits for a lease: the end is written, where bytes are not."""
+    settings.RESUMABLE_STREAMS = {"default": entry(server.url, key_prefix, LEASE=30)}
+    server.client.hset(f"{key_prefix}:default:control", "generation", 1)
+    manager, tap = StreamManager(), Tap(b"abc")
+    reader = await manager.run("chat", tap, owner="a")
+    assert await read_until(reader, 3) == b"abc"
+    with full(server):
+        tap.give(b"def")
+        with pytest.raises(StreamFailed) as failure:
+            await anext(reader)
+        assert failure.value.code == ErrorCode.STORE_UNAVAILABLE
+        refused = time.monotonic()
+        with pytest.raises(StoreUnavailable):
+            await manager.run("another", tap, owner="a")
+        assert time.monotonic() - refused < 5
+    await eventually(lambda: tap.closed.is_set())
+    info = await manager.status("chat", owner="a")
+    assert info is not None
+    assert (info.status, info.error_code) == (StreamStatus.ERROR, ErrorCode.STORE_UNAVAILABLE)
+    assert tap.calls == 1
+
+
+VERBS = {
+    "audit": ("--tenant", "default"),
+    "retire": ("--tenant", "default", "--ttl", "60", "--existing", "--yes"),
+    "reap": ("--all-tenants",),
+    "revoke": ("--tenant", "default", "--owner", "eve", "--yes"),
+    "cancel": ("--tenant", "default", "--yes"),
+    "rotate": ("--tenant", "default", "--yes"),
+    "purge": ("--tenant", "default", "--older-than", "0s", "--yes"),
+}
+
+
+def test_operators_look_bar_shorten_and_purge_on_a_full_server(
+    site: StreamManager, server: Node, run: Run
+) -> None:
+    for number in range(3):
+        b"".join(site.run_sync(f"chat-{number}", [b"x" * 1_000], owner="eve"))
+    before = server.client.dbsize()
+    with full(server):
+        for verb, arguments in VERBS.items():
+            code, printed = run(verb, *arguments)
+            assert code == 0, (verb, printed)
+    assert server.client.dbsize() < before
