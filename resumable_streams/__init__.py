@@ -8,6 +8,7 @@ from .exceptions import (
     InvalidTenant,
     OffsetInsideFrame,
     ShuttingDown,
+    StoreForbidden,
     StoreUnavailable,
     StreamClaimLost,
     StreamDoesNotExist,
@@ -17,6 +18,7 @@ from .exceptions import (
     StreamGap,
     StreamLimitExceeded,
     StreamReplaced,
+    StreamUnreadable,
 )
 from .readers import StreamReader
 from .streams import StreamManager, streams
@@ -36,6 +38,7 @@ __all__ = [
     "Owner",
     "Role",
     "ShuttingDown",
+    "StoreForbidden",
     "StoreUnavailable",
     "StreamClaimLost",
     "StreamDoesNotExist",
@@ -49,5 +52,6 @@ __all__ = [
     "StreamReader",
     "StreamReplaced",
     "StreamStatus",
+    "StreamUnreadable",
     "streams",
 ]

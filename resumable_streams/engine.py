@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 import logging
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -24,9 +24,18 @@ from .hub import Hub
 from .producer import Producer
 from .runtime import runtime
 from .sources import Source
-from .stores.base import BaseStore
+from .stores.base import BaseStore, known
 from .tail import Tail
-from .types import Acquisition, Claim, ErrorCode, StreamInfo, StreamKey, Terms
+from .types import (
+    Acquisition,
+    Claim,
+    ErrorCode,
+    Owner,
+    Standing,
+    StreamInfo,
+    StreamKey,
+    Terms,
+)
 
 __all__ = ["Engine", "get_engine", "make_store"]
 
@@ -85,6 +94,7 @@ class Engine:
             on_governed=self.enforce_soon,
         )
         self._unenforced: set[str | None] = set()
+        self._unjudged: set[Tail] = set()  # whose standing could not be looked up
         self._enforcing: asyncio.Task[None] | None = None
         self._heart = Heart(
             self.store,
@@ -97,7 +107,9 @@ class Engine:
         """Acquire; an election whose answer was lost is found again, by its claim."""
         try:
             return await self.store.acquire(key, claim, terms)
-        except StoreUnavailable:
+        except StoreUnavailable as error:
+            if error.is_final:
+                raise
             return await self.store.acquire(key, claim, terms)
 
     async def admit(self, key: StreamKey, info: StreamInfo) -> None:
@@ -178,34 +190,50 @@ class Engine:
             )
 
     async def _enforce(self) -> None:
-        while self._unenforced:
+        while self._unenforced or self._unjudged:
             tenants, self._unenforced = self._unenforced, set()
+            chosen, self._unjudged = self._unjudged, set()
+            chosen &= set(self.hub.tails)
+            chosen |= {tail for tail in self.hub.tails if {None, tail.key.tenant} & tenants}
             try:
-                await self.enforce(tenants)
-            except StoreUnavailable:
-                self._unenforced |= tenants
+                self._unjudged = await self.enforce(chosen)
+            except Exception:  # a ruling that is not enforced would be worse than a busy log
+                logger.exception("Enforcing what operators decided failed; trying again.")
+                self._unjudged = chosen
+            if self._unjudged:
                 await asyncio.sleep(ENFORCE_AGAIN_SECONDS)
 
-    async def enforce(self, tenants: set[str | None]) -> None:
-        """End readers and producers of streams that were rotated away, revoked or purged."""
-        tails = [tail for tail in self.hub.tails if {None, tail.key.tenant} & tenants]
+    async def enforce(self, tails: Collection[Tail]) -> set[Tail]:
+        """End readers and producers of streams that were rotated away, revoked or purged.
+
+        Returns those that could not be looked up: they go on, for now.
+        """
         if not tails:
-            return
+            return set()
         pairs = list({(tail.key.tenant, tail.info.owner) for tail in tails})
         # What has ended is not watched any more, but may be in the window of a slow reader.
         infos, found = await asyncio.gather(
             self.store.status([tail.key for tail in tails]),
-            asyncio.gather(*(self.store.standing(*pair) for pair in pairs)),
+            asyncio.gather(*(self._standing(*pair) for pair in pairs)),
         )
         standings = dict(zip(pairs, found, strict=True))
-        barring = []
-        for tail, info in zip(tails, infos, strict=True):
+        barring, unjudged = [], set()
+        for tail, outcome in zip(tails, infos, strict=True):
             standing = standings[tail.key.tenant, tail.info.owner]
-            if tail.own(info) is None:
+            if standing is None or isinstance(outcome, StoreUnavailable):
+                unjudged.add(tail)
+            elif tail.own(known(outcome)) is None:
                 barring.append(self._bar(tail, tail.why_gone(standing)))
             elif not standing.admits(tail.key.generation, tail.info.created):
                 barring.append(self._bar(tail, ErrorCode.EXPIRED))
         await asyncio.gather(*barring)
+        return unjudged
+
+    async def _standing(self, tenant: str, owner: Owner) -> Standing | None:
+        """Return what is in force for an owner; None where that cannot be known now."""
+        with suppress(StoreUnavailable):
+            return await self.store.standing(tenant, owner)
+        return None
 
     async def _bar(self, tail: Tail, code: ErrorCode) -> None:
         """End the readers first, so that they are told why; then the producer."""
@@ -213,7 +241,8 @@ class Engine:
         tail.fail(StreamFailed(code))
         if stop is not None:
             try:
-                await self.store.cancel(tail.key, epoch=tail.info.epoch)
+                with suppress(StoreUnavailable):  # nobody reaches it, and its lease runs out
+                    await self.store.cancel(tail.key, epoch=tail.info.epoch)
             finally:
                 stop()
 

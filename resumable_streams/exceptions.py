@@ -2,6 +2,7 @@
 
     StreamError
     ├── StreamDoesNotExist      missing, foreign, expired, revoked or rotated: indistinguishable
+    │   └── StreamUnreadable    the store holds something that is not a state of ours
     ├── StreamReplaced          the id names another incarnation than the one asked for
     ├── StreamFinalized         a write came after the end
     ├── StreamClaimLost         a write came from a producer that is not (or no longer) elected
@@ -9,6 +10,7 @@
     ├── StreamLimitExceeded     a configured bound was hit
     ├── StreamFailed            what a reader gets when the stream ended with an error
     ├── StoreUnavailable        the store did not answer in time
+    │   └── StoreForbidden      the store refuses this user: final, unlike its base
     ├── ShuttingDown            this process is draining
     ├── InvalidStreamId         (also a ValueError)
     ├── InvalidOwner            (also a ValueError)
@@ -20,7 +22,8 @@
 No message names an owner, a payload or the credentials of a URL.
 """
 
-from typing import Any, ClassVar
+from copy import copy
+from typing import Any, ClassVar, Self
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -32,6 +35,7 @@ __all__ = [
     "InvalidTenant",
     "OffsetInsideFrame",
     "ShuttingDown",
+    "StoreForbidden",
     "StoreUnavailable",
     "StreamClaimLost",
     "StreamDoesNotExist",
@@ -41,6 +45,7 @@ __all__ = [
     "StreamGap",
     "StreamLimitExceeded",
     "StreamReplaced",
+    "StreamUnreadable",
 ]
 
 
@@ -49,6 +54,16 @@ class StreamError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (type(self), self.args, vars(self))
+
+    def fresh(self) -> Self:
+        """Return an equal error, to be raised in place of one that is kept.
+
+        Whatever an error was raised through stays alive with it, and would be shown to everybody
+        else who is told of it.
+        """
+        again = copy(self)
+        again.__cause__ = self.__cause__
+        return again
 
 
 def _restore(kind: type[StreamError], args: tuple[Any, ...], state: dict[str, Any]) -> StreamError:
@@ -73,6 +88,18 @@ class StreamReplaced(StreamError):
     def __init__(self, epoch: str) -> None:
         super().__init__("The stream was begun again: its id names another incarnation now.")
         self.epoch = epoch
+
+
+class StreamUnreadable(StreamDoesNotExist):
+    """A stream whose state cannot be read; to a caller it is missing, `name` is for operators.
+
+    Somebody else wrote there, or a version of this package that is newer than this one.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.args = (f"The state of the stream at {name} cannot be read.",)
+        self.name = name
 
 
 class StreamFinalized(StreamError):
@@ -124,11 +151,30 @@ class StreamFailed(StreamError):
 
 
 class StoreUnavailable(StreamError):
-    """Say that the store of `alias` could not be reached; the cause is chained."""
+    """A store of `alias` that could not be reached, or cannot do what was asked; see the cause.
 
-    def __init__(self, alias: str) -> None:
-        super().__init__(f"The stream store {alias!r} is unavailable.")
+    `reason` says why in words for an operator, where that is known. What was asked for may have
+    been done all the same: only its answer is missing.
+    """
+
+    is_final: ClassVar[bool] = False
+    """Whether it is of no use to ask again."""
+
+    def __init__(self, alias: str, reason: str = "") -> None:
+        why = f": {reason}" if reason else ""
+        super().__init__(f"The stream store {alias!r} is unavailable{why}.")
         self.alias = alias
+        self.reason = reason
+
+
+class StoreForbidden(StoreUnavailable):
+    """A store of `alias` that refuses the user we come as; `reason` is what the server said."""
+
+    is_final = True
+
+    def __init__(self, alias: str, reason: str) -> None:
+        super().__init__(alias, reason)
+        self.args = (f"The stream store {alias!r} refuses the user of this connection: {reason}.",)
 
 
 class ShuttingDown(StreamError):

@@ -5,8 +5,9 @@
 
 News arrives from the local producer, directly, or from the store's feed. A feed may lose news,
 never invent it. Whenever it may have (`disturbed`), and when a stream was silent until its lease
-ran out, the tail is *stale*: its state is looked up, all stale tails of the process in one batch.
-That look-up also declares a dead producer lost.
+ran out, the tail is *stale*: its state is looked up. What is asked for in one loop turn reaches the
+store in one write; each tail waits for its own answer only, so that a stream whose state cannot be
+told is no matter of the others. That look-up also declares a dead producer lost.
 """
 
 import asyncio
@@ -24,6 +25,8 @@ from .types import PUBLIC, ErrorCode, Standing, StreamInfo, StreamKey
 __all__ = ["Hub"]
 
 logger = logging.getLogger("resumable_streams.hub")
+
+LOOK_AGAIN_SECONDS = 0.2
 
 
 class Hub:
@@ -51,13 +54,13 @@ class Hub:
         self.rulings = 0  # how often the standing of some tenant changed, as far as we heard
         self._on_governed = on_governed
         self._was_connected = False
+        self._closed = False
+        self._looks: dict[Tail, asyncio.Task[None]] = {}
         self._stale: set[Tail] = set()
-        self._wake = asyncio.Event()
         self._feed = store.feed(self)
-        self._tasks = [
-            self._loop.create_task(self._refresh_forever(), name="resumable_streams.hub.refresh"),
-            self._loop.create_task(self._sweep_forever(), name="resumable_streams.hub.sweep"),
-        ]
+        self._sweeping = self._loop.create_task(
+            self._sweep_forever(), name="resumable_streams.hub.sweep"
+        )
 
     def open(self, info: StreamInfo, key: StreamKey, *, live: bool = True) -> Tail:
         """Return the tail of a stream; close it with `close`.
@@ -150,6 +153,8 @@ class Hub:
         if self._tails.get(tail.key) is tail:
             del self._tails[tail.key]
             self._stale.discard(tail)
+            if look := self._looks.get(tail):
+                look.cancel()
             if not tail.is_local:
                 self._feed.unwatch(tail.key)
 
@@ -188,10 +193,14 @@ class Hub:
     # What keeps the tails honest.
 
     def suspect(self, tail: Tail) -> None:
-        """Look the tail's state up soon, with all others that are stale by then."""
-        if not tail.has_ended:
-            self._stale.add(tail)
-            self._wake.set()
+        """Look the tail's state up; once more if a look is on its way, which may be too old."""
+        if tail.has_ended or self._closed:
+            return
+        self._stale.add(tail)
+        if tail not in self._looks:
+            look = self._loop.create_task(self._look(tail), name="resumable_streams.hub.look")
+            self._looks[tail] = look
+            look.add_done_callback(lambda _: self._looked(tail))
 
     async def _sweep_forever(self) -> None:
         while True:
@@ -201,55 +210,50 @@ class Hub:
                 if not tail.is_local and tail.check_at <= now:
                     self.suspect(tail)
 
-    async def _refresh_forever(self) -> None:
-        failing_since: float | None = None
+    def _looked(self, tail: Tail) -> None:
+        del self._looks[tail]
+        if tail in self._stale and self._tails.get(tail.key) is tail:
+            self.suspect(tail)
+
+    async def _look(self, tail: Tail) -> None:
+        """Look the tail's state up; while the store is away, again until STORE_TIMEOUT is over."""
+        give_up = self._loop.time() + self._store_timeout
         while True:
-            await self._wake.wait()
-            self._wake.clear()
-            stale, self._stale = list(self._stale), set()
+            self._stale.discard(tail)
             try:
-                await self._refresh(stale)
-                failing_since = None
-            except Exception as error:
-                if not isinstance(error, StoreUnavailable):
-                    logger.exception("Looking up the state of streams failed.")
-                failing_since = failing_since or self._loop.time()
-                if self._loop.time() - failing_since > self._store_timeout:
-                    for tail in stale:
-                        tail.fail(StoreUnavailable(self._store.alias))
-                else:
-                    self._stale.update(stale)
-                    self._wake.set()
-                    await asyncio.sleep(min(0.2, self._store_timeout / 4))
+                await self._refresh(tail)
+                return
+            except StoreUnavailable as error:
+                if error.is_final or self._loop.time() >= give_up:
+                    tail.fail(error)
+                    return
+            except Exception:  # whatever it is: its readers must not wait for ever
+                logger.exception("Looking up the state of a stream failed.")
+                tail.fail(StoreUnavailable(self._store.alias))
+                return
+            await asyncio.sleep(min(LOOK_AGAIN_SECONDS, self._store_timeout / 4))
 
-    async def _refresh(self, stale: Sequence[Tail]) -> None:
-        infos = await self._store.status([tail.key for tail in stale])
-        now = self._loop.time()
-        gone = []
-        for tail, found in zip(stale, infos, strict=True):
-            info = tail.own(found)
-            if info is None:
-                gone.append(tail)
-            else:
-                tail.learn(info)
-                tail.check_at = now + info.lease
-        if gone:
-            await self._tell_why_gone(gone)
+    async def _refresh(self, tail: Tail) -> None:
+        info = tail.own(await self._store.look(tail.key))
+        if info is None:
+            tail.learn(None, await self._standing(tail.key.tenant))
+        else:
+            tail.learn(info)
+            tail.check_at = self._loop.time() + info.lease
 
-    async def _tell_why_gone(self, tails: Sequence[Tail]) -> None:
-        tenants = list({tail.key.tenant for tail in tails})
-        standings: dict[str, Standing] = {}
-        with suppress(StoreUnavailable):  # where that is: not for the others to wait for
-            found = await asyncio.gather(*(self._store.standing(one, PUBLIC) for one in tenants))
-            standings = dict(zip(tenants, found, strict=True))
-        for tail in tails:
-            tail.learn(None, standings.get(tail.key.tenant))
+    async def _standing(self, tenant: str) -> Standing | None:
+        """Return what tells why a stream is gone; not worth waiting for where that is away."""
+        with suppress(StoreUnavailable):
+            return await self._store.standing(tenant, PUBLIC)
+        return None
 
     async def aclose(self) -> None:
         """End every reader with ShuttingDown, then close the feed."""
+        self._closed = True
         for tail in self.tails:
             tail.dismiss()
-        for task in self._tasks:
+        tasks = [self._sweeping, *self._looks.values()]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._feed.aclose()

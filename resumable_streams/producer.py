@@ -301,7 +301,7 @@ class Producer:
         tenant, owner = self.key.tenant, self.tail.info.owner
         standing = None
         try:
-            (info,) = await self._patiently(lambda: self._store.status([self.key]))
+            info = await self._patiently(lambda: self._store.look(self.key))
             if self.tail.own(info) is None:
                 standing = await self._patiently(lambda: self._store.standing(tenant, owner))
         except StoreUnavailable as error:

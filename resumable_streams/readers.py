@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Self
 
 from .engine import Engine
+from .exceptions import StoreUnavailable
 from .tail import Tail
 from .types import Role, StreamInfo, StreamKey
 
@@ -86,7 +87,7 @@ class StreamReader:
                 if self._tail is None:
                     self._tail = self._engine.hub.open(self._info, self._key, live=self._live)
                 if not self._is_cleared:
-                    await self._clear()
+                    await self._clear(self._tail)
                     continue  # unless it was closed meanwhile, when nothing would wake it
                 data = await self._tail.next(self.offset, live=self._live)
                 if data != b"":
@@ -95,13 +96,14 @@ class StreamReader:
         finally:
             self._reading = False
 
-    async def _clear(self) -> None:
+    async def _clear(self, tail: Tail) -> None:
         """Let no byte pass if what bars the stream was heard of before there was a tail to end.
 
         `rulings` is the hub's count from before the standing was read; later ones find the tail.
         """
-        if self._engine.hub.rulings != self._rulings:
-            await self._engine.enforce({self._key.tenant})
+        is_unsure = self._engine.hub.rulings != self._rulings
+        if is_unsure and await self._engine.enforce([tail]):
+            raise StoreUnavailable(self.alias)
         self._is_cleared = True
 
     def _advance(self, data: bytes | None, end: type[Exception]) -> bytes:

@@ -42,6 +42,7 @@ from .keys import owner_digest
 from .models import StreamNamespace, StreamRecord
 from .runtime import runtime
 from .signals import inline, owner_bound, stream_deleted, stream_finalized
+from .stores.base import known
 from .types import CLOCKS_DIFFER_SECONDS, ErrorCode, Owner, StreamInfo, StreamKey
 
 __all__ = ["Ending", "Recorder", "configure", "flush", "look", "recorder", "settle"]
@@ -417,7 +418,7 @@ def _generations(alias: str, records: Sequence[StreamRecord]) -> dict[str, int]:
 
 
 async def _status(alias: str, keys: Sequence[StreamKey]) -> list[StreamInfo | None]:
-    return await get_engine(alias).store.status(keys)
+    return [known(outcome) for outcome in await get_engine(alias).store.status(keys)]
 
 
 def _is_of(record: StreamRecord, info: StreamInfo) -> bool:

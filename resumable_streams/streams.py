@@ -525,7 +525,7 @@ class StreamManager:
         asking = PUBLIC if isinstance(asker, SignedLink) else asker[0]
         standing = await namespaces.standing(engine, address.tenant, asking)
         key = address.key(standing)
-        (info,) = await engine.store.status([key])
+        info = await engine.store.look(key)
         if isinstance(asker, SignedLink):
             asking, outcome = await judge_link(engine, key, info, asker, operation)
         else:

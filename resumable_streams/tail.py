@@ -186,19 +186,21 @@ class Tail:
     async def next(self, offset: int, *, live: bool = True) -> bytes | None:
         """Return bytes from `offset` on; none when there is news but no bytes; None at the end.
 
-        With `live=False` the end is where the log ends now. Raises what ended the stream, once
-        the reader has everything that was stored before.
+        With `live=False` the end is where the log ends now. Raises what ended the stream: at once
+        where the stream is gone or barred, else when the reader has all that was stored before.
+        Each reader gets an exception of its own.
         """
         if self._dismissed:
             raise ShuttingDown
+        # Who was cut off gets nothing more, also of what is here; who lost the store gets that.
         if isinstance(self._failure, StreamFailed):
-            raise self._failure
+            raise self._failure.fresh()
         if data := self.window.read(offset):
             return data
         if offset < self.window.end:
             return await self._page(offset)
         if self._failure is not None:
-            raise self._failure
+            raise self._failure.fresh()
         if self.info.status is StreamStatus.ERROR:
             raise StreamFailed(self.info.error_code, self.info.error)
         if not live or not self.info.is_streaming:

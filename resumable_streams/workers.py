@@ -366,7 +366,7 @@ class Worker:
         letter, held = job.letter, job.claim
         if letter is None or held is None:
             return
-        (info,) = await engine.store.status([letter.key])
+        info = await engine.store.look(letter.key)
         if info is None or not info.is_streaming or (info.size and not letter.order.recover):
             return
         claim = Claim(epoch=letter.epoch)

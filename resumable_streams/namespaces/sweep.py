@@ -6,17 +6,20 @@ one that somebody else has acquired under the same id since.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from ..engine import Engine
-from ..exceptions import StreamError
+from ..exceptions import StoreUnavailable, StreamError, StreamUnreadable
 from ..types import ErrorCode, StreamInfo, StreamKey, StreamStatus
 from .selection import Selection
 
 __all__ = ["Found", "Interrupted", "Sweep", "Tally", "cancel", "purge", "reap", "shorten"]
 
 BATCH = 500
+
+T = TypeVar("T")
 
 
 class Interrupted(StreamError):
@@ -28,10 +31,14 @@ class Interrupted(StreamError):
 
 @dataclass(slots=True)
 class Tally:
-    """Count the streams that a sweep has met, and those it has acted upon."""
+    """Count the streams that a sweep has met, and those it has acted upon.
+
+    `unreadable` names those whose state cannot be read: they are met, and nothing is done to them.
+    """
 
     met: int = 0
     done: int = 0
+    unreadable: list[str] = field(default_factory=list)
     on_change: Callable[["Tally"], None] = field(default=lambda tally: None, repr=False)
 
     def add(self, met: int, done: int) -> None:
@@ -57,6 +64,10 @@ class Sweep:
 
     Raises Interrupted between two batches after `stop` was called. `once` meets no stream twice,
     which a scan may, at the price of remembering each (a hash).
+
+    What is wrong with one stream, or with one server of several, does not keep the sweep from the
+    rest. `unreadable` names the streams whose state nobody can read; they fit no selection that
+    needs one. What a server that was away kept from being done is raised when all else is done.
     """
 
     def __init__(
@@ -67,6 +78,8 @@ class Sweep:
         self._batch = batch
         self._pause = pause
         self._stopped = asyncio.Event()
+        self._away: StoreUnavailable | None = None
+        self.unreadable: list[str] = []
 
     def stop(self) -> None:
         """End the sweep soon; call it on the home loop."""
@@ -84,26 +97,56 @@ class Sweep:
                 met.update(map(hash, keys))
             yield await self._look(keys) if with_state else [Found(key) for key in keys]
             await self._breathe()
+        if self._away is not None:
+            raise self._away
+
+    async def each(
+        self, streams: Iterable[Found], verb: Callable[[Found], Awaitable[T]]
+    ) -> list[T]:
+        """Do something to each stream, and return what came of it where it could be done."""
+        found = await asyncio.gather(*map(verb, streams), return_exceptions=True)
+        done: list[T] = []
+        for one in found:
+            if isinstance(one, BaseException):
+                self._note(one)
+            else:
+                done.append(one)
+        return done
+
+    def _note(self, trouble: BaseException) -> None:
+        """Remember what kept one stream from being seen; raise what keeps all others, too."""
+        match trouble:
+            case StoreUnavailable(is_final=False):
+                self._away = trouble
+            case StreamUnreadable():
+                self.unreadable.append(trouble.name)
+            case _:
+                raise trouble
 
     async def _scanned(self) -> AsyncIterator[list[StreamKey]]:
         keys: list[StreamKey] = []
         selection = self.selection
         # The scan of a store goes over everything that can hold a stream, every primary included.
-        async for key in self.engine.store.scan(selection.tenant, selection.generation):
-            if selection.has_key(key):
-                keys.append(key)
-            if len(keys) >= self._batch:
-                yield keys
-                keys = []
+        try:
+            async for key in self.engine.store.scan(selection.tenant, selection.generation):
+                if selection.has_key(key):
+                    keys.append(key)
+                if len(keys) >= self._batch:
+                    yield keys
+                    keys = []
+        except StoreUnavailable as error:
+            self._note(error)
         yield keys
 
     async def _look(self, keys: list[StreamKey]) -> list[Found]:
-        infos = await self.engine.store.status(keys)
-        return [
-            Found(key, info)
-            for key, info in zip(keys, infos, strict=True)
-            if info is not None and self.selection.has_state(info)
-        ]
+        found = []
+        outcomes = await self.engine.store.status(keys)
+        for key, outcome in zip(keys, outcomes, strict=True):
+            if isinstance(outcome, StreamError):
+                self._note(outcome)
+            elif outcome is not None and self.selection.has_state(outcome):
+                found.append(Found(key, outcome))
+        return found
 
     async def _breathe(self) -> None:
         if self._pause and not self._stopped.is_set():
@@ -129,7 +172,7 @@ async def purge(sweep: Sweep, tally: Tally, *, dry_run: bool = False) -> None:
                 tally.add(len(batch), len(batch))
                 continue
             tenants.update(one.key.tenant for one in batch)
-            gone = await asyncio.gather(*(store.delete(one.key, epoch=one.epoch) for one in batch))
+            gone = await sweep.each(batch, lambda one: store.delete(one.key, epoch=one.epoch))
             tally.add(len(batch), sum(gone))
     finally:
         # Readers of what had ended watch nothing any more: they hear of it here.
@@ -141,9 +184,11 @@ async def cancel(sweep: Sweep, tally: Tally, *, dry_run: bool = False) -> None:
     store = sweep.engine.store
     async for batch in sweep.batches(with_state=True, once=dry_run):
         running = [one for one in batch if one.info and one.info.is_streaming]
+        done = len(running)
         if not dry_run:
-            await asyncio.gather(*(store.cancel(one.key, epoch=one.epoch) for one in running))
-        tally.add(len(batch), len(running))
+            ended = await sweep.each(running, lambda one: store.cancel(one.key, epoch=one.epoch))
+            done = sum(info is not None for info in ended)
+        tally.add(len(batch), done)
 
 
 async def shorten(sweep: Sweep, tally: Tally, *, ttl: float, dry_run: bool = False) -> None:
@@ -151,9 +196,10 @@ async def shorten(sweep: Sweep, tally: Tally, *, ttl: float, dry_run: bool = Fal
     store = sweep.engine.store
     async for batch in sweep.batches(with_state=True, once=dry_run):
         long = [one for one in batch if one.info and one.info.ttl > ttl]
+        done = len(long)
         if not dry_run:
-            await asyncio.gather(*(store.expire(one.key, ttl) for one in long))
-        tally.add(len(batch), len(long))
+            done = sum(await sweep.each(long, lambda one: store.expire(one.key, ttl)))
+        tally.add(len(batch), done)
 
 
 async def reap(sweep: Sweep, tally: Tally) -> None:

@@ -22,6 +22,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import ClassVar, Protocol
 
+from ..exceptions import StoreUnavailable, StreamUnreadable
 from ..types import (
     Acquisition,
     Claim,
@@ -41,8 +42,10 @@ __all__ = [
     "BaseStore",
     "Feed",
     "Listener",
+    "Outcome",
     "Queue",
     "control_life",
+    "known",
 ]
 
 MAX_APPEND_BYTES = 262_144
@@ -60,6 +63,17 @@ def control_life(longest_ttl: float) -> float:
     So long that no stream of the tenant is left then, unless one was produced all the while.
     """
     return max(MIN_CONTROL_SECONDS, 4 * longest_ttl)
+
+
+Outcome = StreamInfo | StreamUnreadable | StoreUnavailable | None
+"""What a look at one stream finds; None where it is missing."""
+
+
+def known(outcome: Outcome) -> StreamInfo | None:
+    """Return the state; None where it is missing or unreadable, and raise StoreUnavailable."""
+    if isinstance(outcome, StoreUnavailable):
+        raise outcome
+    return None if isinstance(outcome, StreamUnreadable) else outcome
 
 
 class Listener(Protocol):
@@ -128,7 +142,9 @@ class BaseStore(ABC):
 
     The constructor's keywords beyond the first four are the schema of `OPTIONS`; a store that
     cannot work with what it was given raises InvalidStoreError there, before any I/O.
-    Every verb raises StoreUnavailable when the store does not answer.
+    Every verb but `status` raises StoreUnavailable when the store does not answer, and
+    StoreForbidden when it refuses the user we come as. A state that cannot be read is missing: None
+    where that is an answer, else StreamUnreadable, which is a StreamDoesNotExist.
     """
 
     outlives_process: ClassVar[bool] = True
@@ -200,8 +216,16 @@ class BaseStore(ABC):
         """Return the state and up to `limit` bytes from `offset`; None when it is missing."""
 
     @abstractmethod
-    async def status(self, keys: Sequence[StreamKey]) -> list[StreamInfo | None]:
-        """Return the states of `keys` in their order, in one batch."""
+    async def status(self, keys: Sequence[StreamKey]) -> Sequence[Outcome]:
+        """Look at `keys` in one batch, and return what was found of each, in their order.
+
+        Nothing is raised: what is wrong with one stream, or with the server that has it, stands in
+        its place and is no business of the others.
+        """
+
+    async def look(self, key: StreamKey) -> StreamInfo | None:
+        """Return the state of one stream; None when it is missing or unreadable."""
+        return known((await self.status([key]))[0])
 
     @abstractmethod
     async def delete(self, key: StreamKey, *, epoch: str | None = None) -> bool:

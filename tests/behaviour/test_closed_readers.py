@@ -4,6 +4,7 @@ import asyncio
 
 from resumable_streams import StreamManager
 from resumable_streams.engine import get_engine
+from resumable_streams.tail import Tail
 from tests.tools.readers import read_all
 from tests.tools.sources import Tap
 
@@ -17,9 +18,10 @@ async def test_a_reader_that_is_closed_while_it_is_looked_up_whether_it_is_barre
         reader = await side.require_resume("chat", owner="a")
         engine, reached, opened = get_engine(side.alias), asyncio.Event(), asyncio.Event()
 
-        async def enforce(tenants: set[str | None], reached=reached, opened=opened) -> None:
+        async def enforce(tails: object, reached=reached, opened=opened) -> set[Tail]:
             reached.set()
             await opened.wait()
+            return set()
 
         engine.enforce = enforce  # type: ignore[method-assign]
         engine.hub.governed("default")  # news that came between the resume and the first read

@@ -23,6 +23,7 @@ from resumable_streams import (
 )
 from resumable_streams.engine import Engine, get_engine
 from resumable_streams.runtime import runtime
+from resumable_streams.stores.base import known
 from resumable_streams.types import Claim, Owner, Role, StreamKey
 
 from ..tools.sources import Tap
@@ -205,7 +206,7 @@ class StreamMachine(RuleBasedStateMachine):
         streams = [s for s in self.reference.streams.values() if not s.is_barred]
         keys = [self.key(stream.stream_id) for stream in streams]
         infos = await get_engine("default").store.status(keys)
-        for stream, info in zip(streams, infos, strict=True):
+        for stream, info in zip(streams, map(known, infos), strict=True):
             if info is None:
                 return f"{stream.stream_id} is missing"
             end = info.error_code or (None if info.is_streaming else str(info.status))

@@ -15,6 +15,7 @@ from resumable_streams.exceptions import (
     InvalidTenant,
     OffsetInsideFrame,
     ShuttingDown,
+    StoreForbidden,
     StoreUnavailable,
     StreamClaimLost,
     StreamDoesNotExist,
@@ -24,6 +25,7 @@ from resumable_streams.exceptions import (
     StreamGap,
     StreamLimitExceeded,
     StreamReplaced,
+    StreamUnreadable,
 )
 from resumable_streams.types import ErrorCode
 
@@ -35,6 +37,8 @@ EXAMPLES = [
     StreamLimitExceeded("MAX_STREAMS", 5),
     StreamFailed(ErrorCode.PRODUCER_LOST, "secret"),
     StoreUnavailable("chat"),
+    StoreForbidden("chat", "no permission to run PUBLISH"),
+    StreamUnreadable("prefix:acme:g1:{chat}:meta"),
     ShuttingDown(3),
     InvalidStreamId(),
     InvalidOwner(),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from resumable_streams.exceptions import StoreUnavailable
+from resumable_streams.exceptions import StoreForbidden, StoreUnavailable
 from resumable_streams.stores.base import BaseStore
 from resumable_streams.stores.redis import RedisStore
 from resumable_streams.testing import KEY, StreamStoreContract, refusal
@@ -105,15 +105,21 @@ async def test_workers_need_no_other_rights(store: RedisStore) -> None:
     await queue.aclose()
 
 
-@pytest.mark.parametrize("change", [{"password": "wrong"}, {"ca": "stranger.pem"}])
-async def test_a_wrong_password_or_a_strange_authority_is_an_unavailable_store(
-    tls_port: int, certificates: Path, change: dict[str, str]
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [({"password": "wrong"}, StoreForbidden), ({"ca": "stranger.pem"}, StoreUnavailable)],
+)
+async def test_a_wrong_password_is_refused_and_a_strange_authority_is_an_unavailable_store(
+    tls_port: int,
+    certificates: Path,
+    change: dict[str, str],
+    expected: type[StoreUnavailable],
 ) -> None:
     async with store_at(location(tls_port, certificates, **change)) as store:
-        error = await refusal(StoreUnavailable, store.status([KEY]))
+        error = await refusal(expected, store.look(KEY))
         assert "secret" not in f"{error}{error.__cause__}"
 
 
 async def test_the_keys_of_others_are_out_of_reach(tls_port: int, certificates: Path) -> None:
     async with store_at(location(tls_port, certificates), prefix="theirs") as store:
-        await refusal(StoreUnavailable, store.status([KEY]))
+        await refusal(StoreForbidden, store.look(KEY))

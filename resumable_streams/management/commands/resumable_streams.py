@@ -90,7 +90,9 @@ class Command(BaseCommand):
     def _print(self, verb: Verb, error: str, *, is_json: bool) -> None:
         if not is_json:
             if verb.asks or verb.tally.met or not error:
-                (self.stderr if error else self.stdout).write("\n".join(verb.report()))
+                (self.stderr if error else self.stdout).write(
+                    "\n".join(verb.report() + verb.notes())
+                )
             return
         outcome = {
             "action": verb.name,
@@ -98,6 +100,7 @@ class Command(BaseCommand):
             "tenant": verb.tenant,
             "arguments": verb.arguments(),
             "counts": verb.counts(),
+            "unreadable": verb.unreadable,
             "error": error or None,
         }
         self.stdout.write(json.dumps(outcome))

@@ -19,6 +19,8 @@ from resumable_streams.types import Owner, StreamStatus
 
 __all__ = ["SelectingVerb", "Verb"]
 
+MAX_NAMED = 10
+
 
 class Verb:
     """Be one thing an operator does; made from the options of a command line, run once.
@@ -84,6 +86,22 @@ class Verb:
     def report(self) -> list[str]:
         """Return the lines that tell an operator how it went, or how far it came."""
         raise NotImplementedError
+
+    @property
+    def unreadable(self) -> list[str]:
+        """The streams that were met and whose state nobody can read."""
+        return [] if self.sweep is None else self.sweep.unreadable
+
+    def notes(self) -> list[str]:
+        """Return the lines that tell what was left out, and why."""
+        if not self.unreadable:
+            return []
+        names = ", ".join(self.unreadable[:MAX_NAMED])
+        more = ", …" if len(self.unreadable) > MAX_NAMED else ""
+        return [
+            f"{len(self.unreadable):,} unreadable: {names}{more}",
+            "Nobody can reach them. `purge --id`, or of a whole tenant, removes them.",
+        ]
 
     def start(self, engine: Engine, selection: Selection) -> Sweep:
         """Return a sweep that an interruption stops."""

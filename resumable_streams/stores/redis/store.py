@@ -9,7 +9,9 @@ process, for any number of streams and readers.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from functools import cache, partial
 from hashlib import sha1
 from importlib import resources
@@ -24,6 +26,7 @@ from ...exceptions import (
     StreamFinalized,
     StreamGap,
     StreamLimitExceeded,
+    StreamUnreadable,
 )
 from ...keys import KeySpace, decode_owner, encode_owner
 from ...types import (
@@ -39,18 +42,24 @@ from ...types import (
     StreamStatus,
     Terms,
 )
-from ..base import MAX_DEATHS, MIN_CONTROL_SECONDS, BaseStore, Feed, Listener, Queue
+from ..base import MAX_DEATHS, MIN_CONTROL_SECONDS, BaseStore, Feed, Listener, Outcome, Queue
 from .cluster import ClusterNodes
 from .connect import Connect, Source
 from .nodes import Nodes, OneNode
 from .options import refuse_wrong
 from .queue import RedisQueue
-from .wire import Command, Wire
+from .wire import Argument, Command, Unreadable, Wire
 
 __all__ = ["RedisStore"]
 
+logger = logging.getLogger("resumable_streams.redis")
+
 BLOCKING_TIMEOUT = 60.0
 SCAN_COUNT = 1_000
+MAX_TOLD = 1_000
+
+Place = StreamKey | str
+"""What a script works on: a stream, or one key."""
 
 
 # Read with the module: the verbs run on an event loop.
@@ -59,8 +68,13 @@ SCRIPTS = {file.name: file.read_text() for file in (resources.files(__package__)
 
 @cache
 def _script(name: str, publish: str) -> tuple[str, str]:
-    """Return the SHA1 and the source of a script, the shared prelude in front."""
-    source = (SCRIPTS["prelude.lua"] + SCRIPTS[f"{name}.lua"]).replace("$PUBLISH", publish)
+    """Return the SHA1 and the source of a script, the shared prelude in front.
+
+    A header (`#!lua`, with flags for the server) has to stay the first line.
+    """
+    body = SCRIPTS[f"{name}.lua"]
+    header, body = body.split("\n", 1) if body.startswith("#!") else ("", body)
+    source = f"{header}\n{SCRIPTS['prelude.lua']}{body}".lstrip().replace("$PUBLISH", publish)
     return sha1(source.encode(), usedforsecurity=False).hexdigest(), source
 
 
@@ -70,6 +84,12 @@ def _ms(seconds: float) -> int:
 
 class NotReplicated(StoreUnavailable):
     """Too few replicas have what was written."""
+
+
+class UnknownAnswer(StoreUnavailable):
+    """A script that answered what none of ours does; it would again."""
+
+    is_final = True
 
 
 class RedisStore(BaseStore):
@@ -122,6 +142,7 @@ class RedisStore(BaseStore):
         self._nodes = self._make_nodes(source, sentinels, service, cluster)
         self.emptied_by = partial(source.emptied_by, sentinels, service)
         """Return the names of the caches whose `clear` removes all streams; connects to nothing."""
+        self._unreadable: set[StreamKey] = set()  # that the log knows already
 
     def _make_nodes(
         self, source: Source, sentinels: Sequence[str], service: str, cluster: bool | Sequence[str]
@@ -146,19 +167,16 @@ class RedisStore(BaseStore):
             timeout=timeout or self._command_timeout,
         )
 
-    def _run(
-        self, name: str, key: StreamKey, *arguments: str | bytes | int
-    ) -> Coroutine[Any, Any, Any]:
-        """Run a script on one stream."""
-        return self._eval(name, self._keys_of(key), *arguments)
-
-    def _keys_of(self, key: StreamKey) -> list[str]:
-        return [self.keys.meta(key), self.keys.log(key)]
+    def _keys_of(self, place: Place) -> list[str]:
+        """Return the keys of a stream, or the one key that is named."""
+        if isinstance(place, StreamKey):
+            return [self.keys.meta(place), self.keys.log(place)]
+        return [place]
 
     async def _write(
         self,
         name: str,
-        keys: list[str],
+        place: Place,
         *arguments: str | bytes | int,
         wrote: Callable[[Any], bool] = bool,
     ) -> Any:
@@ -168,16 +186,29 @@ class RedisStore(BaseStore):
         again, or gives up. `wrote` tells by the answer whether there is anything to wait for.
         """
         if not self._wait_replicas:
-            return await self._eval(name, keys, *arguments)
+            return await self._run(name, place, *arguments)
         # On the connection of the script: the server waits for what that one has written.
         wait = ("WAIT", self._wait_replicas, _ms(self._command_timeout / 2))
-        answer, reached = await self._eval(name, keys, *arguments, then=wait)
+        answer, reached = await self._run(name, place, *arguments, then=wait)
         if wrote(answer) and reached < self._wait_replicas:
             raise NotReplicated(self.alias)
         return answer
 
+    async def _run(
+        self, name: str, place: Place, *arguments: Argument, then: Command | None = None
+    ) -> Any:
+        """Run a script on a stream or a key; raise StreamUnreadable for what it cannot read."""
+        try:
+            return await self._eval(name, self._keys_of(place), *arguments, then=then)
+        except Unreadable as error:
+            if isinstance(place, StreamKey):
+                raise self._unreadable_at(place, error) from error
+            raise StoreUnavailable(
+                self.alias, f"{place} holds something that is not ours"
+            ) from error
+
     async def _eval(
-        self, name: str, keys: list[str], *arguments: str | bytes | int, then: Command | None = None
+        self, name: str, keys: list[str], *arguments: Argument, then: Command | None = None
     ) -> Any:
         """Run a script, in one round trip once the server knows it."""
         sha, source = _script(name, self._nodes.publish)
@@ -187,11 +218,26 @@ class RedisStore(BaseStore):
         except NoScriptError:  # a new server, a restart, SCRIPT FLUSH
             return await self._nodes.execute(keys[0], "EVAL", source, *rest, then=then)
 
+    def _unreadable_at(self, key: StreamKey, error: Exception) -> StreamUnreadable:
+        """Say in the log, once, which stream cannot be read, and return the error that says it."""
+        unreadable = StreamUnreadable(self.keys.meta(key))
+        if key not in self._unreadable and len(self._unreadable) < MAX_TOLD:
+            self._unreadable.add(key)
+            logger.error("%s (%s) Everybody is told that it is missing.", unreadable, error)
+        return unreadable
+
+    def _info(self, key: StreamKey, state: Sequence[Any]) -> StreamInfo:
+        """Read what `describe` in the prelude answers; raise StreamUnreadable if nobody can."""
+        try:
+            return _info(key, state)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise self._unreadable_at(key, error) from error
+
     async def acquire(self, key: StreamKey, claim: Claim, terms: Terms) -> Acquisition:
         try:
             elected, state = await self._write(
                 "acquire",
-                self._keys_of(key),
+                key,
                 claim.token,
                 claim.epoch,
                 encode_owner(terms.owner),
@@ -208,12 +254,12 @@ class RedisStore(BaseStore):
             await self._run("delete", key, self.keys.events, claim.epoch)
             raise
         role = Role.PRODUCER if elected else Role.CONSUMER
-        return Acquisition(role=role, info=_info(key, state))
+        return Acquisition(role=role, info=self._info(key, state))
 
     async def reclaim(self, key: StreamKey, held: str, claim: Claim) -> StreamInfo:
         answer = await self._write(
             "reclaim",
-            self._keys_of(key),
+            key,
             held,
             claim.token,
             claim.epoch,
@@ -222,14 +268,14 @@ class RedisStore(BaseStore):
         )
         if answer[0] != b"ok":
             self._refuse(answer)
-        return _info(key, answer[1])
+        return self._info(key, answer[1])
 
     async def append(
         self, key: StreamKey, claim: Claim, offset: int, data: bytes, *, chunks: int = 1
     ) -> int:
         answer = await self._write(
             "append",
-            self._keys_of(key),
+            key,
             claim.token,
             offset,
             self.limits.max_stream_bytes or "",
@@ -254,8 +300,10 @@ class RedisStore(BaseStore):
             case [b"limit", name]:
                 limit = name.decode()
                 raise StreamLimitExceeded(limit, getattr(self.limits, limit.lower()))
-            case _:
+            case [b"claim"]:
                 raise StreamClaimLost
+            case _:
+                raise UnknownAnswer(self.alias, "a script gave an answer that is none of ours")
 
     async def finalize(
         self,
@@ -270,7 +318,7 @@ class RedisStore(BaseStore):
         message = error.encode(errors="replace")  # what an exception says may be no UTF-8
         answer = await self._write(
             "finalize",
-            self._keys_of(key),
+            key,
             claim.token,
             status,
             error_code,
@@ -280,29 +328,45 @@ class RedisStore(BaseStore):
         )
         if answer[0] != b"ok":
             self._refuse(answer)
-        return _info(key, answer[1])
+        return self._info(key, answer[1])
 
     async def read(self, key: StreamKey, offset: int, limit: int) -> Page | None:
-        answer = await self._run("read", key, offset, offset + limit - 1)
-        return answer and Page(info=_info(key, answer[0]), data=answer[1])
+        with suppress(StreamUnreadable):
+            answer = await self._run("read", key, offset, offset + limit - 1)
+            return answer and Page(info=self._info(key, answer[0]), data=answer[1])
+        return None
 
-    async def status(self, keys: Sequence[StreamKey]) -> list[StreamInfo | None]:
-        states = await asyncio.gather(*(self._run("status", key) for key in keys))
-        return [_info_or_decoy(key, state) for key, state in zip(keys, states, strict=True)]
+    async def status(self, keys: Sequence[StreamKey]) -> list[Outcome]:
+        # Sent in one loop turn, so they leave in one write.
+        return await asyncio.gather(*(self._look(key) for key in keys))
+
+    async def _look(self, key: StreamKey) -> Outcome:
+        try:
+            state = await self._run("status", key)
+            # A decoy is read just as long and thrown away: see `status.lua`.
+            is_missing = state[2] == b"missing"
+            status = b"streaming" if is_missing else state[2]
+            info = self._info(key, [*state[:2], status, *state[3:]])
+        except (StreamUnreadable, StoreUnavailable) as error:
+            return error
+        return None if is_missing else info
 
     async def delete(self, key: StreamKey, *, epoch: str | None = None) -> bool:
-        return bool(await self._write("delete", self._keys_of(key), self.keys.events, epoch or ""))
+        return bool(await self._write("delete", key, self.keys.events, epoch or ""))
 
     async def heartbeat(self, beats: Sequence[tuple[StreamKey, Claim]]) -> list[bool]:
-        # Sent in one loop turn, so they leave in one write.
-        held = await asyncio.gather(
-            *(self._run("heartbeat", key, claim.token) for key, claim in beats)
-        )
-        return [bool(one) for one in held]
+        return await asyncio.gather(*(self._beat(key, claim) for key, claim in beats))
+
+    async def _beat(self, key: StreamKey, claim: Claim) -> bool:
+        with suppress(StreamUnreadable):
+            return bool(await self._run("heartbeat", key, claim.token))
+        return False
 
     async def cancel(self, key: StreamKey, *, epoch: str | None = None) -> StreamInfo | None:
-        state = await self._write("cancel", self._keys_of(key), self.keys.events, epoch or "")
-        return state and _info(key, state)
+        with suppress(StreamUnreadable):
+            state = await self._write("cancel", key, self.keys.events, epoch or "")
+            return state and self._info(key, state)
+        return None
 
     async def expire(self, key: StreamKey, ttl: float) -> bool:
         return bool(await self._run("expire", key, _ms(ttl)))
@@ -311,19 +375,25 @@ class RedisStore(BaseStore):
         self, tenant: str | None = None, generation: int | None = None
     ) -> AsyncIterator[StreamKey]:
         pattern = self.keys.meta_pattern(tenant, generation)
+        away: StoreUnavailable | None = None
         for wire in await self._nodes.wires():
-            cursor = b"0"
-            while True:
-                cursor, names = await wire.execute(
-                    "SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT
-                )
-                for name in names:
+            try:
+                async for name in _names_on(wire, pattern):
                     if key := self.keys.parse(name.decode(errors="replace")):
                         yield key
-                if cursor == b"0":
-                    break
+            except StoreUnavailable as error:  # what the others have is met all the same
+                away = error
+        if away is not None:
+            raise away
 
     async def standing(self, tenant: str, owner: Owner, *, keep: float | None = None) -> Standing:
+        try:
+            return await self._standing(tenant, owner, keep)
+        except (Unreadable, ValueError) as error:
+            reason = f"what governs the tenant at {self.keys.control(tenant)} cannot be read"
+            raise StoreUnavailable(self.alias, reason) from error
+
+    async def _standing(self, tenant: str, owner: Owner, keep: float | None) -> Standing:
         # Commands in one write: the keys may live in different slots of a cluster.
         control, revoked = self.keys.control(tenant), self.keys.revoked(tenant, owner)
         ask = self._nodes.execute
@@ -352,8 +422,8 @@ class RedisStore(BaseStore):
     ) -> int:
         in_force = await self._write(
             "control",
-            [self.keys.control(tenant)],
-            generation or 1,
+            self.keys.control(tenant),
+            generation or "",
             "" if ttl is None else round(ttl * 1000),
             round((longest_ttl or 0) * 1000),
             self.keys.events,
@@ -368,7 +438,7 @@ class RedisStore(BaseStore):
 
     async def revoke(self, tenant: str, owner: Owner, *, keep: float) -> float:
         key = self.keys.revoked(tenant, owner)
-        mark = await self._write("revoke", [key], _ms(keep), self.keys.events, tenant)
+        mark = await self._write("revoke", key, _ms(keep), self.keys.events, tenant)
         return int(mark) / 1000
 
     async def reserve(self, key: StreamKey, owner: Owner, *, lease: float) -> None:
@@ -378,7 +448,7 @@ class RedisStore(BaseStore):
         """
         for limit, counter in self._counters(key, owner):
             most: int = getattr(self.limits, limit.lower())
-            if not await self._eval("reserve", [counter], self._member(key), most, _ms(lease)):
+            if not await self._run("reserve", counter, self._member(key), most, _ms(lease)):
                 await self.release(key, owner)
                 raise StreamLimitExceeded(limit, most)
 
@@ -415,6 +485,16 @@ class RedisStore(BaseStore):
         await self._nodes.aclose()
 
 
+async def _names_on(wire: Wire, pattern: str) -> AsyncIterator[bytes]:
+    cursor = b"0"
+    while True:
+        cursor, names = await wire.execute("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT)
+        for name in names:
+            yield name
+        if cursor == b"0":
+            break
+
+
 def _is_elected(answer: list[Any]) -> bool:
     return bool(answer[0])
 
@@ -428,7 +508,6 @@ def _is_size(answer: object) -> bool:
 
 
 def _info(key: StreamKey, state: Sequence[Any]) -> StreamInfo:
-    """Read what `describe` in the prelude answers."""
     epoch, owner, status, size, entries, created, lease, code, error, attrs, ttl, now = state
     return StreamInfo(
         stream_id=key.stream_id,
@@ -445,12 +524,5 @@ def _info(key: StreamKey, state: Sequence[Any]) -> StreamInfo:
         lease=max(0, int(lease) - int(now)) / 1000,
         error_code=code.decode(),
         error=error.decode(),
-        attrs=json.loads(attrs),
+        attrs=dict(json.loads(attrs)),
     )
-
-
-def _info_or_decoy(key: StreamKey, state: Sequence[Any]) -> StreamInfo | None:
-    """Read a state, or read a decoy just as long and have nothing: see `status.lua`."""
-    is_missing = state[2] == b"missing"
-    info = _info(key, [*state[:2], b"streaming" if is_missing else state[2], *state[3:]])
-    return None if is_missing else info

@@ -14,29 +14,54 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Coroutine
+from copy import copy
 from typing import Any
 
 from hiredis import pack_command
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import (
     AskError,
+    AuthenticationError,
     BusyLoadingError,
     MovedError,
+    NoPermissionError,
     NoScriptError,
+    OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     ResponseError,
 )
 
-from ...exceptions import StoreUnavailable
+from ...exceptions import StoreForbidden, StoreUnavailable
 from .connect import Connect, backoff_seconds, open_connection
 
-__all__ = ["Argument", "Command", "Wire"]
+__all__ = ["Argument", "Command", "Unreadable", "Wire"]
 
 MAX_BACKOFF_SECONDS = 0.5  # all that waits for the store waits for it, so not long
 
 Argument = str | bytes | int
 Command = tuple[Argument, ...]
+
+
+REASONS: dict[type[Exception], str] = {
+    ReadOnlyError: "the server is a read-only replica",
+    OutOfMemoryError: "the memory of the server is full (maxmemory)",
+}
+
+
+class Unreadable(Exception):
+    """A key that holds something that is not ours; the cause is what the server said."""
+
+
+def _meaning(alias: str, error: Exception) -> Exception:
+    """Return what an error of the driver, or of the server, means to those who use the store."""
+    words = str(error).partition(" script: ")[0].rstrip(".")
+    if isinstance(error, NoPermissionError | AuthenticationError):
+        return StoreForbidden(alias, words)
+    if isinstance(error, ResponseError) and words.startswith(("WRONGTYPE", "user_script:")):
+        return Unreadable(words)  # the second: a script of ours found what it could not work with
+    reason = next((REASONS[kind] for kind in type(error).__mro__ if kind in REASONS), "")
+    return StoreUnavailable(alias, reason)
 
 
 def _observe(task: asyncio.Future[Any]) -> None:
@@ -128,9 +153,11 @@ class _Link:
         self.broken = error
         if self._watchdog is not None:
             self._watchdog.cancel()
+        is_refused = isinstance(error, AuthenticationError)
         for future, _ in self._waiting:
             if not future.done():
-                future.set_exception(ConnectionError("the connection broke"))
+                broken = ConnectionError("the connection broke")
+                future.set_exception(AuthenticationError(*error.args) if is_refused else broken)
                 future.exception()  # a caller that is gone must not make the loop complain
         self._waiting.clear()
         for task in self._tasks:
@@ -162,8 +189,8 @@ class Wire:
     ) -> Coroutine[Any, Any, Any]:
         """Carry out one command; raise StoreUnavailable, or what the caller can act on itself.
 
-        That is NoScriptError for EVALSHA, and the redirections of a cluster. With `then`, a second
-        one follows on the same connection, and the answer is a pair.
+        That is NoScriptError for EVALSHA, Unreadable, and the redirections of a cluster. With
+        `then`, a second one follows on the same connection, and the answer is a pair.
 
         Commands that are sent in one loop turn leave in one write and reach the server in order.
         """
@@ -183,7 +210,7 @@ class Wire:
             if link is None or link.broken is not None:
                 link = await self._connected()
             if first is not None:  # nothing gets between these: they are sent without an await
-                link.send(first)
+                link.send(first).add_done_callback(_observe)
             answer = link.send(arguments)
             if then is None:
                 return await answer
@@ -192,8 +219,8 @@ class Wire:
             return await answer, await second
         except (NoScriptError, MovedError, AskError):
             raise
-        except (RedisError, OSError, AttributeError, TimeoutError) as error:
-            raise StoreUnavailable(self._alias) from error
+        except (RedisError, OSError, TimeoutError) as error:
+            raise _meaning(self._alias, error) from error
 
     async def _connected(self) -> _Link:
         """Share one attempt to connect between all who need it now."""
@@ -207,6 +234,8 @@ class Wire:
         await asyncio.wait([connecting])
         if connecting.cancelled():
             raise ConnectionError("closed")
+        if error := connecting.exception():
+            raise copy(error)  # what is raised to many at once would hold what all of them hold
         return connecting.result()
 
     async def _reconnect(self) -> _Link:

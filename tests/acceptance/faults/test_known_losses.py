@@ -105,7 +105,7 @@ async def test_a_whole_stream_is_done_though_its_source_was_closed_by_a_drain(
     await interrupted.wait()  # its grace is over
     released.set()
     await draining
-    (info,) = await get_engine("default").store.status([KEY])
+    info = await get_engine("default").store.look(KEY)
     assert info is not None
     assert (info.status, info.size) == ("done", 5)
 

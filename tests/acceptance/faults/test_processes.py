@@ -68,7 +68,7 @@ async def ended(readings: list[Reading], injected: float) -> Verdict:
     store = get_engine("default").store
     lost = wrong = 0
     for one in readings:
-        (info,) = await store.status([one.reader._key])
+        info = await store.look(one.reader._key)
         assert info is not None
         expected = b"".join(chunk(one.stream, number) for number in range(info.size))
         wrong += not expected.startswith(one.received)
@@ -118,7 +118,8 @@ async def test_a_process_that_slept_longer_than_its_lease_appends_nothing_more(
         process.send_signal(signal.SIGCONT)
         # It tries to write.
         await eventually(lambda: scripts_run(redis_server) - before >= STREAMS)
-        infos = await get_engine("default").store.status([one.reader._key for one in readings])
+        store = get_engine("default").store
+        infos = [await store.look(one.reader._key) for one in readings]
         sizes = [info.size for info in infos if info is not None]
         assert sizes == [len(one.received) for one in readings]
     report.put(
