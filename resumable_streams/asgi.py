@@ -15,7 +15,7 @@ from typing import Any
 from django.core import asgi
 
 from .runtime import runtime
-from .shutdown import drain
+from .shutdown import drain, serve
 
 __all__ = ["get_asgi_application", "with_lifespan"]
 
@@ -34,6 +34,7 @@ def with_lifespan(application: Any) -> Application:
     """Return `application` with lifespan events answered here; all else is passed on."""
 
     async def wrapped(scope: Message, receive: Receive, send: Send) -> None:
+        serve()
         if scope["type"] == "lifespan":
             await _lifespan(receive, send)
         else:

@@ -22,6 +22,7 @@ __all__ = [
     "get_aliases",
     "get_raw",
     "get_settings",
+    "handles_signals",
     "problems",
     "session_cookie_options",
     "user_model",
@@ -47,6 +48,7 @@ class AliasSettings:
     lease: float = 15
     sweep: float = 5
     drain_timeout: float = 10
+    handle_signals: bool = True
     store_timeout: float = 10
     limits: Limits = field(default_factory=Limits)
     owner: str = DEFAULT_OWNER
@@ -99,6 +101,7 @@ _TEXT = Rule(lambda v: isinstance(v, str) and v != "", "a string that is not emp
 _COUNT = Rule(
     lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= 1, "a whole number from 1"
 )
+_BOOL = Rule(lambda v: isinstance(v, bool), "True or False")
 _MAPPING = Rule(lambda v: isinstance(v, Mapping), "a dictionary")
 
 REVOKE_EVENTS = ("logout", "password_change")
@@ -116,13 +119,14 @@ RULES: dict[str, Rule] = {
     "LEASE": _seconds(0.2, 3_600),
     "SWEEP": _seconds(0.1, 300),
     "DRAIN_TIMEOUT": _seconds(0, 3_600),
+    "HANDLE_SIGNALS": _BOOL,
     "STORE_TIMEOUT": _seconds(0.1, 300),
     "LIMITS": _MAPPING,
     "OWNER": _DOTTED,
     "TENANT": _optional(_DOTTED),
     "WAIT_UNTIL": _optional(_DOTTED),
     "HOOK_ERRORS": Rule(lambda v: v in ("raise", "log"), "'raise' or 'log'"),
-    "RECORDS": Rule(lambda v: isinstance(v, bool), "True or False"),
+    "RECORDS": _BOOL,
     "TRUSTED_PROXIES": Rule(
         lambda v: isinstance(v, int) and not isinstance(v, bool) and 0 <= v <= 32,
         "a whole number from 0 to 32",
@@ -157,6 +161,14 @@ def session_cookie_options() -> dict[str, Any]:
         "secure": django_settings.SESSION_COOKIE_SECURE,
         "samesite": django_settings.SESSION_COOKIE_SAMESITE,
     }
+
+
+def handles_signals() -> bool:
+    """Return whether this process may handle signals; one alias that says no is enough."""
+    try:
+        return all(get_settings(alias).handle_signals for alias in get_aliases())
+    except InvalidStoreError:  # the system checks tell
+        return True
 
 
 def get_raw() -> object:

@@ -3,11 +3,12 @@
 No single hook exists on every server, so there are four, and whichever comes first starts the one
 drain of the process; the later ones wait for the same:
 
-    a signal             SIGTERM, SIGINT: installed with the first stream, so after the server's own
-                         handlers, which it calls next. Readers are released while the server still
-                         serves: without that a server waits for them in vain. Only the main thread
-                         can install it: from the thread of a home loop we knock (SIGURG), if it
-                         said beforehand that it will answer (`answer_knocks`)
+    a signal             SIGTERM, SIGINT, of a process that serves requests (`serve`) and unless
+                         HANDLE_SIGNALS is off: installed with the first stream, so after the
+                         server's own handlers, which it calls next. Readers are released while the
+                         server still serves: without that a server waits for them in vain. Only the
+                         main thread can install it: from the thread of a home loop we knock
+                         (SIGURG), if it said beforehand that it will answer (`answer_knocks`)
     lifespan.shutdown    uvicorn, hypercorn, granian: with `resumable_streams.asgi`
     reactor shutdown     daphne, and runserver with it: Twisted waits for us
     interpreter exit     everything else, WSGI servers among them: threads may still run then
@@ -22,9 +23,12 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from django.core.signals import request_started
+
+from .conf import handles_signals
 from .runtime import runtime
 
-__all__ = ["answer_knocks", "drain", "install"]
+__all__ = ["answer_knocks", "drain", "install", "serve"]
 
 Handler = Callable[[int, FrameType | None], Any] | int | None
 
@@ -34,11 +38,61 @@ KNOCK = getattr(signal, "SIGURG", None)
 
 def install(grace: float) -> None:
     """Hook into whatever this process runs in; call it on the home loop, any number of times."""
-    _hook_signals()
+    if _process.is_ours():
+        _hook_signals()
     if runtime.grace is None:
         _hook_reactor()
         threading._register_atexit(_at_exit)  # type: ignore[attr-defined]
     runtime.grace = max(runtime.grace or 0, 0 if _is_reloading() else grace)
+
+
+class _Process:
+    """What is known of this process: a server, our worker, or somebody else's (a shell, a test)."""
+
+    serves = False
+    works = False
+
+    def is_ours(self) -> bool:
+        """Return whether its SIGTERM and SIGINT are for us to handle, too."""
+        return self.works or (self.serves and handles_signals() and not _is_test())
+
+
+_process = _Process()
+
+
+def serve() -> None:
+    """Say that this process serves requests, so that a signal which ends it is to drain it first.
+
+    A shell, a script, a management command or a test says nothing: its handlers stay its own.
+    """
+    if not _process.serves:
+        _process.serves = True
+        request_started.disconnect(_request_came)
+        _hook_late()
+
+
+def work() -> None:
+    """Say that this process is our worker: its signals are handled whatever HANDLE_SIGNALS says."""
+    _process.works = True
+
+
+def _hook_late() -> None:
+    """Handle signals where streams were at work before the first request came."""
+    if runtime.grace is not None and _process.is_ours():
+        runtime.home().call_soon_threadsafe(_hook_signals)
+
+
+def _request_came(**named: object) -> None:
+    if not _is_test():  # where it is the test's client that asks
+        serve()
+
+
+request_started.connect(_request_came)
+
+
+def _is_test() -> bool:
+    """Return whether Django's test environment is set up."""
+    return hasattr(sys.modules.get("django.core.mail"), "outbox")
 
 
 def _is_reloading() -> bool:
@@ -55,10 +109,12 @@ def answer_knocks() -> None:
     """Have the main thread, where we are, install our signal handlers when a thread asks for it.
 
     Holds for the forks of this process, too, also where a server then sets handlers of its own.
-    Does nothing in another thread, nor in uWSGI, whose master must keep its own handlers.
+    Does nothing in another thread, nor in uWSGI, whose master must keep its own handlers, nor with
+    HANDLE_SIGNALS off.
     """
+    _process.serves = True
     is_main = threading.current_thread() is threading.main_thread()
-    if is_main and KNOCK and "uwsgi" not in sys.modules:
+    if is_main and KNOCK and "uwsgi" not in sys.modules and _process.is_ours():
         signal.signal(KNOCK, _answer)
 
 

@@ -19,5 +19,6 @@ __all__ = ["get_wsgi_application"]
 
 def get_wsgi_application() -> WSGIHandler:
     """Return Django's WSGI application; call it in the main thread, as servers import modules."""
+    application = wsgi.get_wsgi_application()
     answer_knocks()
-    return wsgi.get_wsgi_application()
+    return application

@@ -16,6 +16,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
+from resumable_streams import shutdown
 from resumable_streams.conf import get_settings
 from resumable_streams.engine import get_engine
 from resumable_streams.exceptions import InvalidStoreError
@@ -62,6 +63,7 @@ async def _work(
 ) -> None:
     alias, concurrency = options["using"], options["concurrency"]
     try:
+        shutdown.work()
         get_engine(alias)  # from here on a signal drains; one that came before has not
         if heard:
             runtime.start_drain()
