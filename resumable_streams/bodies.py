@@ -1,10 +1,12 @@
 """What a server sends of a stream, and the three ways in which that ends.
 
 *Cleanly*: the format has said how the stream ended. *Interrupted* (this process drains, the store
-is away, the response has lived long enough): a format with frames ends it without a terminal frame,
-and the client comes back. *Cut*: a format without frames has no other way to say that bytes are
-missing than to break the connection, so that no client takes a part for the whole; and a client
-that is behind when the response has lived long enough is not sent any more, whatever the format.
+is away, the response has lived long enough): events end without a last one, and the client comes
+back. *Cut*: where clients would take that for the whole, the connection is broken; and whoever is
+behind when the response has lived long enough is not sent any more, whatever the format.
+
+A cut cannot be seen everywhere (`Connection.shows_cut`). There a message ends with a part that says
+that there is more; raw bytes have no place for that, and a client has to compare with HEAD.
 """
 
 import asyncio
@@ -117,12 +119,17 @@ class Body:
         if isinstance(ending, StreamFailed):
             last = self._encoder.failure(info, ending.code, ending.detail)
         elif isinstance(ending, StreamError):
-            last = self._encoder.interruption()
+            last = self._interruption()
         else:
             last = b"" if info.is_streaming else self._encoder.end(info)
         if last is None:
             raise self._connection.cut()
         return last
+
+    def _interruption(self) -> bytes | None:
+        if self._connection.shows_cut:
+            return self._encoder.interruption()
+        return self._encoder.unseen_interruption()
 
 
 def _now() -> float:

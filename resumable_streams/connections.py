@@ -1,8 +1,12 @@
 """What a body does to the connection it is sent on, beyond ASGI and WSGI.
 
-*Cut* it: a format without frames has no other way to say that bytes are missing. *Wait* for a
-client that takes less than it is sent: most servers make `send` wait by themselves; daphne buffers
-without limit, but what it is built on tells who asks when a client is behind.
+*Cut* it: a format without frames has no other way to say that bytes are missing. That is seen
+where a body says where it ends, by its length or by chunks. It is not (`shows_cut`) where a body
+ends with its connection: in HTTP/1.0, which nginx speaks to what is behind it unless it is told
+otherwise, and from the servers of wsgiref and uWSGI.
+
+*Wait* for a client that takes less than it is sent: most servers make `send` wait by themselves;
+daphne buffers without limit, but what it is built on tells who asks when a client is behind.
 """
 
 import asyncio
@@ -12,8 +16,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.core.exceptions import RequestAborted
+from django.http import HttpRequest
 
 __all__ = ["BodyCut", "Connection", "connection_of"]
+
+WITHOUT_CHUNKS = ("0.9", "1.0", "1")  # the last one is 1.0 as granian writes it
+"""The versions of HTTP in which a body of unknown length ends when the connection does."""
 
 UNWATCHED_BYTES = 65_536
 """What a body sends before it asks to be told, as most never need to be: the size of the buffer
@@ -31,7 +39,13 @@ class BodyCut(RequestAborted, asyncio.CancelledError):
 
 
 class Connection:
-    """Be the connection of a request under ASGI, to a server whose `send` waits for the client."""
+    """The connection of an ASGI request, to a server whose `send` waits for the client.
+
+    `shows_cut`: the client can tell a body that was cut from one that has ended.
+    """
+
+    def __init__(self, *, shows_cut: bool = True) -> None:
+        self.shows_cut = shows_cut
 
     def is_behind(self, size: int) -> bool:
         """Tell, after it was sent `size` bytes, whether the client takes less than it is sent."""
@@ -49,7 +63,7 @@ class Connection:
 
 
 class WsgiConnection(Connection):
-    """Be the connection of a request under WSGI, where writing blocks."""
+    """The connection of a WSGI request, where writing blocks."""
 
     def cut(self) -> BaseException:
         """Return what wsgiref and gunicorn take for a client that has left."""
@@ -63,7 +77,8 @@ class DaphneConnection(Connection):
     full, resumeProducing when it is empty, stopProducing when the connection is gone.
     """
 
-    def __init__(self, headers: object) -> None:
+    def __init__(self, headers: object, *, shows_cut: bool = True) -> None:
+        super().__init__(shows_cut=shows_cut)
         self._headers = headers  # the list is the request's own
         self._sent = 0
         self._watched: Any = None  # the request, once it tells us
@@ -144,10 +159,18 @@ def _requests() -> Iterable[Any]:
     return ()
 
 
-def connection_of(scope: Mapping[str, Any] | None) -> Connection:
-    """Return the connection of a request; `scope` is ASGI's, None under WSGI."""
+def connection_of(request: HttpRequest) -> Connection:
+    """Return the connection that a request came on."""
+    scope: Mapping[str, Any] | None = getattr(request, "scope", None)
     if scope is None:
-        return WsgiConnection()
+        return WsgiConnection(shows_cut=_shows_cut_under_wsgi(request.META))
+    shows_cut = scope.get("http_version") not in WITHOUT_CHUNKS
     if hasattr(sys.modules.get("twisted.internet.reactor"), "getReaders"):
-        return DaphneConnection(scope["headers"])
-    return Connection()
+        return DaphneConnection(scope["headers"], shows_cut=shows_cut)
+    return Connection(shows_cut=shows_cut)
+
+
+def _shows_cut_under_wsgi(environ: Mapping[str, Any]) -> bool:
+    version = str(environ.get("SERVER_PROTOCOL", "")).removeprefix("HTTP/")
+    is_wsgiref = str(environ.get("SERVER_SOFTWARE", "")).startswith("WSGIServer/")
+    return not (version in WITHOUT_CHUNKS or is_wsgiref or "uwsgi" in sys.modules)

@@ -4,7 +4,8 @@
 |--------------|---------------------|----------------------------------------------------|
 | `raw`        | anything            | the same bytes; what is not a clean end is cut off |
 | `sse`        | server-sent events  | the events with ids, then how the stream ended     |
-| `ui_message` | UI message parts    | the parts, then the AI SDK's terminal parts        |
+| `ui_message` | UI message parts    | the parts, then the AI SDK's terminal parts; what  |
+|              |                     | is to be continued is cut off                      |
 
 A stream remembers its format by name (`attrs["format"]`), so that every reader gets what the first
 one got. Nothing but the source's own bytes is ever in the log: keep-alives, ids and terminal frames
@@ -100,6 +101,10 @@ class Encoder:
         """Return the end of a body whose stream goes on elsewhere: the client has to come back."""
         return None
 
+    def unseen_interruption(self) -> bytes | None:
+        """Return the same for a client that would take a connection that is cut for an end."""
+        return self.interruption()
+
 
 class Raw(Format):
     """Pass the log on as it is.
@@ -181,7 +186,7 @@ class FrameEncoder(Encoder):
     def failure(self, info: StreamInfo, code: str, detail: str) -> bytes:
         return self._close_long_frame() + self.error(info, code, detail)
 
-    def interruption(self) -> bytes:
+    def interruption(self) -> bytes | None:
         return b""
 
     def _close_long_frame(self) -> bytes:
@@ -239,7 +244,9 @@ class UIMessageStream(Format):
 
     The source yields `part(…)`s, `start` and `finish` among them. A failed stream ends with an
     `error` part, a cancelled one with `abort`, and both, like a done one, with `[DONE]`. The client
-    refuses parts it does not know, so that nothing else is ever sent, except comments.
+    refuses parts it does not know, so that nothing else is ever sent, except comments. A body that
+    ends before its stream does is cut, so that the client knows; where it could not see that, it
+    gets an `error` part with the text RESUME.
     """
 
     name = "ui_message"
@@ -271,9 +278,20 @@ class _PartEncoder(FrameEncoder):
         text = detail or f"The stream ended with an error: {code}."
         return ui_message.part({"type": "error", "errorText": text}) + self._done()
 
+    def interruption(self) -> None:
+        """Cut the connection: a client takes a body that ends for the whole answer."""
+
+    def unseen_interruption(self) -> bytes:
+        # No `[DONE]`: it is not.
+        return self._close_long_frame() + ui_message.part({"type": "error", "errorText": RESUME})
+
     def _done(self) -> bytes:
         return b"" if self._last.strip() == _DONE.strip() else _DONE
 
+
+RESUME = "The connection ended before the answer did: resume."
+"""The text of the error at the end of a body whose stream goes on. The part has no room for a code:
+clients refuse what they do not know."""
 
 _DONE = event("[DONE]")
 

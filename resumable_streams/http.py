@@ -1,6 +1,7 @@
 """Streams over HTTP: one response class, the headers, and one table of errors."""
 
 import json
+import random
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
 from typing import Any
@@ -24,7 +25,7 @@ from .exceptions import (
     StreamLimitExceeded,
     StreamReplaced,
 )
-from .formats import Missing, format_of, ui_message
+from .formats import Missing, format_of, sse, ui_message
 from .positions import Span
 from .readers import StreamReader
 from .types import StreamInfo, StreamStatus
@@ -52,6 +53,7 @@ CACHE_CONTROL = "private, no-store, no-transform"
 make a 304 of a body that starts elsewhere."""
 
 RETRY_AFTER = 1  # seconds
+RETRY_AFTER_AT_MOST = 3  # spread, as all readers of a process come back at once
 
 
 class ResumableStreamResponse(StreamingHttpResponse):
@@ -82,7 +84,7 @@ class ResumableStreamResponse(StreamingHttpResponse):
         body = Body(
             reader,
             wire_format.encoder(info, reader.offset, reset=reset),
-            connection_of(scope),
+            connection_of(request),
             length=None if span is None else span.length,
             keep_alive=getattr(self, "keep_alive", settings.keep_alive),
             seconds=getattr(self, "max_seconds", settings.max_response_seconds),
@@ -246,11 +248,16 @@ STREAM_LIMITS = ("MAX_CHUNK_BYTES", "MAX_ENTRIES_PER_STREAM", "MAX_STREAM_BYTES"
 
 
 def error_response(
-    error: StreamError, *, acquiring: bool = False, missing: Missing | str = Missing.NOT_FOUND
+    error: StreamError,
+    *,
+    acquiring: bool = False,
+    missing: Missing | str = Missing.NOT_FOUND,
+    reading: HttpRequest | None = None,
 ) -> HttpResponse:
     """Answer with what an error means to a client; raise it again if it means nothing to one.
 
     To a reader an impossible id or tenant is a missing stream; `missing` is the answer to that.
+    `reading` is the request of one that would go on with a stream.
     """
     unnamed = isinstance(error, InvalidStreamId | InvalidTenant) and not acquiring
     if unnamed or isinstance(error, StreamDoesNotExist):
@@ -264,6 +271,8 @@ def error_response(
     status, word = next((ANSWERS[kind] for kind in type(error).__mro__ if kind in ANSWERS), (0, ""))
     if not status:
         raise error
+    if status == 503 and reading is not None and _is_event_source(reading):
+        return _come_back_response()
     answer = {"error": word}
     if isinstance(error, OffsetInsideFrame):
         answer["detail"] = error.message
@@ -273,4 +282,22 @@ def error_response(
         _expose(response, EPOCH_HEADER)
     if status in (429, 503):
         response["Retry-After"] = str(getattr(error, "retry_after", None) or RETRY_AFTER)
+    return response
+
+
+def _is_event_source(request: HttpRequest) -> bool:
+    """Return whether a browser's EventSource asks, and not a client that sees status codes.
+
+    This is what the HTML standard has it send; fetch-event-source sends the first header only.
+    """
+    is_alone = request.headers.get("Accept", "").strip() == "text/event-stream"
+    return is_alone and "no-cache" in request.headers.get("Cache-Control", "")
+
+
+def _come_back_response() -> HttpResponse:
+    """Answer an EventSource with nothing but when to come back; any other status would end it."""
+    milliseconds = 1_000 * random.uniform(RETRY_AFTER, RETRY_AFTER_AT_MOST)  # noqa: S311
+    content = f"retry: {milliseconds:.0f}\n\n"
+    response = HttpResponse(content, content_type=sse.content_type)
+    response["Cache-Control"] = CACHE_CONTROL
     return response

@@ -20,6 +20,7 @@ from .dispatch import AsyncView
 from .exceptions import (
     InvalidOwner,
     InvalidStreamId,
+    ShuttingDown,
     StreamDoesNotExist,
     StreamError,
 )
@@ -36,6 +37,7 @@ from .openings import Access
 from .owners import Identity, get_identity, get_link
 from .positions import Position, parse_position
 from .readers import StreamReader
+from .runtime import runtime
 from .sources import Chunk, Source, open_source
 from .streams import StreamManager
 from .types import PUBLIC, Owner, Role, StreamInfo
@@ -115,13 +117,17 @@ async def resume_response(
     """
     if missing is None:
         missing = Missing.NOT_FOUND if format is None else get_format(format).missing
-    return await _answer(_resume(request, stream_id, using, active), missing=missing)
+    return await _answer(
+        _resume(request, stream_id, using, active), missing=missing, reading=request
+    )
 
 
 async def _resume(
     request: HttpRequest, stream_id: str | None, using: str, active: bool
 ) -> HttpResponseBase:
     position = parse_position(request.GET, request.headers)
+    if runtime.is_draining:  # a body would end where it begins
+        raise ShuttingDown
     access = await _access(request, stream_id or "", using, reading=True)
     await let_go()
     opening = await access.open(position)
@@ -167,11 +173,12 @@ async def _answer(
     *,
     acquiring: bool = False,
     missing: Missing | str = Missing.NOT_FOUND,
+    reading: HttpRequest | None = None,
 ) -> HttpResponseBase:
     try:
         return await answer
     except StreamError as error:
-        return error_response(error, acquiring=acquiring, missing=missing)
+        return error_response(error, acquiring=acquiring, missing=missing, reading=reading)
 
 
 class StreamMixin(AsyncView):

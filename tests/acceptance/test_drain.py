@@ -23,7 +23,8 @@ RELEASED_WITHIN = {"hypercorn": 3 + A_SECOND}
 def test_a_short_answer_is_finished_and_its_reader_resumes_elsewhere(
     site: Serve, redis_url: str, expected: bytes, kind: str, servers_table: Table
 ) -> None:
-    ending = site(kind, DEMO_RATE="100", REDIS_URL=redis_url, DRAIN_TIMEOUT="8")
+    # Longer than Hypercorn's patience, shorter than ours.
+    ending = site(kind, DEMO_RATE="50", REDIS_URL=redis_url, DRAIN_TIMEOUT="8")
     other = site(REDIS_URL=redis_url)
     with visitor(ending) as owner, at(other, owner) as elsewhere, at(ending, owner) as tab:
         address = begin(owner)
@@ -34,15 +35,14 @@ def test_a_short_answer_is_finished_and_its_reader_resumes_elsewhere(
         told = time.monotonic()
         reading.join(timeout=30)
         assert reading.ended_at - told < RELEASED_WITHIN.get(kind, A_SECOND)
-        # Raw has no other way to say that bytes are missing; Hypercorn ends such a body cleanly.
-        assert reading.was_cut is (kind != "hypercorn")
+        assert reading.was_cut  # raw has no other way to say that bytes are missing
         rest = elsewhere.get(address, params={"offset": len(reading.received)})
         assert reading.received + rest.content == expected
         assert elsewhere.get(f"{address}status/").json()["status"] == "done"
         until(lambda: ending.process.poll() is not None)
     servers_table.put(kind, "short answers finish", "yes")
     servers_table.put(kind, "readers are sent elsewhere", f"after {reading.ended_at - told:.1f} s")
-    servers_table.put(kind, "a cut raw body looks cut", "yes" if reading.was_cut else "**no**")
+    servers_table.put(kind, "a cut raw body looks cut", "yes")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -55,6 +55,7 @@ def test_raw_can_say_nothing_but_a_clean_end():
     assert encoder.end(info("cancelled")) == b""
     assert encoder.failure(info("error"), "producer_lost", "") is None
     assert encoder.interruption() is None
+    assert encoder.unseen_interruption() is None
 
 
 def test_raw_has_the_content_type_of_the_stream():
@@ -143,9 +144,23 @@ def test_a_frame_beyond_the_bound_is_ended_before_an_error(wire_format: Format):
     assert (encoder.failure(info("error"), "producer_lost", "") or b"").startswith(b"\n\n")
 
 
-@pytest.mark.parametrize("wire_format", [sse, ui_message])
-def test_an_interruption_has_no_terminal_frame(wire_format: Format):
-    assert fed(wire_format, b"data: a\n\n").interruption() == b""
+def test_an_interruption_of_events_has_no_terminal_frame():
+    assert fed(sse, b"data: a\n\n").interruption() == b""
+    assert fed(sse, b"data: a\n\n").unseen_interruption() == b""
+
+
+def test_an_interrupted_message_is_cut_or_says_that_there_is_more():
+    encoder = fed(ui_message, ui_message.part({"type": "start"}) + b"data: half")
+    assert encoder.interruption() is None
+    part = json.loads((encoder.unseen_interruption() or b"").removeprefix(b"data: "))
+    assert part["type"] == "error"
+    assert part["errorText"].endswith(": resume.")
+    assert part.keys() == {"type", "errorText"}  # clients refuse what they do not know
+
+
+def test_a_long_part_is_closed_before_the_word_that_there_is_more():
+    encoder = fed(ui_message, b"data: " + b"x" * 100_000)
+    assert (encoder.unseen_interruption() or b"").startswith(b"\n\ndata: {")
 
 
 def test_ui_message_parts_are_compact():

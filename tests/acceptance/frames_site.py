@@ -1,0 +1,78 @@
+"""The site for deploys with answers made of frames: events, or the parts of a message."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+from django.http import HttpRequest, HttpResponseBase
+from django.urls import path
+
+from tests.acceptance.deploy_site import *  # noqa: F403
+
+ROOT_URLCONF = "tests.acceptance.frames_site"
+
+
+async def events(count: int, every: float) -> AsyncIterator[bytes]:
+    """Yield numbered events at a pace."""
+    from resumable_streams.sse import event
+
+    for number in range(count):
+        yield event(f"{number} ")
+        await asyncio.sleep(every)
+
+
+async def parts(count: int, every: float) -> AsyncIterator[bytes]:
+    """Yield a message of numbered words at a pace."""
+    from example_project.chat.parts import delta, finish, start
+
+    yield start("m-1")
+    for number in range(count):
+        yield delta(f"{number} ")
+        await asyncio.sleep(every)
+    yield finish()
+
+
+SOURCES = {"sse": events, "ui_message": parts, "raw": events}
+
+
+def _urls() -> list[Any]:
+    # Imported late: this module is the settings, too.
+    from resumable_streams.views import resume_response, stream_response
+    from tests.acceptance.deploy_site import urlpatterns
+
+    async def produce(request: HttpRequest) -> HttpResponseBase:
+        wire_format = request.GET["format"]
+        count, every = int(request.GET["count"]), float(request.GET["every"])
+        return await stream_response(
+            request,
+            lambda: SOURCES[wire_format](count, every),
+            format=wire_format,
+            stream_id=request.GET.get("id"),
+        )
+
+    async def chat(request: HttpRequest) -> HttpResponseBase:
+        """Answer as the AI SDK's `useChat` posts: the id of the chat is that of its one answer."""
+        asked = json.loads(request.body)
+        return await stream_response(
+            request,
+            lambda: parts(asked["count"], asked["every"]),
+            format="ui_message",
+            stream_id=asked["id"],
+        )
+
+    async def chat_again(request: HttpRequest, chat_id: str) -> HttpResponseBase:
+        return await resume_response(request, chat_id, format="ui_message")
+
+    return [
+        path("produce", produce),
+        path("chat", chat),
+        path("chat/<str:chat_id>/stream", chat_again),
+        *urlpatterns,
+    ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "urlpatterns":
+        return _urls()
+    raise AttributeError(name)
