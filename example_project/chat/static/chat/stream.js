@@ -2,14 +2,15 @@
  * Follow one answer to its end, whatever happens to the network in between.
  *
  * The body is a list of Server-Sent Events. What arrived whole is counted in bytes, so that a broken
- * connection goes on at exactly that byte. A body that ends without a final frame is not the end:
- * the server wants us to come back.
+ * connection goes on at exactly that byte. A body that ends without a final frame, or with the word
+ * that there is more, is not the end: the server wants us to come back.
  */
 
 const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 10_000;
 const QUIET_LIMIT = 60_000; // nothing for this long: the connection is taken for dead
 const QUIET_LIMIT_OFFLINE = 2_000; // the same while the browser says that there is no network
+const RESUME = /: resume\.$/; // what the error says that is none: the answer goes on
 const RETRY_STATUS = new Set([408, 425, 429, 500, 502, 503, 504]);
 
 /** Cut bytes into events; remember how many bytes of the log the whole events had. */
@@ -21,6 +22,7 @@ class Frames {
 
   /** Forget half an event, and go on at `offset`. */
   restart(offset) {
+    this.hasEnded = false;
     this.offset = offset;
     this.rest = new Uint8Array(0);
   }
@@ -37,11 +39,21 @@ class Frames {
       start = end;
       this.rest = bytes.subarray(start);
       if (frame.startsWith(":")) continue; // a comment keeps the connection alive: not in the log
+      if (asksToResume(frame)) {
+        this.hasEnded = true; // the body; not in the log either
+        return;
+      }
       this.offset += length;
       if (frame.startsWith("data:")) yield frame.slice(5).trim();
     }
     this.rest = bytes.slice(start);
   }
+}
+
+/** Tell whether a frame is the last one of a body whose stream goes on. */
+function asksToResume(frame) {
+  if (!frame.startsWith('data: {"type":"error"')) return false;
+  return RESUME.test(JSON.parse(frame.slice(5)).errorText);
 }
 
 /** Return the position after the next blank line, or 0. */
@@ -84,6 +96,7 @@ export async function follow(open, { known, joining = false, onPart, onState, si
             const end = take(data, { id, epoch, offset: frames.offset }, onPart);
             if (end) return { ...end, offset: frames.offset };
           }
+          if (frames.hasEnded) break;
         }
         wait = pause; // a body without a final frame asks us to come back
       } else if (RETRY_STATUS.has(response.status)) {
