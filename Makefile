@@ -56,7 +56,7 @@ test: $(VENV)/.dev ## Run the whole suite, benchmarks excepted (ARGS="-k name" n
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder $(if $(ARGS),,--cov) $(ARGS)
 
 postgres: $(VENV)/.dev ## Run what uses the database again, on PostgreSQL with a pool of 4
-	@DATABASE=postgresql $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "django_db and not benchmark and not nightly" $(or $(ARGS),tests/django_edges tests/behaviour tests/contrib)
+	@DATABASE=postgresql $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "django_db and not benchmark and not nightly" $(or $(ARGS),tests/django_edges tests/behaviour tests/contrib tests/setups)
 
 browser: $(VENV)/.dev ## Try the page of the example in Chromium (yours: CHROMIUM, or the first on PATH)
 	@$(PIP) install --group browser

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, router
 from django.utils import timezone
 
@@ -66,6 +67,8 @@ def operating_user() -> str:
 def _save(act: IncidentAction) -> None:
     try:
         act.save(using=router.db_for_write(IncidentAction))
+    except ImproperlyConfigured:
+        pass  # a project without a database has the log
     except DatabaseError:
         logger.exception("An operator's action could not be written to the database.")
 
