@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from ipaddress import IPv6Address, ip_address
 from typing import Any
 
-from django.utils.functional import empty
+from .compat import is_unloaded, unwrapped
 
 __all__ = ["client_ip", "request_id", "user_id"]
 
@@ -60,8 +60,7 @@ def _user(request: Any) -> Any:
 
 def _loaded(user: Any) -> Any:
     """Return what a lazy object has loaded, None if nothing: to look would be to load it."""
-    wrapped = getattr(user, "__dict__", {}).get("_wrapped", user)
-    return None if wrapped is empty else wrapped
+    return None if is_unloaded(user) else unwrapped(user)
 
 
 def _peer(request: Any) -> str:

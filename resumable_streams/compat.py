@@ -11,18 +11,25 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from functools import wraps
+from io import BytesIO
 from typing import Any
 
 from asgiref.sync import AsyncToSync, SyncToAsync, ThreadSensitiveContext
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.http import HttpRequest
+from django.utils import functional
 
 __all__ = [
     "blocks_a_thread",
     "executor_here",
+    "is_unloaded",
+    "keep_unread",
+    "loads_session_user",
     "open_cursors",
     "replace_executor",
     "runs_one_call",
     "sync_code_in",
+    "unwrapped",
     "watch_cursors",
 ]
 
@@ -131,3 +138,35 @@ def _watched(prepare: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
     prepare_and_watch.opened = opened  # type: ignore[attr-defined]
     return prepare_and_watch
+
+
+# --- Django: lazy objects, which to look at is to load ---
+
+
+def is_unloaded(value: object) -> bool:
+    """Return whether a value is a lazy object that nobody has looked at; if in doubt, it is."""
+    nothing = getattr(functional, "empty", None)
+    return isinstance(value, functional.LazyObject) and _inside(value, nothing) is nothing
+
+
+def unwrapped(value: Any) -> Any:
+    """Return what a lazy object has loaded, or any other value as it is."""
+    return _inside(value, value) if isinstance(value, functional.LazyObject) else value
+
+
+def loads_session_user(value: object) -> bool:
+    """Return whether a lazy object is the user of `AuthenticationMiddleware`; if in doubt, not."""
+    loader = getattr(value, "__dict__", {}).get("_setupfunc")
+    return getattr(loader, "__module__", "") == "django.contrib.auth.middleware"
+
+
+def _inside(value: object, default: Any) -> Any:
+    return getattr(value, "__dict__", {}).get("_wrapped", default)
+
+
+# --- Django: the body of a request that somebody reads as a stream ---
+
+
+def keep_unread(request: HttpRequest) -> None:
+    """Have `request.read()` go on when the server's file of the body is gone."""
+    request._stream = BytesIO(request.read())

@@ -19,9 +19,9 @@ from typing import Any
 from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.http import HttpRequest, QueryDict
 from django.utils.crypto import salted_hmac
-from django.utils.functional import LazyObject, empty
 from django.utils.module_loading import import_string
 
+from .compat import is_unloaded, loads_session_user, unwrapped
 from .conf import get_settings
 from .links import TOKEN_PARAMETER, SignedLink
 from .streams import DEFAULT_TENANT
@@ -29,6 +29,7 @@ from .types import Owner, Public
 
 __all__ = [
     "Identity",
+    "derived_token",
     "get_identity",
     "get_link",
     "load_user",
@@ -79,27 +80,17 @@ async def load_user(request: Any) -> Any:
     user, auser = getattr(request, "user", None), getattr(request, "auser", None)
     if user is None:
         return None if auser is None else await auser()
-    if _is_unloaded(user):
-        if auser is not None and _is_from_django(user):
+    if is_unloaded(user):
+        if auser is not None and loads_session_user(user):
             user = request.user = await auser()  # asks the database only if there is a session
         else:
             await sync_to_async(bool)(user)
     request.auser = partial(_user_of, request)
-    return vars(user)["_wrapped"] if isinstance(user, LazyObject) else user
+    return unwrapped(user)
 
 
 async def _user_of(request: Any) -> Any:
     return request.user
-
-
-def _is_unloaded(user: Any) -> bool:
-    return isinstance(user, LazyObject) and vars(user)["_wrapped"] is empty
-
-
-def _is_from_django(user: Any) -> bool:
-    """Return whether a lazy user is the one of the session, which `request.auser()` gives, too."""
-    loader = vars(user).get("_setupfunc")
-    return getattr(loader, "__module__", "") == "django.contrib.auth.middleware"
 
 
 async def user_or_session(request: HttpRequest, *, acquire: bool = False) -> tuple[Owner, ...]:
@@ -121,23 +112,23 @@ async def owners_of(user: Any, session: Any, *, acquire: bool = False) -> tuple[
         return (owner_of_user(user), *known)
     if known or session is None:
         return known
-    token = _new_token(session)
+    token = derived_token(session) or secrets.token_urlsafe(24)
     if acquire:
         await session.aset(SESSION_KEY, token)
     return (f"session:{token}",)
 
 
-def _new_token(session: Any) -> str:
-    """Return the token of a visitor whose session has none.
+def derived_token(session: Any) -> str | None:
+    """Return the token of a visitor whose session has none yet; None: it is a random one.
 
     A session is saved whole, so of two requests at once the last one wins. Where the session was
     there before, both find the same token, therefore; nobody can tell it from the key. What is kept
     in a cookie has no key of its own: two visitors with the same data may have the same cookie.
     """
     key = getattr(session, "session_key", None) or ""
-    if _RANDOM_KEY.fullmatch(key):
-        return salted_hmac("resumable_streams.owner", key, algorithm="sha256").hexdigest()
-    return secrets.token_urlsafe(24)
+    if not _RANDOM_KEY.fullmatch(key):
+        return None
+    return salted_hmac("resumable_streams.owner", key, algorithm="sha256").hexdigest()
 
 
 def owner_of_user(user: Any) -> Owner:

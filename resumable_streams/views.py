@@ -8,7 +8,6 @@ import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from inspect import isawaitable
-from io import BytesIO
 from typing import Any, ClassVar
 
 from asgiref.sync import sync_to_async
@@ -16,6 +15,7 @@ from django.http import HttpRequest, HttpResponse, RawPostDataException
 from django.http.response import HttpResponseBase
 from django.utils.crypto import salted_hmac
 
+from .compat import keep_unread
 from .dispatch import AsyncView
 from .exceptions import (
     InvalidOwner,
@@ -308,7 +308,7 @@ def _read_body(request: HttpRequest) -> None:
         else:
             request.body  # noqa: B018
     except RawPostDataException:
-        request._stream = BytesIO(request.read())
+        keep_unread(request)
 
 
 def _keep_files_open(request: HttpRequest) -> Callable[[], None]:

@@ -10,7 +10,7 @@ from django.core.management.base import CommandError
 from django.http import HttpResponse
 
 from resumable_streams.keys import validate_owner
-from resumable_streams.owners import SESSION_KEY
+from resumable_streams.owners import SESSION_KEY, derived_token
 from resumable_streams.types import PUBLIC, Owner
 
 __all__ = ["age", "chosen_owner", "number", "owner_arguments", "pause", "seconds"]
@@ -64,12 +64,12 @@ def chosen_owner(options: Mapping[str, Any]) -> Owner | None:
 
 
 def _visitor(session_key: str) -> str:
-    """Return the owner that a session stands for: the token in its data, not its key."""
+    """Return the owner that a session stands for: by the token in its data, if it has one."""
     session = SessionMiddleware(lambda request: HttpResponse()).SessionStore(session_key)
-    token = session.get(SESSION_KEY)
+    token = session.get(SESSION_KEY) or derived_token(session)
     if token is None:
         raise CommandError(
-            "This session is gone, or has never started a stream. If the records have its owner "
+            "This session is gone, or it is kept in a cookie. If the records have its owner "
             "(session:…), name that with --owner."
         )
     return f"session:{token}"

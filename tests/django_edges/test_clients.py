@@ -1,9 +1,9 @@
 """From where is asked: nobody is believed but our own proxies."""
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from channels.auth import UserLazyObject
 from django.contrib.auth.models import AnonymousUser, User
 from django.test import RequestFactory
 from django.utils.functional import SimpleLazyObject
@@ -84,6 +84,9 @@ def test_the_user_is_told_only_if_it_is_loaded():
 
 
 def test_the_user_of_a_scope_may_be_lazy_too():
-    assert user_id({"user": SimpleNamespace(_wrapped=User(pk=7))}) == "7"
+    user = UserLazyObject()
+    assert user_id({"user": user}) == ""
+    user._wrapped = User(pk=7)
+    assert user_id({"user": user}) == "7"
     assert user_id({}) == ""
     assert user_id(None) == ""

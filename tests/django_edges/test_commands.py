@@ -22,7 +22,7 @@ from resumable_streams.engine import get_engine
 from resumable_streams.keys import owner_digest
 from resumable_streams.management.arguments import age
 from resumable_streams.models import IncidentAction, StreamNamespace
-from resumable_streams.owners import SESSION_KEY
+from resumable_streams.owners import SESSION_KEY, derived_token
 from resumable_streams.runtime import runtime
 from resumable_streams.stores.redis import RedisStore
 from resumable_streams.types import Claim, Owner, StreamKey, StreamStatus, Terms
@@ -215,10 +215,23 @@ def test_a_user_and_a_visitor_are_named_as_the_default_owner_names_them(
         assert counts(run("audit", "--tenant", "t", "--json"))["streams"] == left
 
 
-def test_a_session_without_streams_is_told_apart_from_one_with(site, run, monkeypatch):
-    monkeypatch.setattr(SessionStore, "get", lambda self, name, default=None: default)
+def test_a_session_that_is_gone_names_nobody(site, run, monkeypatch):
+    def load(session: SessionStore) -> dict[str, Any]:
+        session._session_key = None
+        return {}
+
+    monkeypatch.setattr(SessionStore, "load", load)
     with pytest.raises(CommandError, match="This session is gone"):
-        run("revoke", "--tenant", "t", "--session", "key", "--yes")
+        run("revoke", "--tenant", "t", "--session", "k" * 32, "--yes")
+
+
+def test_a_session_that_has_lost_its_token_is_still_its_visitor(site, run, monkeypatch):
+    """As after another request has saved the session without it, at the same time."""
+    monkeypatch.setattr(SessionStore, "load", lambda session: {"cart": "tea"})
+    token = derived_token(SessionStore("k" * 32))
+    fill(("t", "1", f"session:{token}"), ("t", "2", "session:other"))
+    run("purge", "--tenant", "t", "--session", "k" * 32, "--yes")
+    assert counts(run("audit", "--tenant", "t", "--json"))["streams"] == 1
 
 
 # What is touched.

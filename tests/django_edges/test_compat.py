@@ -9,17 +9,28 @@ from typing import Any
 
 import pytest
 from asgiref.sync import AsyncToSync, SyncToAsync, ThreadSensitiveContext, sync_to_async
+from django.contrib.auth.middleware import AuthenticationMiddleware
+from django.contrib.auth.models import AnonymousUser
+from django.contrib.sessions.backends.signed_cookies import SessionStore
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.http import HttpResponse
+from django.test import RequestFactory
+from django.utils import functional
+from django.utils.functional import SimpleLazyObject
 
 from resumable_streams import compat
 from resumable_streams.compat import (
     blocks_a_thread,
     executor_here,
+    is_unloaded,
+    keep_unread,
+    loads_session_user,
     open_cursors,
     replace_executor,
     runs_one_call,
     sync_code_in,
+    unwrapped,
     watch_cursors,
 )
 from resumable_streams.holdings import TransientThread
@@ -183,3 +194,50 @@ def test_a_connection_that_cannot_be_watched_has_no_open_cursors():
     unknown: Any = Unknown()
     watch_cursors(unknown)
     assert open_cursors(unknown) == 0
+
+
+# LazyObject._wrapped, SimpleLazyObject._setupfunc, functional.empty
+
+
+def test_a_lazy_object_tells_whether_it_is_loaded():
+    lazy = SimpleLazyObject(lambda: "loaded")
+    assert is_unloaded(lazy)
+    assert str(lazy) == "loaded"
+    assert not is_unloaded(lazy)
+    assert type(unwrapped(lazy)) is str
+    assert not is_unloaded("plain")
+    assert unwrapped("plain") == "plain"
+
+
+def test_a_lazy_object_that_tells_nothing_is_taken_for_unloaded(monkeypatch: pytest.MonkeyPatch):
+    class Silent(functional.LazyObject):  # type: ignore[type-arg]
+        def __init__(self) -> None:
+            pass
+
+    assert is_unloaded(Silent())
+    silent = Silent()
+    assert unwrapped(silent) is silent
+    monkeypatch.delattr(functional, "empty")
+    assert is_unloaded(Silent())
+
+
+def test_the_user_of_the_session_is_told_from_others():
+    request = RequestFactory().get("/")
+    request.session = SessionStore()
+    AuthenticationMiddleware(lambda request: HttpResponse()).process_request(request)
+    assert loads_session_user(request.user)
+    assert is_unloaded(request.user)
+    assert not loads_session_user(SimpleLazyObject(AnonymousUser))
+    assert not loads_session_user(AnonymousUser())
+
+
+# HttpRequest._stream
+
+
+def test_what_is_unread_of_a_body_is_read_when_the_servers_file_is_gone():
+    request = RequestFactory().post("/", b"the body", content_type="text/plain")
+    file = request._stream
+    assert request.read(4) == b"the "
+    keep_unread(request)
+    assert request._stream is not file
+    assert request.read() == b"body"
