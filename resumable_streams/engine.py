@@ -8,10 +8,11 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, TypeVar
 
+from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from . import shutdown
-from .conf import AliasSettings, get_settings
+from .conf import SETTING, AliasSettings, get_settings
 from .exceptions import (
     InvalidStoreError,
     ShuttingDown,
@@ -22,7 +23,7 @@ from .exceptions import (
 from .heart import Heart
 from .hub import Hub
 from .producer import Producer
-from .runtime import runtime
+from .runtime import INTERRUPT_SECONDS, runtime
 from .sources import Source
 from .stores.base import BaseStore, known
 from .tail import Tail
@@ -93,6 +94,8 @@ class Engine:
             store_timeout=settings.store_timeout,
             on_governed=self.enforce_soon,
         )
+        self._producing: set[asyncio.Task[None]] = set()
+        self._is_retired = False
         self._unenforced: set[str | None] = set()
         self._unjudged: set[Tail] = set()  # whose standing could not be looked up
         self._enforcing: asyncio.Task[None] | None = None
@@ -151,6 +154,8 @@ class Engine:
     def _start(
         self, key: StreamKey, claim: Claim, info: StreamInfo, source: Source
     ) -> asyncio.Task[None]:
+        if self._is_retired:  # between the election and now
+            raise ShuttingDown
         tail = self.hub.open_local(info, key)
         producer = Producer(
             store=self.store, settings=self.settings, claim=claim, tail=tail, source=source
@@ -170,6 +175,8 @@ class Engine:
         except ShuttingDown:
             self.hub.close_local(tail)
             raise
+        self._producing.add(task)
+        task.add_done_callback(self._producing.discard)
         if self.settings.wait_until is not None:
             # A platform that tears handlers down is told what to wait for.
             try:
@@ -257,6 +264,17 @@ class Engine:
         for tail in self.hub.tails:
             tail.dismiss()
 
+    async def retire(self) -> None:
+        """Send readers elsewhere, interrupt what is produced, and close everything."""
+        self._is_retired = True
+        self.release_readers()
+        producing = list(self._producing)
+        for task in producing:
+            task.cancel()
+        if producing:
+            await asyncio.wait(producing, timeout=INTERRUPT_SECONDS)
+        await self.aclose()
+
     async def aclose(self) -> None:
         if self._enforcing is not None:
             self._enforcing.cancel()
@@ -275,3 +293,29 @@ def get_engine(alias: str) -> Engine:
         engine = runtime.resources[alias] = Engine(get_settings(alias))
         shutdown.install(engine.settings.drain_timeout)
     return engine
+
+
+def _honour(*, setting: str, **kwargs: object) -> None:
+    """Retire the engines that were made with other settings than those in force now."""
+    if setting not in (SETTING, "DEBUG", "CACHES"):
+        return
+    for engine in _engines():
+        if not _is_as_set(engine, caches_changed=setting == "CACHES"):
+            runtime.retire(engine.settings.alias)
+    shutdown.limit_grace([one.settings.drain_timeout for one in _engines()])
+
+
+def _engines() -> list[Engine]:
+    return [one for one in runtime.resources.values() if isinstance(one, Engine)]
+
+
+def _is_as_set(engine: Engine, *, caches_changed: bool) -> bool:
+    if caches_changed and engine.settings.cache_alias is not None:
+        return False
+    try:
+        return get_settings(engine.settings.alias) == engine.settings
+    except InvalidStoreError:  # the alias is gone, or wrong: its next use tells
+        return False
+
+
+setting_changed.connect(_honour)  # after the receiver of `conf`, which forgets the old value

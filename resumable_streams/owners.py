@@ -13,7 +13,7 @@ import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
@@ -151,7 +151,12 @@ async def _ask(path: str, request: Any, *, acquire: bool) -> Any:
     return await answer if inspect.isawaitable(answer) else answer
 
 
-@cache
+_loaded: dict[str, tuple[Callable[..., Any], bool]] = {}
+
+
 def _load(path: str) -> tuple[Callable[..., Any], bool]:
+    """Return what a path names now (a test may patch it), and whether it takes `acquire`."""
     function = import_string(path)
-    return function, "acquire" in inspect.signature(function).parameters
+    if path not in _loaded or _loaded[path][0] is not function:
+        _loaded[path] = function, "acquire" in inspect.signature(function).parameters
+    return _loaded[path]

@@ -48,6 +48,9 @@ class Resource(Protocol):
     async def aclose(self) -> None:
         """Close everything."""
 
+    async def retire(self) -> None:
+        """End what is at work, as a drain without grace does, then close everything."""
+
 
 class Runtime:
     """Run what must live on the home loop there, from anywhere."""
@@ -71,6 +74,7 @@ class Runtime:
         self.has_thread = False
         self.is_draining = False
         self.resources: dict[str, Resource] = {}
+        self._retiring: set[asyncio.Task[None]] = set()
 
     def home(self) -> asyncio.AbstractEventLoop:
         """Return the home loop; find it a new one after a fork, or when its loop is gone."""
@@ -89,6 +93,11 @@ class Runtime:
     def _lasts(self, loop: asyncio.AbstractEventLoop) -> bool:
         # A loop of ours takes calls before its thread has come to run it.
         return loop.is_running() or (self.has_thread and not loop.is_closed())
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is anything for `aclose` to close, a thread of ours included."""
+        return bool(self.resources or self._retiring or self.has_thread)
 
     def is_home(self) -> bool:
         """Return whether the caller runs on the home loop."""
@@ -207,10 +216,32 @@ class Runtime:
         await self._draining(0)
         for resource in list(self.resources.values()):
             await resource.aclose()
+        await asyncio.gather(*self._retiring, return_exceptions=True)
         if self.has_thread:
             # Late enough for our own answer to reach the thread that waits for it.
             asyncio.get_running_loop().call_later(THREAD_LINGERS_SECONDS, _stop_loop)
         self._forget()
+
+    def retire(self, name: str) -> None:
+        """Close a resource whose settings have changed; the next use makes a new one.
+
+        From a thread without a loop this waits until it is closed.
+        """
+        resource, loop = self.resources.pop(name, None), self._loop
+        if resource is None or loop is None or loop.is_closed():
+            return
+        here = asyncio._get_running_loop()
+        if here is loop:
+            self._retire(resource)
+        elif here is None and self._lasts(loop):
+            self.call_sync(resource.retire)
+        else:  # another loop must not wait; and that of a test may stand still just now
+            loop.call_soon_threadsafe(self._retire, resource)
+
+    def _retire(self, resource: Resource) -> None:
+        task = asyncio.create_task(resource.retire(), name="resumable_streams.retire")
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
 
 
 def _lasting_loop() -> asyncio.AbstractEventLoop | None:

@@ -19,7 +19,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from types import FrameType
 from typing import Any
 
@@ -28,7 +28,7 @@ from django.core.signals import request_started
 from .conf import handles_signals
 from .runtime import runtime
 
-__all__ = ["answer_knocks", "drain", "install", "serve"]
+__all__ = ["answer_knocks", "drain", "install", "limit_grace", "serve", "work"]
 
 Handler = Callable[[int, FrameType | None], Any] | int | None
 
@@ -44,6 +44,12 @@ def install(grace: float) -> None:
         _hook_reactor()
         threading._register_atexit(_at_exit)  # type: ignore[attr-defined]
     runtime.grace = max(runtime.grace or 0, 0 if _is_reloading() else grace)
+
+
+def limit_grace(graces: Collection[float]) -> None:
+    """Take what is at work now as the only measure of a drain's patience; settings have changed."""
+    if runtime.grace is not None:
+        runtime.grace = 0 if _is_reloading() else max(graces, default=0.0)
 
 
 class _Process:

@@ -32,7 +32,7 @@ Configure = Callable[..., None]
 async def closes_runtime() -> AsyncIterator[None]:
     """Close what the test opened, on whatever loop, while that of the test is there."""
     yield
-    if runtime.resources:
+    if runtime.is_open:
         await runtime.call(runtime.aclose)
 
 
@@ -40,7 +40,7 @@ async def closes_runtime() -> AsyncIterator[None]:
 def closes_sync_runtime() -> Iterator[None]:
     """Close what a test without a loop opened."""
     yield
-    if runtime.resources:
+    if runtime.is_open:
         runtime.call_sync(runtime.aclose)
 
 
