@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from inspect import isawaitable
 from typing import Any, ClassVar
 
-from asgiref.sync import sync_to_async
+from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.http import HttpRequest, HttpResponse, RawPostDataException
 from django.http.response import HttpResponseBase
 from django.utils.crypto import salted_hmac
@@ -201,6 +201,9 @@ class AcquireView(StreamMixin):
 
     A retry with the same `Idempotency-Key` by the same owner at the same path joins the stream of
     the first try, for as long as that is kept, instead of producing it again.
+
+    The other methods to override, `check`, `get_stream_id` and `get_attrs`, may be async. As sync
+    code they run in the thread of the request, where the ORM is allowed.
     """
 
     format: ClassVar[str] = "raw"
@@ -219,7 +222,7 @@ class AcquireView(StreamMixin):
         raise NotImplementedError("Write `async def produce(self, request)`.")
 
     def get_stream_id(self, request: HttpRequest) -> str | Awaitable[str | None] | None:
-        """Return the id to acquire (may be async); None mints one.
+        """Return the id to acquire; None mints one.
 
         `self.owner` and `self.tenant` are set. Unless you override it: what the `Idempotency-Key`
         of the request stands for.
@@ -234,7 +237,7 @@ class AcquireView(StreamMixin):
     def check(
         self, request: HttpRequest
     ) -> HttpResponseBase | Awaitable[HttpResponseBase | None] | None:
-        """Return an answer to refuse the request, or None (may be async); does nothing by default.
+        """Return an answer to refuse the request, or None; does nothing by default.
 
         Called before anything is started or read, with `self.owner` and `self.tenant` set: the
         place for how often an owner may ask. A StreamLimitExceeded becomes 429, with its
@@ -242,7 +245,7 @@ class AcquireView(StreamMixin):
         """
         return None
 
-    def get_attrs(self, request: HttpRequest) -> dict[str, str]:
+    def get_attrs(self, request: HttpRequest) -> dict[str, str] | Awaitable[dict[str, str]]:
         """Return what to store with the stream; `format` is added."""
         return {}
 
@@ -253,20 +256,25 @@ class AcquireView(StreamMixin):
         get_format(self.format)
         identity = await _identify(request, self.using, acquire=True)
         self.owner, self.tenant = identity.owners[0], identity.tenant
-        refusal = self.check(request)
-        if isawaitable(refusal):
-            refusal = await refusal
+        refusal: HttpResponseBase | None = await self._ask("check", request)
         if refusal is not None:
             return refusal
-        stream_id = self.get_stream_id(request)
-        if isawaitable(stream_id):
-            stream_id = await stream_id
+        stream_id = await self._ask("get_stream_id", request)
         await sync_to_async(_read_body)(request)
+        attrs = {**await self._ask("get_attrs", request), "format": self.format}
         await let_go()
-        return ResumableStreamResponse(await self._run(request, stream_id), request)
+        return ResumableStreamResponse(await self._run(request, stream_id, attrs), request)
 
-    async def _run(self, request: HttpRequest, stream_id: str | None) -> StreamReader:
-        attrs = {**self.get_attrs(request), "format": self.format}
+    async def _ask(self, name: str, request: HttpRequest) -> Any:
+        hook = getattr(self, name)
+        is_ours = getattr(hook, "__func__", None) is getattr(AcquireView, name)
+        in_thread = not is_ours and not iscoroutinefunction(hook)
+        answer = await sync_to_async(hook)(request) if in_thread else hook(request)
+        return await answer if isawaitable(answer) else answer
+
+    async def _run(
+        self, request: HttpRequest, stream_id: str | None, attrs: Mapping[str, str]
+    ) -> StreamReader:
         close_files = _keep_files_open(request)
         try:
             reader = await StreamManager(self.using).run(
