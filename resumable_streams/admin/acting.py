@@ -3,13 +3,13 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db import Error as DatabaseTrouble
-from django.db import connections, router, transaction
+from django.db import router
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
@@ -17,18 +17,18 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _t
 from django.utils.translation import gettext_lazy as _
 
+from ..dispatch import non_atomic
 from ..exceptions import InvalidStoreError, StoreUnavailable, StreamError
 from ..incidents import incident
 from ..models import IncidentAction
 
-__all__ = ["FAILURES", "Action", "ActsAdmin", "Plan", "Target", "not_atomic", "operator"]
+__all__ = ["FAILURES", "Action", "ActsAdmin", "Plan", "Target", "operator"]
 
 MOST_SELECTED = 500
 MOST_MESSAGES = 5
 FAILURES = (StreamError, InvalidStoreError, DatabaseTrouble, ValueError)
 
 Action = IncidentAction.Action
-View = TypeVar("View", bound=Callable[..., HttpResponseBase])
 
 if TYPE_CHECKING:  # the classes of Django take no parameters when the code runs
     AnyAdmin = admin.ModelAdmin[Any]
@@ -67,13 +67,6 @@ def operator(request: HttpRequest) -> str:
     return f"admin:{request.user.get_username()}"
 
 
-def not_atomic(view: View) -> View:
-    """Keep ATOMIC_REQUESTS from holding a transaction around acts that use other connections."""
-    for using in connections:
-        view = transaction.non_atomic_requests(using=using)(view)
-    return view
-
-
 class ActsAdmin(AnyAdmin):
     """Read-only rows with actions that ask, act and write down what was done.
 
@@ -92,7 +85,7 @@ class ActsAdmin(AnyAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-    @not_atomic
+    @non_atomic  # what is done here, other connections do
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:

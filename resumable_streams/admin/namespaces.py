@@ -18,13 +18,14 @@ from django.utils.translation import gettext_lazy as _
 
 from .. import namespaces
 from ..conf import get_aliases
+from ..dispatch import non_atomic
 from ..exceptions import InvalidTenant
 from ..incidents import incident
 from ..keys import validate_tenant
 from ..models import StreamNamespace
 from ..namespaces import rows as rows_in_force
 from ..runtime import runtime
-from .acting import FAILURES, Action, ActsAdmin, Plan, Target, not_atomic, operator
+from .acting import FAILURES, Action, ActsAdmin, Plan, Target, operator
 
 __all__ = ["StreamNamespaceAdmin"]
 
@@ -179,7 +180,7 @@ class StreamNamespaceAdmin(ActsAdmin):
 
     # Changing the TTL.
 
-    @not_atomic
+    @non_atomic
     def change_view(
         self,
         request: HttpRequest,
