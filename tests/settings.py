@@ -3,6 +3,7 @@
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 SECRET_KEY = "tests"
 DEBUG = False
@@ -45,12 +46,12 @@ TEMPLATES = [
 ]
 
 # In a file: Django never closes connections to a database in memory that other threads opened.
-SQLITE = {
+SQLITE: dict[str, Any] = {
     "ENGINE": "django.db.backends.sqlite3",
     "NAME": ":memory:",
     "TEST": {"NAME": str(Path(tempfile.gettempdir()) / f"suite-{os.getpid()}.sqlite3")},
 }
-POSTGRESQL = {
+POSTGRESQL: dict[str, Any] = {
     "ENGINE": "django.db.backends.postgresql",
     "USER": "postgres",
     "NAME": "postgres",

@@ -1,0 +1,176 @@
+"""Live streams on real servers hold nothing of the site's: PostgreSQL and the system count.
+
+`HOLDINGS=full` runs with as many streams as one process is promised to carry.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.acceptance.servers import Server
+from tests.postgres import Postgres
+from tests.tools.waiting import eventually, pass_time
+
+from .conftest import Serve
+
+IS_FULL = os.environ.get("HOLDINGS") == "full"
+READERS, PRODUCERS = (200, 60) if IS_FULL else (40, 20)
+AT_ONCE = 16
+QUERIES = 3 * PRODUCERS
+
+pytestmark = [pytest.mark.timeout(120)]
+
+
+class Site:
+    """A site and its visitors."""
+
+    def __init__(self, server: Server, sessions: Callable[[], list[str]]):
+        self.server = server
+        self.sessions = sessions
+        self.users = 0
+        self._keys: list[str] = []
+        self._client = httpx.AsyncClient(base_url=server.url, timeout=30, limits=httpx.Limits())
+        self._at_once = asyncio.Semaphore(AT_ONCE)
+        self._open = AsyncExitStack()
+
+    async def log_in(self, count: int) -> None:
+        self._keys = (await self.get(f"/log-in/{count}"))["sessions"]
+
+    async def get(self, path: str, **named: Any) -> Any:
+        response = await self._client.get(path, **named)
+        assert response.status_code == 200, self.server.written()
+        return response.json()
+
+    async def start(self, count: int, path: str) -> list["Answer"]:
+        """Start streams of as many users; each has its first bytes when this returns."""
+        return await asyncio.gather(*(self._start(key, path) for key in self._keys[:count]))
+
+    async def _start(self, key: str, path: str) -> "Answer":
+        async with self._at_once:
+            headers = {"Cookie": f"sessionid={key}"}
+            request = self._client.stream("POST", path, headers=headers)
+            answer = Answer(await self._open.enter_async_context(request))
+            await answer.more()
+            return answer
+
+    async def page(self) -> None:
+        """Visit an ordinary page, as somebody who is logged in."""
+        answer = await self.get("/", headers={"Cookie": f"sessionid={self._keys[0]}"})
+        assert answer["user"] == "user-0"
+        self.users = answer["users"]
+
+    async def until_asked(self, queries: int) -> None:
+        """Wait until the sources have queried the database, while ordinary pages answer."""
+
+        async def is_asked() -> bool:
+            await self.page()
+            return bool((await self.get("/stage"))["asked"] >= queries)
+
+        await eventually(is_asked)
+
+    def threads(self) -> int:
+        return sum(len(list(Path(f"/proc/{pid}/task").iterdir())) for pid in self.server.pids)
+
+    async def at_rest(self) -> int:
+        """Wait until the database has no client, and return how many threads there are then."""
+        await eventually(lambda: not self.sessions())
+        return self.threads()
+
+    async def aclose(self) -> None:
+        await self._open.aclose()
+        await self._client.aclose()
+
+
+class Answer:
+    """A body that is read piece by piece."""
+
+    def __init__(self, response: httpx.Response):
+        assert response.status_code == 200
+        self.body = b""
+        self._pieces = response.aiter_raw()
+
+    async def more(self) -> bytes:
+        self.body += await anext(self._pieces)
+        return self.body
+
+    async def rest(self) -> bytes:
+        async for piece in self._pieces:
+            self.body += piece
+        return self.body
+
+
+@asynccontextmanager
+async def visited(
+    site: Serve, postgres: Postgres, kind: str, connections: str
+) -> AsyncIterator[Site]:
+    server, database = site(kind, connections)
+    visited = Site(server, lambda: postgres.sessions(database))
+    await visited.log_in(READERS)
+    try:
+        yield visited
+    finally:
+        await visited.aclose()
+
+
+KINDS = pytest.mark.parametrize("kind", ["uvicorn", "daphne"])
+CONNECTIONS = pytest.mark.parametrize("connections", ["pool", "persistent"])
+
+
+@KINDS
+@CONNECTIONS
+async def test_live_streams_hold_no_connection_and_no_thread(
+    site: Serve, postgres_server: Postgres, kind: str, connections: str
+):
+    async with visited(site, postgres_server, kind, connections) as at:
+        await at.page()
+        idle = await at.at_rest()
+        await at.start(READERS, "/produce/waiting")
+        await at.start(PRODUCERS, "/produce/asking")
+
+        await at.until_asked(QUERIES)
+        await at.get("/stage?quiet")
+        await at.at_rest()
+        await eventually(lambda: at.threads() <= idle)
+        await at.page()
+        assert (await at.get("/stage"))["live"] == READERS + PRODUCERS
+        await at.get("/stage?over")
+
+
+@CONNECTIONS
+async def test_live_streams_hold_no_connection_under_wsgi(
+    site: Serve, postgres_server: Postgres, connections: str
+):
+    async with visited(site, postgres_server, "gunicorn gthread", connections) as at:
+        await at.start(2, "/produce/waiting")  # of eight threads, each of these takes one
+        await at.start(2, "/produce-in-a-sync-view/asking")
+        await at.start(2, "/produce-in-a-sync-view/asking_in_a_thread")
+        await at.until_asked(6)
+        await at.get("/stage?quiet")
+        await at.at_rest()
+        await at.page()
+        assert (await at.get("/stage"))["live"] == 6
+        await at.get("/stage?over")
+
+
+@CONNECTIONS
+async def test_what_is_in_use_stays(site: Serve, postgres_server: Postgres, connections: str):
+    async with visited(site, postgres_server, "uvicorn", connections) as at:
+        (slow,) = await at.start(1, "/produce/rows")
+        (atomic,) = await at.start(1, "/produce/in_a_transaction")
+        await pass_time(1.5)  # longer than what nobody uses is held
+        held = sorted(at.sessions())
+        assert len(held) == 2
+        assert held[0].startswith("idle in transaction: INSERT")
+        assert held[1].startswith("idle: FETCH")
+        await at.get("/stage?over")
+        assert len((await slow.rest()).split()) >= READERS
+        assert await atomic.rest() == b".."
+        await at.at_rest()
+        await at.page()
+        assert at.users == READERS + 2
