@@ -1,4 +1,4 @@
-"""A database of a test's own: a file, migrated, that can be taken away and given back."""
+"""A database of a test's own, migrated; one in a file can be taken away and given back."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,7 +10,7 @@ from django.core.management import call_command
 from django.db import connections
 from pytest_django import Settings
 
-__all__ = ["Ledger", "open_ledger"]
+__all__ = ["Ledger", "open_database", "open_ledger"]
 
 ALIAS = "ledger"
 
@@ -47,13 +47,19 @@ def _close() -> None:
 @contextmanager
 def open_ledger(path: Path, settings: Settings) -> Iterator[Ledger]:
     """Route the app to a new database at `path`; the caller has unblocked the database."""
-    entry = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(path)}
+    with open_database({"ENGINE": "django.db.backends.sqlite3", "NAME": str(path)}, settings):
+        yield Ledger(path)
+
+
+@contextmanager
+def open_database(entry: dict[str, Any], settings: Settings) -> Iterator[None]:
+    """Route the app to a new database, as DATABASES would describe it."""
     configured = connections.configure_settings({"default": {}, ALIAS: entry})
     connections.settings[ALIAS] = configured[ALIAS]
     settings.DATABASE_ROUTERS = [LedgerRouter()]
     call_command("migrate", "resumable_streams", database=ALIAS, verbosity=0)
     try:
-        yield Ledger(path)
+        yield
     finally:
         connections[ALIAS].close()
         del connections[ALIAS]
