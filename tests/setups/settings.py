@@ -1,4 +1,4 @@
-"""Django settings of a site that a real server serves: SITE says which, DATABASE where."""
+"""Django settings of a site that a real server serves: SITE says which, SITE_DATABASE where."""
 
 import os
 from typing import Any, cast
@@ -15,7 +15,7 @@ DATABASES = cast(
     {
         "default": {
             "ENGINE": "django.db.backends.sqlite3",
-            "NAME": os.environ["DATABASE"],
+            "NAME": os.environ["SITE_DATABASE"],
             "ATOMIC_REQUESTS": os.environ["SITE"] == "everything",
             "OPTIONS": {"timeout": 20},
         }
@@ -42,7 +42,7 @@ EVERYTHING: dict[str, Any] = {
 }
 FILES: dict[str, Any] = {
     "SESSION_ENGINE": "django.contrib.sessions.backends.file",
-    "SESSION_FILE_PATH": os.path.dirname(os.environ["DATABASE"]),
+    "SESSION_FILE_PATH": os.path.dirname(os.environ["SITE_DATABASE"]),
 }
 globals().update(
     {**SITES, "everything": EVERYTHING, "sessions in files": FILES}[os.environ["SITE"]]

@@ -34,7 +34,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def environment(name: str, database: Path) -> dict[str, str]:
     settings = "tests.setups.settings"
-    return {"DJANGO_SETTINGS_MODULE": settings, "SITE": name, "DATABASE": str(database)}
+    return {"DJANGO_SETTINGS_MODULE": settings, "SITE": name, "SITE_DATABASE": str(database)}
 
 
 @pytest.fixture
