@@ -102,7 +102,7 @@ async def judge(
             return "foreign"
         # A public stream is read by others, but revoked with its owner.
         standing = await engine.store.standing(key.tenant, PUBLIC)
-    return "match" if standing.admits(key.generation, info.created) else "revoked"
+    return "match" if standing.admits(info) else "revoked"
 
 
 async def judge_link(

@@ -4,13 +4,15 @@
                                        └───► pages from the store, for those who are behind
 
 News arrives from the local producer, directly, or from the store's feed. A feed may lose news,
-never invent it. Whenever it may have (`disturbed`), and when a stream was silent until its lease
-ran out, the tail is *stale*: its state is looked up. What is asked for in one loop turn reaches the
-store in one write; each tail waits for its own answer only, so that a stream whose state cannot be
-told is no matter of the others. That look-up also declares a dead producer lost.
+never invent it. Whenever it may have (`disturbed`), and when a stream is silent whose producer is
+not known to live, the tail is *stale*: its state is looked up. What is asked for in one loop turn
+reaches the store in one write; each tail waits for its own answer only, so that a stream whose
+state cannot be told is no matter of the others. Beyond that a sweep looks at a few quiet streams,
+one after the other.
 """
 
 import asyncio
+import heapq
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -27,32 +29,34 @@ __all__ = ["Hub"]
 logger = logging.getLogger("resumable_streams.hub")
 
 LOOK_AGAIN_SECONDS = 0.2
+SWEPT_TAILS = 5
 
 
 class Hub:
     """All tails of one store in this process, its one feed, and the sweep that keeps them honest.
 
-    Lives on the home loop. `lease`, `sweep` and `store_timeout` are seconds.
+    Lives on the home loop. `sweep` and `store_timeout` are seconds. `on_ruled` hears of changes of
+    what is in force; `on_silence` is asked which of the quiet streams have no living producer.
     """
 
     def __init__(
         self,
         store: BaseStore,
         *,
-        lease: float,
         sweep: float,
         store_timeout: float,
-        on_governed: Callable[[str | None], None],
+        on_ruled: Callable[[str | None], None],
+        on_silence: Callable[[Sequence[StreamInfo]], Sequence[StreamInfo]],
     ):
         self._store = store
-        self._lease = lease
         self._sweep = sweep
         self._store_timeout = store_timeout
         self._loop = asyncio.get_running_loop()
         self._tails: dict[StreamKey, Tail] = {}
         self._settled: set[Tail] = set()  # readers of finished streams, one tail each
         self.rulings = 0  # how often the standing of some tenant changed, as far as we heard
-        self._on_governed = on_governed
+        self._on_ruled = on_ruled
+        self._on_silence = on_silence
         self._was_connected = False
         self._closed = False
         self._looks: dict[Tail, asyncio.Task[None]] = {}
@@ -136,8 +140,9 @@ class Hub:
         # The confirmation of the subscription makes the tail stale: what was appended between the
         # look that made it and the subscription is found then.
         self._register(tail)
-        tail.check_at = self._loop.time() + tail.info.lease
+        tail.heard_at = self._loop.time()
         self._feed.watch(tail.key)
+        self._on_silence([tail.info])
         return tail
 
     def _register(self, tail: Tail) -> None:
@@ -173,8 +178,7 @@ class Hub:
             self.suspect(tail)
             return
         tail.push(offset, data, time.perf_counter())
-        # Whoever appended renewed the lease.
-        tail.check_at = self._loop.time() + self._lease
+        tail.heard_at = self._loop.time()
 
     def disturbed(self, key: StreamKey) -> None:
         tail = self._tails.get(key)
@@ -182,13 +186,17 @@ class Hub:
             self.suspect(tail)
 
     def governed(self, tenant: str | None) -> None:
-        self.rulings += 1
         if tenant is None:  # what a feed says whenever it is connected
             if feed_connected.receivers:
                 again = self._was_connected
                 feed_connected.emit(type(self._store), alias=self._store.alias, again=again)
             self._was_connected = True
-        self._on_governed(tenant)
+        self.ruled(tenant)
+
+    def ruled(self, tenant: str | None) -> None:
+        """Have what is in force in a tenant (None: in any) enforced on what is attached here."""
+        self.rulings += 1
+        self._on_ruled(tenant)
 
     # What keeps the tails honest.
 
@@ -205,10 +213,20 @@ class Hub:
     async def _sweep_forever(self) -> None:
         while True:
             await asyncio.sleep(self._sweep)
-            now = self._loop.time()
-            for tail in self._tails.values():
-                if not tail.is_local and tail.check_at <= now:
-                    self.suspect(tail)
+            self._sweep_once()
+
+    def _sweep_once(self) -> None:
+        """Look at what is silent without a living producer, and at a few that have one.
+
+        The few are those that were not heard of for longest: a safeguard for a push that was lost
+        without a trace, at a price that does not grow with the number of readers.
+        """
+        quiet = self._loop.time() - self._sweep
+        silent = [t for t in self._tails.values() if not t.is_local and t.heard_at <= quiet]
+        for info in self._on_silence([tail.info for tail in silent]):
+            self.suspect(self._tails[info.key])
+        for tail in heapq.nsmallest(SWEPT_TAILS, silent, key=lambda tail: tail.heard_at):
+            self.suspect(tail)
 
     def _looked(self, tail: Tail) -> None:
         del self._looks[tail]
@@ -239,7 +257,7 @@ class Hub:
             tail.learn(None, await self._standing(tail.key.tenant))
         else:
             tail.learn(info)
-            tail.check_at = self._loop.time() + info.lease
+            tail.heard_at = self._loop.time()
 
     async def _standing(self, tenant: str) -> Standing | None:
         """Return what tells why a stream is gone; not worth waiting for where that is away."""

@@ -4,27 +4,38 @@
     {prefix}:{tenant}:g{generation}:{<stream id>}:data    STRING  its bytes; also its push channel
     {prefix}:{tenant}:control                             HASH    generation, ttl override
     {prefix}:{tenant}:revoked:{<owner digest>}            STRING  when the owner was revoked
-    {prefix}:{tenant}:live                                ZSET    live streams by end of lease
+    {prefix}:{tenant}:live                                ZSET    live streams by creation
     {prefix}:{tenant}:live:{<owner digest>}               ZSET    those of one owner
     {prefix}:orders                                       STREAM  orders for workers
     {prefix}:events                                       push channel of the whole prefix
+    {prefix}:{{prefix}}:processes                         ZSET    processes by end of lease
+    {prefix}:{{prefix}}:waiting                           ZSET    streams nobody produces yet, too
+    {prefix}:{{prefix}}:dying                             ZSET    those whose streams are taken over
+    {prefix}:{{prefix}}:judged                            ZSET    those whose streams were
+    {prefix}:{{prefix}}:held:<process>                    SET     what a process produces
+    {prefix}:{{prefix}}:telling:<process>                 SET     whose end it tells now
+    {prefix}:{{prefix}}:news                              STREAM  the last hints
 
-The braces around the stream id are the cluster hash tag: one stream is one slot. No identifier
-may contain a brace, a space or a glob character, so a pattern matches what it names and nothing
-else.
+The braces around the stream id are the cluster hash tag: one stream is one hash slot, and what
+all processes share is another one. No identifier may contain a brace, a space or a glob
+character, so a pattern matches what it names and nothing else.
 """
 
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .exceptions import InvalidOwner, InvalidStreamId, InvalidTenant
-from .types import PUBLIC, Owner, StreamKey
+from .types import PUBLIC, Holding, Owner, StreamInfo, StreamKey
 
 __all__ = [
     "KeySpace",
+    "decode_holdings",
     "decode_owner",
+    "encode_holding",
     "encode_owner",
+    "holding_of",
     "owner_digest",
     "validate_owner",
     "validate_stream_id",
@@ -37,6 +48,9 @@ _STREAM_ID = re.compile(r"[A-Za-z0-9_.:-]{1,256}")
 _TENANT = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _STREAM_KEY = re.compile(
     r"([A-Za-z0-9_-]{1,64}):g([0-9]{1,18}):\{([A-Za-z0-9_.:-]{1,256})\}:(?:meta|data)"
+)
+_HOLDING = re.compile(
+    r"([A-Za-z0-9_-]{1,64}):g([0-9]{1,18}):([0-9a-f]{1,32}):([0-9a-f]{32}):([A-Za-z0-9_.:-]{1,256})"
 )
 _GLOB = re.compile(r"([*?\[\]\\^])")
 
@@ -84,6 +98,32 @@ def owner_digest(owner: Owner) -> str:
     return hashlib.sha256(encode_owner(owner)).hexdigest()[:32]
 
 
+def encode_holding(holding: Holding) -> str:
+    """Return the stored form; the stream id comes last, as it may hold colons."""
+    key = holding.key
+    return f"{key.tenant}:g{key.generation}:{holding.epoch}:{holding.owner_digest}:{key.stream_id}"
+
+
+def _decode_holding(stored: str) -> Holding | None:
+    """Return what `encode_holding` wrote; None for anything else."""
+    if (match := _HOLDING.fullmatch(stored)) is None:
+        return None
+    tenant, generation, epoch, digest, stream_id = match.groups()
+    key = StreamKey(tenant=tenant, generation=int(generation), stream_id=stream_id)
+    return Holding(key=key, epoch=epoch, owner_digest=digest)
+
+
+def decode_holdings(stored: Iterable[bytes]) -> list[Holding]:
+    """Return what is one of ours among the members of a set."""
+    decoded = (_decode_holding(member.decode(errors="replace")) for member in stored)
+    return [holding for holding in decoded if holding is not None]
+
+
+def holding_of(info: StreamInfo) -> Holding:
+    """Return what the process is to hold that produces a stream."""
+    return Holding(key=info.key, epoch=info.epoch, owner_digest=owner_digest(info.owner))
+
+
 def _escape(text: str) -> str:
     return _GLOB.sub(r"\\\1", text)
 
@@ -113,9 +153,13 @@ class KeySpace:
     def revoked(self, tenant: str, owner: Owner) -> str:
         return f"{self.prefix}:{tenant}:revoked:{{{owner_digest(owner)}}}"
 
-    def live(self, tenant: str, owner: Owner | None = None) -> str:
-        suffix = "" if owner is None else f":{{{owner_digest(owner)}}}"
+    def live(self, tenant: str, digest: str | None = None) -> str:
+        suffix = "" if digest is None else f":{{{digest}}}"
         return f"{self.prefix}:{tenant}:live{suffix}"
+
+    def shared(self, name: str) -> str:
+        """Return the key of what all processes share; each of these lives in one hash slot."""
+        return f"{self.prefix}:{{{self.prefix}}}:{name}"
 
     @property
     def orders(self) -> str:
@@ -130,6 +174,14 @@ class KeySpace:
         middle = "*" if tenant is None else _escape(tenant)
         epoch = "*" if generation is None else str(generation)
         return f"{_escape(self.prefix)}:{middle}:g{epoch}:{{*}}:meta"
+
+    def hint(self, about: str | StreamKey) -> str:
+        """Return what tells other processes to look at a tenant, or at one stream."""
+        return f"@{about}" if isinstance(about, str) else self.log(about)
+
+    def parse_hint(self, text: str) -> str | StreamKey | None:
+        """Return what a hint is about; None for a text that is not one of ours."""
+        return text[1:] if text.startswith("@") else self.parse(text)
 
     def parse(self, name: str) -> StreamKey | None:
         """Return the stream a key belongs to; None for a key that is not one of ours."""

@@ -10,19 +10,22 @@ What can go wrong, and what is left then:
     an append's answer is lost      sent again from the same offset: the store skips what it has
     the store went back in time     it answers with a gap, and we send the missing bytes again from
                                     the window we keep; older than that, the stream ends data_lost
-    the store is away               retried with backoff for STORE_TIMEOUT, then we stop; if it
-                                    comes back it finds the lease run out: producer_lost
+    the store is away               retried with backoff for STORE_TIMEOUT, then we stop, and our
+                                    readers are told; when it is back: producer_lost
     the claim is lost               we stop at once and write nothing more
     we are cancelled (drain)        the source is closed, the stream ends interrupted
-    the process dies                the lease runs out: producer_lost
+    the process dies                somebody takes it over: producer_lost
+
+How the stream ends is decided once, by whatever comes first; writing and telling it is one step
+that no cancellation enters a second time.
 """
 
 import asyncio
 import logging
-import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from .conf import AliasSettings
 from .exceptions import (
@@ -36,18 +39,15 @@ from .exceptions import (
     StreamLimitExceeded,
 )
 from .gathering import Gathering
-from .signals import (
-    StreamSignal,
-    stream_appended,
-    stream_failed,
-    stream_finalized,
-    stream_started,
-    whose,
-)
+from .keys import holding_of
+from .patience import for_seconds, patiently
+from .runtime import runtime
+from .signals import StreamSignal, stream_appended, stream_started, whose
 from .sources import Chunk, Source, encode, open_source
 from .stores.base import MAX_APPEND_BYTES, BaseStore
 from .tail import Tail
-from .types import Claim, ErrorCode, Standing, StreamInfo, StreamStatus
+from .telling import Ending
+from .types import Claim, ErrorCode, StreamInfo, StreamStatus
 
 __all__ = ["Producer"]
 
@@ -55,8 +55,6 @@ logger = logging.getLogger("resumable_streams.producer")
 
 T = TypeVar("T")
 
-FIRST_BACKOFF_SECONDS = 0.02
-MAX_BACKOFF_SECONDS = 1.0
 CLOSE_SECONDS = 5.0
 
 
@@ -68,8 +66,24 @@ class HookFailed(Exception):
     """Carry what a receiver raised, as the cause, past the same."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """How a stream is to end; without a status it is not ours any more.
+
+    `cause` is what it failed with, which is what `stream_failed` tells.
+    """
+
+    status: StreamStatus | None
+    code: str = ""
+    detail: str = ""
+    cause: BaseException | None = None
+
+
 class Producer:
-    """Produce one stream whose claim we hold, from its source to its end."""
+    """Produces one stream whose claim we hold, from its source to its end.
+
+    `tell` is called with the end once it is written, unless somebody else goes on with the stream.
+    """
 
     def __init__(
         self,
@@ -79,11 +93,16 @@ class Producer:
         claim: Claim,
         tail: Tail,
         source: Source,
+        tell: Callable[[Ending], Awaitable[None]],
     ):
         self.key = tail.key
         self.claim = claim
         self.tail = tail
+        self.holding = holding_of(tail.info)
+        self.ttl = tail.info.ttl
         self.renewed_at = time.monotonic()
+        self.gathered: asyncio.Task[None] | None = None
+        self._tell = tell
         self._store = store
         self._settings = settings
         self._source = source
@@ -92,30 +111,25 @@ class Producer:
         self._most = settings.limits.max_chunk_bytes
 
     async def run(self) -> None:
-        """Produce until the end; raises nothing but a cancellation."""
+        """Produce until the end, and tell it. A cancellation (a drain) ends it as interrupted."""
+        verdict = await self._produce()
+        await _see_through(self._conclude(verdict), name=f"end {self.key.stream_id}")
+
+    async def _produce(self) -> Verdict:
         self.tail.on_end = self._ended_elsewhere
-        gather = asyncio.create_task(
+        self.gathered = gather = asyncio.create_task(
             self._gather(), name=f"resumable_streams.source {self.key.stream_id}"
         )
-        is_whole = False
         try:
             while chunks := await self._gathering.take():
                 await self._append(chunks)
-            is_whole = True
-            await self._stop(gather)
-            await self._finalize(StreamStatus.DONE)
+            verdict = Verdict(status=StreamStatus.DONE)
         except asyncio.CancelledError:
-            # The loop's last wish: one bounded write, then the cancellation goes on. Whatever had
-            # been stored by then is told as what it is: an end that was reached stays.
-            await self._stop(gather)
-            if is_whole:
-                await self._finalize(StreamStatus.DONE)
-            else:
-                await self._finalize(StreamStatus.ERROR, ErrorCode.INTERRUPTED)
-            raise
+            verdict = Verdict(status=StreamStatus.ERROR, code=ErrorCode.INTERRUPTED)
         except Exception as error:
-            await self._stop(gather)
-            await self._fail(error)
+            verdict = self._diagnose(error)
+        await _see_through(self._stop(gather), name=f"close {self.key.stream_id}")
+        return verdict
 
     def _ended_elsewhere(self) -> None:
         """Stop: the stream was cancelled, deleted, taken over, or its lease ran out."""
@@ -230,112 +244,113 @@ class Producer:
         )
         self.renewed_at = time.monotonic()
 
-    async def _patiently(
-        self, verb: Callable[[], Awaitable[T]], patience: float | None = None
-    ) -> T:
-        """Repeat a verb while the store is away, for STORE_TIMEOUT; with backoff and jitter."""
-        if patience is None:
-            patience = self._settings.store_timeout
-        give_up = time.monotonic() + patience
-        backoff = FIRST_BACKOFF_SECONDS
-        while True:
-            try:
-                return await verb()
-            except StoreUnavailable:
-                if time.monotonic() + backoff >= give_up:
-                    raise
-            await asyncio.sleep(backoff * random.uniform(0.5, 1.0))  # noqa: S311
-            backoff = min(backoff * 2, MAX_BACKOFF_SECONDS)
+    async def _patiently(self, verb: Callable[[], Awaitable[T]]) -> T:
+        return await patiently(verb, for_seconds(self._settings.store_timeout))
 
     # The end.
 
-    async def _fail(self, error: Exception) -> None:
+    def _diagnose(self, error: Exception) -> Verdict:
         code, cause = _diagnose(error)
-        if code is None:  # not ours any more: what the stream is now is for the store to say
-            await self._learn()
-            return
+        if code is None:  # what the stream is now is for the store to say
+            return Verdict(status=None)
         if code in _FAULTS:
             logger.error("%s", f"{_FAULTS[code]} {whose(cause)}".strip(), exc_info=cause)
         detail = f"{type(cause).__name__}: {cause}" if self._settings.debug else ""
-        if stream_failed.receivers:
-            await self._notify(
-                stream_failed,
-                hook_errors="log",
-                error_code=code,
-                error=cause,
-                size=self.tail.window.end,
-            )
-        await self._finalize(StreamStatus.ERROR, code, detail)
+        return Verdict(status=StreamStatus.ERROR, code=code, detail=detail, cause=cause)
 
-    async def _finalize(self, status: StreamStatus, code: str = "", detail: str = "") -> None:
+    async def _conclude(self, verdict: Verdict) -> None:
         try:
-            info = await self._end(status, code, detail)
-        except StreamFailed as lost:  # acknowledged bytes, older than our window
-            await self._fail(lost)
+            try:
+                info = await self._end(verdict)
+            except StreamFailed as lost:  # acknowledged bytes, older than our window
+                verdict = self._diagnose(lost)
+                info = await self._end(verdict)
+            ending = await self._settle(info, verdict)
         except StoreUnavailable as error:
-            # What is left is a stream whose lease runs out: producer_lost.
-            logger.error("A stream could not be finalized: %s", error)
-            await self._settle_unknown(error)
-        except StreamError:
-            await self._learn()
-        else:
-            await self._settle(info)
+            await self._give_up(error)
+            return
+        if ending is not None:
+            await self._tell(ending)
 
-    async def _end(self, status: StreamStatus, code: str, detail: str) -> StreamInfo:
+    async def _end(self, verdict: Verdict) -> StreamInfo | None:
+        """Write the end, unless the stream is not ours any more; return what it is then."""
+        if verdict.status is not None:
+            try:
+                return await self._finalize(verdict.status, verdict)
+            except (StreamFailed, StoreUnavailable):
+                raise
+            except StreamError:
+                pass  # it ended elsewhere, or somebody else goes on with it
+        return await self._patiently(lambda: self._store.look(self.key))
+
+    async def _finalize(self, status: StreamStatus, verdict: Verdict) -> StreamInfo:
         """End the stream once the store has, again, all that it acknowledged."""
+        code = verdict.code
         end = None if code == ErrorCode.DATA_LOST else self.tail.window.end
         # Who has waited for the store already tries once more, and no longer.
-        patience = 0.0 if code == ErrorCode.STORE_UNAVAILABLE else self._settings.store_timeout
+        seconds = 0.0 if code == ErrorCode.STORE_UNAVAILABLE else self._settings.store_timeout
         while True:
             try:
-                return await self._patiently(
+                return await patiently(
                     lambda: self._store.finalize(
-                        self.key, self.claim, status, size=end, error_code=code, error=detail
+                        self.key,
+                        self.claim,
+                        status,
+                        size=end,
+                        error_code=code,
+                        error=verdict.detail,
                     ),
-                    patience,
+                    for_seconds(seconds),
                 )
             except StreamGap as gap:
                 await self._send_again(gap.size, self.tail.window.end)
 
-    async def _learn(self) -> None:
-        tenant, owner = self.key.tenant, self.tail.info.owner
-        standing = None
-        try:
-            info = await self._patiently(lambda: self._store.look(self.key))
-            if self.tail.own(info) is None:
-                standing = await self._patiently(lambda: self._store.standing(tenant, owner))
-        except StoreUnavailable as error:
-            await self._settle_unknown(error)
-        else:
-            await self._settle(info, standing)
-
-    async def _settle(self, info: StreamInfo | None, standing: Standing | None = None) -> None:
-        """Tell the readers here, and the receivers, how the stream ended: by us or elsewhere."""
+    async def _settle(self, info: StreamInfo | None, verdict: Verdict) -> Ending | None:
+        """Tell the readers here how it ended, by us or elsewhere; None if somebody goes on."""
         self.tail.on_end = None
+        standing = None
+        if self.tail.own(info) is None:
+            tenant, owner = self.key.tenant, self.tail.info.owner
+            standing = await self._patiently(lambda: self._store.standing(tenant, owner))
         self.tail.learn(info, standing)
         info = self.tail.own(info)
         if info is None:
-            await self._tell_end(StreamStatus.ERROR, self.tail.why_gone(standing))
-        elif info.is_streaming:  # somebody else goes on with it
-            await self._tell_end(StreamStatus.ERROR, ErrorCode.PRODUCER_LOST)
-        else:
-            await self._tell_end(info.status, info.error_code)
+            return self._ending(StreamStatus.ERROR, self.tail.why_gone(standing))
+        if info.is_streaming:
+            return None
+        is_ours = info.status is verdict.status and info.error_code == verdict.code
+        return self._ending(info.status, info.error_code, verdict.cause if is_ours else None)
 
-    async def _settle_unknown(self, error: StoreUnavailable) -> None:
+    async def _give_up(self, error: StoreUnavailable) -> None:
+        """End without the store: our readers are told now, everybody else when it is back.
+
+        In a drain we do not wait for that: whoever takes over this process tells the end.
+        """
+        logger.error("A stream could not be finalized: %s", error)
         self.tail.on_end = None
         self.tail.fail(error)
-        await self._tell_end(StreamStatus.ERROR, ErrorCode.STORE_UNAVAILABLE)
-
-    async def _tell_end(self, status: StreamStatus, code: str) -> None:
-        if stream_finalized.receivers:
-            await self._notify(
-                stream_finalized,
-                hook_errors="log",  # it has been decided, and nobody waits for us
-                status=status,
-                error_code=code,
-                size=self.tail.window.end,
-                duration=time.monotonic() - self._started,
+        holder, epoch = self.tail.info.holder, self.tail.info.epoch
+        try:
+            await patiently(
+                lambda: self._store.reap(self.key, epoch, holder=holder),
+                lambda pause: runtime.is_draining,
             )
+        except StoreUnavailable:
+            return
+        ending = self._ending(StreamStatus.ERROR, ErrorCode.STORE_UNAVAILABLE, error)
+        await self._tell(ending)
+
+    def _ending(
+        self, status: StreamStatus, code: str, cause: BaseException | None = None
+    ) -> Ending:
+        return Ending(
+            status=status,
+            error_code=code,
+            size=self.tail.window.end,
+            duration=time.monotonic() - self._started,
+            owner=self.tail.info.owner,
+            failure=cause,
+        )
 
     # Signals.
 
@@ -358,6 +373,21 @@ class Producer:
             # Not as it is: a StreamGap or a StreamLimitExceeded of a receiver's own must not look
             # like the store's, after which bytes are sent again.
             raise HookFailed from error
+
+
+async def _see_through(work: Coroutine[Any, Any, None], *, name: str) -> None:
+    """Await work that a cancellation of ours must not end; we are not cancelled then.
+
+    A cancellation asks a producer to end, and whatever this is used for is part of that. A drain
+    waits for it within bounds of its own.
+    """
+    task = asyncio.create_task(work, name=f"resumable_streams.{name}")
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            continue
+    task.result()
 
 
 _FAULTS = {

@@ -3,9 +3,9 @@
 import asyncio
 import math
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 from django.http import HttpRequest
 
@@ -43,11 +43,11 @@ from .signals import (
     stream_acquired,
     stream_cancelled,
     stream_deleted,
-    stream_failed,
-    stream_finalized,
     stream_resumed,
 )
 from .sources import Source
+from .stores.base import WAITING
+from .telling import Ending
 from .types import (
     PUBLIC,
     Claim,
@@ -66,8 +66,32 @@ __all__ = ["DEFAULT_TENANT", "Asker", "StreamManager", "streams"]
 
 MAX_ATTRS_BYTES = 4_096
 
-_Start = Callable[[Engine, StreamKey, Claim, StreamInfo, int], Awaitable[None]]
-"""Have the stream produced that a claim was won for."""
+
+class _Start(Protocol):
+    """How a stream is produced that a claim was won for."""
+
+    def waits(self, engine: Engine) -> float:
+        """Return how long the stream may wait for its producer; 0 if that is started here."""
+
+    async def start(
+        self, engine: Engine, key: StreamKey, claim: Claim, info: StreamInfo, rulings: int
+    ) -> None:
+        """Have it produced."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Here:
+    """Production in this process."""
+
+    source: Source
+
+    def waits(self, engine: Engine) -> float:
+        return 0
+
+    async def start(
+        self, engine: Engine, key: StreamKey, claim: Claim, info: StreamInfo, rulings: int
+    ) -> None:
+        engine.produce(key, claim, info, self.source, rulings)
 
 
 class StreamManager:
@@ -116,13 +140,7 @@ class StreamManager:
         terms = _terms(get_settings(self.alias), validate_owner(owner), ttl, attrs)
         if runtime.is_draining:
             raise ShuttingDown
-
-        async def start(
-            engine: Engine, key: StreamKey, claim: Claim, info: StreamInfo, rulings: int
-        ) -> None:
-            engine.produce(key, claim, info, source, rulings)
-
-        return await runtime.call(self._run, address, start, terms, ttl is None, request)
+        return await runtime.call(self._run, address, _Here(source), terms, ttl is None, request)
 
     async def enqueue(
         self,
@@ -151,17 +169,19 @@ class StreamManager:
         """
         stream_id = str(uuid.uuid4()) if stream_id is None else stream_id
         address, settings = Address(stream_id, tenant), get_settings(self.alias)
-        order = Order(path=path, kwargs=dict(kwargs or {}), recover=recover, through=through)
+        order = Order(
+            path=path, kwargs=dict(kwargs or {}), recover=recover, wait=wait, through=through
+        )
         terms = _terms(settings, validate_owner(owner), ttl, attrs)
         if not 0 < wait < terms.ttl:
             raise ValueError("wait is a number of seconds, shorter than the ttl.")
-        terms = replace(terms, grace=2 * settings.lease, wait=wait)
-        return await runtime.call(self._run, address, order.hand_over, terms, ttl is None, request)
+        terms = replace(terms, grace=2 * settings.lease)
+        return await runtime.call(self._run, address, order, terms, ttl is None, request)
 
     async def _run(
         self,
         address: Address,
-        start: "_Start",
+        start: _Start,
         terms: Terms,
         default_ttl: bool,
         request: HttpRequest | None,
@@ -171,6 +191,7 @@ class StreamManager:
         standing = await namespaces.standing(
             engine, address.tenant, terms.owner, acquiring=terms.ttl
         )
+        terms = replace(terms, seen_mark=standing.revoked_at or 0.0)
         if default_ttl and standing.ttl is not None:
             terms = _with_ttl(terms, engine.settings, standing.ttl)
         if terms.ttl > standing.longest_ttl:  # a revocation has to outlive what it revokes
@@ -191,27 +212,32 @@ class StreamManager:
         self,
         engine: Engine,
         key: StreamKey,
-        start: "_Start",
+        start: _Start,
         terms: Terms,
         standing: Standing,
         request: HttpRequest | None,
         rulings: int,
     ) -> StreamReader:
-        claim = Claim()
+        claim, wait = Claim(holder=await engine.leases.ready()), start.waits(engine)
+        if wait:
+            claim = replace(claim, holder=f"{WAITING}{claim.epoch}")
         acquisition = await engine.elect(key, claim, terms)
         role, info = acquisition.role, acquisition.info
         if role is Role.PRODUCER:
-            await engine.admit(key, info)
+            info = await engine.secure(info, claim, terms, wait=wait)
             try:
                 await self._announce(engine, key, info, request)
-                await start(engine, key, claim, info, rulings)
+                await start.start(engine, key, claim, info, rulings)
             except Exception as error:
                 # Nothing was started, so a later `run` is to be elected as if this had never been.
-                await engine.abandon(key, info)
-                await self._tell_refusal(engine, key, info, error)
+                await engine.abandon(info, _refused(info, error))
                 raise
         else:
             outcome = await judge(engine, key, info, terms.owner, "run", standing)
+            is_own = outcome == "revoked" and info.owner == terms.owner
+            # Nobody reaches that any more, and its owner asks: it is in nobody's way.
+            if is_own and await engine.store.delete(key, epoch=info.epoch):
+                return await self._elect(engine, key, start, terms, standing, request, rulings)
             await self._checked(engine, key, terms.owner, "run", outcome, request)
             if outcome != "match":
                 raise StreamDoesNotExist
@@ -247,34 +273,6 @@ class StreamManager:
             role=role,
             attrs=info.attrs,
             request=request,
-        )
-
-    async def _tell_refusal(
-        self, engine: Engine, key: StreamKey, info: StreamInfo, error: Exception
-    ) -> None:
-        code = _refusal_code(error)
-        await self._notify(
-            stream_failed,
-            engine,
-            key,
-            info.owner,
-            hook_errors="log",
-            epoch=info.epoch,
-            error_code=code,
-            error=error,
-            size=0,
-        )
-        await self._notify(
-            stream_finalized,
-            engine,
-            key,
-            info.owner,
-            hook_errors="log",
-            epoch=info.epoch,
-            status=StreamStatus.ERROR,
-            error_code=code,
-            size=0,
-            duration=0.0,
         )
 
     async def resume(
@@ -446,8 +444,6 @@ class StreamManager:
         key, info, owner = found
         # The epoch keeps the check and the act about the same incarnation.
         ended = await engine.store.cancel(key, epoch=info.epoch)
-        if info.is_streaming:  # its source may take its time; its owner need not wait for that
-            await engine.discount(key, info)
         await self._notify(stream_cancelled, engine, key, owner, epoch=info.epoch, request=request)
         return ended
 
@@ -480,8 +476,6 @@ class StreamManager:
             return False
         key, info, owner = found
         was_there = await engine.store.delete(key, epoch=info.epoch)
-        if info.is_streaming:
-            await engine.discount(key, info)
         await self._notify(stream_deleted, engine, key, owner, epoch=info.epoch, request=request)
         return was_there
 
@@ -590,6 +584,16 @@ class StreamManager:
         return f"<StreamManager {self.alias}>"
 
 
+def _refused(info: StreamInfo, error: Exception) -> Ending:
+    """Return the end of a stream that was announced and not started."""
+    return Ending(
+        status=StreamStatus.ERROR,
+        error_code=_refusal_code(error),
+        owner=info.owner,
+        failure=error,
+    )
+
+
 def _refusal_code(error: Exception) -> ErrorCode:
     match error:
         case ShuttingDown():
@@ -637,13 +641,14 @@ def _terms(
         raise TypeError("attrs maps strings to strings.")
     if sum(len(name) + len(value) for name, value in attrs.items()) > MAX_ATTRS_BYTES:
         raise ValueError(f"attrs holds at most {MAX_ATTRS_BYTES} characters.")
-    terms = Terms(owner=owner, ttl=ttl, finished_ttl=ttl, lease=settings.lease, attrs=attrs)
+    terms = Terms(owner=owner, ttl=ttl, finished_ttl=ttl, pending=ttl, attrs=attrs)
     return _with_ttl(terms, settings, ttl)
 
 
 def _with_ttl(terms: Terms, settings: AliasSettings, ttl: float) -> Terms:
     finished_ttl = ttl if settings.finished_ttl is None else min(ttl, settings.finished_ttl)
-    return replace(terms, ttl=ttl, finished_ttl=finished_ttl)
+    pending = min(ttl, 2 * settings.lease)
+    return replace(terms, ttl=ttl, finished_ttl=finished_ttl, pending=pending)
 
 
 streams = StreamManager()

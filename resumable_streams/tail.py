@@ -79,7 +79,7 @@ class Tail:
         "_patience",
         "_store",
         "appended_at",
-        "check_at",
+        "heard_at",
         "info",
         "is_local",
         "is_settled",
@@ -99,7 +99,7 @@ class Tail:
         self.is_local = False  # fed by a producer of this process, which knows first
         self.is_settled = False  # looked up once subscribed: a gap is a loss from then on
         self.appended_at = 0.0  # of the newest bytes, by `time.perf_counter`
-        self.check_at = 0.0
+        self.heard_at = 0.0  # when there was news of it last, by the loop's clock
         self.on_end: Callable[[], None] | None = None
         self._store = store
         self._patience = patience  # seconds that a page waits for a store that is away

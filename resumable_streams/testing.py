@@ -20,7 +20,7 @@ before the import, makes failures tell more.
 # ruff: noqa: PT017, S101 - asserting is what a contract is for
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, ClassVar, TypeVar
@@ -32,11 +32,14 @@ from .exceptions import (
     StreamGap,
     StreamLimitExceeded,
 )
+from .keys import owner_digest
 from .stores.base import MAX_APPEND_BYTES, MAX_DEATHS, BaseStore, Feed, known
 from .types import (
     PUBLIC,
     Claim,
     ErrorCode,
+    Fate,
+    Holding,
     Limits,
     Owner,
     Role,
@@ -56,7 +59,7 @@ STEP_SECONDS = 0.02
 PATIENCE_SECONDS = 10.0
 
 KEY = StreamKey(tenant="acme", generation=1, stream_id="chat")
-TERMS = Terms(owner="ada", ttl=60, finished_ttl=60, lease=30)
+TERMS = Terms(owner="ada", ttl=60, finished_ttl=60, pending=30)
 
 
 class ScriptedSource:
@@ -162,17 +165,25 @@ async def refusal(expected: type[E], verb: Awaitable[object]) -> E:
     raise AssertionError(f"answered {answer!r}, did not raise {expected.__name__}")
 
 
-async def start(store: BaseStore, key: StreamKey = KEY, **changes: Any) -> Claim:
-    """Be elected, on TERMS but for the changes."""
-    claim = Claim()
+async def start(
+    store: BaseStore, key: StreamKey = KEY, *, holder: str = "ours", **changes: Any
+) -> Claim:
+    """Win an election, on TERMS but for the changes, and confirm it."""
+    claim = Claim(holder=holder)
     acquired = await store.acquire(key, claim, replace(TERMS, **changes))
     assert acquired.role is Role.PRODUCER
+    assert await store.confirm(key, claim)
     return claim
 
 
-def successor(claim: Claim) -> Claim:
+def successor(claim: Claim, *, holder: str = "theirs") -> Claim:
     """Make the claim of a new producer of the same incarnation."""
-    return Claim(epoch=claim.epoch)
+    return Claim(epoch=claim.epoch, holder=holder)
+
+
+def holding(key: StreamKey = KEY, *, owner: Owner = "ada", epoch: str = "0123abcd") -> Holding:
+    """Return what a process is to hold."""
+    return Holding(key=key, epoch=epoch, owner_digest=owner_digest(owner))
 
 
 async def look(store: BaseStore, key: StreamKey = KEY) -> StreamInfo:
@@ -202,11 +213,6 @@ async def body(store: BaseStore, key: StreamKey = KEY, *, page: int = MAX_APPEND
 async def scanned(store: BaseStore, *where: Any) -> set[str]:
     """Return what a scan meets, as `tenant/generation/id`."""
     return {f"{k.tenant}/{k.generation}/{k.stream_id}" async for k in store.scan(*where)}
-
-
-def lease_ends(info: StreamInfo) -> float:
-    """Return when the lease ends, by the store's clock."""
-    return info.expires - info.ttl + info.lease
 
 
 class StreamStoreContract:
@@ -281,25 +287,36 @@ class StreamStoreContract:
         assert again.info.ttl > 30
 
     async def test_a_new_stream_is_empty_and_streaming(self, store: BaseStore) -> None:
-        info = (await store.acquire(KEY, Claim(), replace(TERMS, ttl=50, lease=20))).info
+        claim = Claim(holder="ours")
+        terms = replace(TERMS, ttl=50, pending=20, grace=7, seen_mark=9.5)
+        info = (await store.acquire(KEY, claim, terms)).info
         assert (info.tenant, info.generation, info.stream_id) == ("acme", 1, "chat")
         assert (info.status, info.size, info.entries) == (StreamStatus.STREAMING, 0, 0)
         assert (info.error_code, info.error, info.attrs) == ("", "", {})
-        assert 49 < info.ttl <= 50
-        assert 19 < info.lease <= 20
-        assert abs(info.expires - info.created - 50) < 1
+        assert (info.holder, info.grace, info.seen_mark) == ("ours", 7, 9.5)
+        assert 19 < info.ttl <= 20
+        assert abs(info.expires - info.created - 20) < 1
         assert await body(store) == b""
+        assert await store.confirm(KEY, claim)
+        assert 49 < (await look(store)).ttl <= 50
+
+    async def test_an_election_that_nobody_confirms_evaporates(self, store: BaseStore) -> None:
+        claim = Claim()
+        await store.acquire(KEY, claim, replace(TERMS, pending=self.short))
+        assert await store.confirm(KEY, Claim()) is False
+        await self.eventually(lambda: is_gone(store))
+        assert await store.confirm(KEY, claim) is False
+        assert (await store.acquire(KEY, Claim(), TERMS)).role is Role.PRODUCER
 
     async def test_owner_terms_and_attributes_are_bound_once(self, store: BaseStore) -> None:
         attrs = {"chat": "c1", "text": 'ä "\\\n\x00 {}'}
-        await start(store, owner="ada", ttl=40, lease=20, attrs=attrs)
+        await start(store, owner="ada", ttl=40, attrs=attrs)
         bound = dict(attrs)
         attrs["chat"] = "changed"
-        later = replace(TERMS, owner="eve", ttl=9, finished_ttl=9, lease=9, attrs={"x": "y"})
+        later = replace(TERMS, owner="eve", ttl=9, finished_ttl=9, attrs={"x": "y"})
         for info in ((await store.acquire(KEY, Claim(), later)).info, await look(store)):
             assert (info.owner, info.attrs) == ("ada", bound)
             assert info.ttl > 30
-            assert info.lease > 10
 
     async def test_public_is_nobodys_name(self, store: BaseStore) -> None:
         owners: list[Owner] = [PUBLIC, "public", "PUBLIC", "=", "=public", "Public.PUBLIC", "ä:{}*"]
@@ -383,7 +400,6 @@ class StreamStoreContract:
         after = await look(store)
         assert (after.size, after.entries) == (0, 0)
         assert after.expires > before.expires
-        assert lease_ends(after) > lease_ends(before)
 
     async def test_chunks_are_counted_as_the_source_had_them(self, store: BaseStore) -> None:
         claim = await start(store)
@@ -433,7 +449,7 @@ class StreamStoreContract:
             await refusal(StreamClaimLost, store.append(KEY, thief, 3, b"x"))
             await refusal(StreamClaimLost, store.append(KEY, thief, 0, b"abc"))
             await refusal(StreamClaimLost, store.finalize(KEY, thief, StreamStatus.DONE))
-            assert await store.heartbeat([(KEY, thief)]) == [False]
+            assert await store.touch([(KEY, thief)]) == [False]
         info = await look(store)
         assert (await body(store), info.status) == (b"abc", StreamStatus.STREAMING)
 
@@ -458,7 +474,7 @@ class StreamStoreContract:
         await refusal(StreamDoesNotExist, store.reclaim(KEY, claim.token, Claim()))
         assert await store.read(KEY, 0, 10) is None
         assert await store.status([KEY]) == [None]
-        assert await store.heartbeat([(KEY, claim)]) == [False]
+        assert await store.touch([(KEY, claim)]) == [False]
         assert await store.cancel(KEY) is None
         assert await store.cancel(KEY, epoch=claim.epoch) is None
         assert await store.delete(KEY) is False
@@ -489,7 +505,7 @@ class StreamStoreContract:
         for offset in (0, 9):
             await refusal(StreamClaimLost, store.append(KEY, old, offset, b"old"))
         await refusal(StreamClaimLost, store.finalize(KEY, old, StreamStatus.DONE))
-        assert await store.heartbeat([(KEY, old), (KEY, new)]) == [False, True]
+        assert await store.touch([(KEY, old), (KEY, new)]) == [False, True]
         assert await store.cancel(KEY, epoch=old.epoch) is None
         assert await store.delete(KEY, epoch=old.epoch) is False
         assert (await look(store)).is_streaming
@@ -548,7 +564,7 @@ class StreamStoreContract:
             await refusal(StreamClaimLost, store.append(KEY, old, 4, b"zombie"))
             await refusal(StreamClaimLost, store.finalize(KEY, old, StreamStatus.DONE))
             await refusal(StreamClaimLost, store.reclaim(KEY, old.token, successor(new)))
-            assert await store.heartbeat([(KEY, old), (KEY, new)]) == [False, True]
+            assert await store.touch([(KEY, old), (KEY, new)]) == [False, True]
             assert (await store.acquire(KEY, old, TERMS)).role is Role.CONSUMER
             assert (await store.acquire(KEY, new, TERMS)).role is Role.PRODUCER
             await other.append(KEY, new, 4, b"new")
@@ -557,32 +573,36 @@ class StreamStoreContract:
     async def test_a_stream_in_use_is_handed_to_nobody_else(self, store: BaseStore) -> None:
         claim = await start(store, grace=20)
         await refusal(StreamClaimLost, store.reclaim(KEY, "guess", successor(claim)))
+        error = store.reclaim(KEY, "guess", successor(claim), silent="another one")
+        await refusal(StreamClaimLost, error)
         await store.append(KEY, claim, 0, b"mine")
+        assert (await look(store)).holder == "ours"
 
     async def test_what_is_missing_ended_or_another_incarnation_is_not_handed_over(
         self, store: BaseStore
     ) -> None:
-        old = await start(store, lease=self.short, grace=30)
+        old = await start(store)
         await store.delete(KEY)
         await refusal(StreamDoesNotExist, store.reclaim(KEY, old.token, successor(old)))
-        new = await start(store, lease=self.short, grace=30)
-        await self.pass_time(self.short + 0.05)
-        await refusal(StreamDoesNotExist, store.reclaim(KEY, old.token, successor(old)))
+        new = await start(store)
+        error = store.reclaim(KEY, old.token, successor(old), silent="ours")
+        await refusal(StreamDoesNotExist, error)
         await store.finalize(KEY, new, StreamStatus.DONE)
-        error = await refusal(StreamFinalized, store.reclaim(KEY, new.token, successor(new)))
-        assert error.status == "done"
+        over = await refusal(StreamFinalized, store.reclaim(KEY, new.token, successor(new)))
+        assert over.status == "done"
 
     async def test_of_those_who_would_replace_a_silent_producer_one_does(
         self, store: BaseStore
     ) -> None:
-        claim = await start(store, lease=self.short, grace=30)
+        claim = await start(store)
         await store.append(KEY, claim, 0, b"old ")
-        await self.pass_time(self.short + 0.05)
-        assert (await look(store)).is_streaming  # it is not lost while it may be replaced
-        claims = [successor(claim) for _ in range(10)]
+        claims = [successor(claim, holder=f"p{number}") for number in range(10)]
         async with self.another(store) as other:
             answers = await asyncio.gather(
-                *((store, other)[n % 2].reclaim(KEY, "", c) for n, c in enumerate(claims)),
+                *(
+                    (store, other)[n % 2].reclaim(KEY, "", c, silent="ours")
+                    for n, c in enumerate(claims)
+                ),
                 return_exceptions=True,
             )
         won = [c for c, a in zip(claims, answers, strict=True) if isinstance(a, StreamInfo)]
@@ -591,41 +611,75 @@ class StreamStoreContract:
         await refusal(StreamClaimLost, store.append(KEY, claim, 4, b"zombie"))
         await store.append(KEY, won[0], 4, b"new")
         assert await body(store) == b"old new"
+        assert (await look(store)).holder == won[0].holder
 
     async def test_a_stream_that_one_producer_after_the_other_dies_of_is_given_up(
         self, store: BaseStore
     ) -> None:
-        claim = await start(store, lease=self.short, grace=30)
-        for _ in range(MAX_DEATHS - 1):
-            await self.pass_time(self.short + 0.05)
-            await store.reclaim(KEY, "of who died", successor(claim))
-        await self.pass_time(self.short + 0.05)
-        await refusal(StreamFinalized, store.reclaim(KEY, "of who died", successor(claim)))
+        claim = await start(store, holder="p0")
+        for number in range(1, MAX_DEATHS):
+            new = successor(claim, holder=f"p{number}")
+            await store.reclaim(KEY, "", new, silent=f"p{number - 1}")
+        last = store.reclaim(KEY, "", successor(claim), silent=f"p{MAX_DEATHS - 1}")
+        await refusal(StreamFinalized, last)
         assert (await look(store)).error_code == ErrorCode.PRODUCER_LOST
 
     async def test_a_stream_that_goes_on_outlives_any_number_of_producers(
         self, store: BaseStore
     ) -> None:
-        claim = await start(store, lease=self.short, grace=30)
+        claim = await start(store, holder="p0")
         for size in range(MAX_DEATHS + 1):
             await store.append(KEY, claim, size, b"x")
-            await self.pass_time(self.short + 0.05)
-            claim = successor(claim)
-            await store.reclaim(KEY, "of who died", claim)
+            claim = successor(claim, holder=f"p{size + 1}")
+            await store.reclaim(KEY, "", claim, silent=f"p{size}")
         assert (await look(store)).is_streaming
 
-    async def test_a_producer_that_nobody_replaced_is_lost(self, store: BaseStore) -> None:
-        claim = await start(store, lease=self.short / 2, grace=self.short / 2)
-        await self.pass_time(self.short + 0.05)
-        error = await refusal(StreamFinalized, store.reclaim(KEY, claim.token, successor(claim)))
-        assert error.status == "error"
-        assert (await look(store)).error_code == ErrorCode.PRODUCER_LOST
+    async def test_what_a_dead_process_held_is_lost_and_a_zombie_appends_nothing(
+        self, store: BaseStore
+    ) -> None:
+        claim = await start(store, finished_ttl=30)
+        await store.append(KEY, claim, 0, b"abc")
+        for _ in range(2):  # also when the first answer was lost
+            ended = await store.reap(KEY, claim.epoch, holder="ours")
+            assert ended is not None
+            assert (ended.status, ended.error_code, ended.error, ended.holder) == (
+                StreamStatus.ERROR,
+                ErrorCode.PRODUCER_LOST,
+                "",
+                "ours",
+            )
+        assert (await look(store)).ttl <= 30
+        zombie = await refusal(StreamFinalized, store.append(KEY, claim, 3, b"zombie"))
+        assert zombie.status == "error"
+        late = await store.finalize(KEY, claim, StreamStatus.DONE)
+        assert late.error_code == ErrorCode.PRODUCER_LOST
+        assert await store.touch([(KEY, claim)]) == [False]
+        assert await body(store) == b"abc"
 
-    async def test_the_first_lease_waits_for_somebody_to_produce(self, store: BaseStore) -> None:
-        claim = await start(store, lease=5, grace=2, wait=40)
-        assert 39 < (await look(store)).lease <= 40
-        await store.reclaim(KEY, claim.token, successor(claim))
-        assert 6 < (await look(store)).lease <= 7
+    async def test_only_what_that_process_holds_is_reaped(self, store: BaseStore) -> None:
+        claim = await start(store)
+        untouched = await store.reap(KEY, claim.epoch, holder="another")
+        assert untouched is not None
+        assert (untouched.is_streaming, untouched.holder) == (True, "ours")
+        assert await store.reap(KEY, "ffffffff", holder="ours") is None
+        await store.finalize(KEY, claim, StreamStatus.DONE)
+        done = await store.reap(KEY, claim.epoch, holder="ours")
+        assert done is not None
+        assert done.status is StreamStatus.DONE
+        await store.delete(KEY)
+        assert await store.reap(KEY, claim.epoch, holder="ours") is None
+
+    async def test_what_is_reaped_goes_on_with_an_heir_or_ends_in_ones_name(
+        self, store: BaseStore
+    ) -> None:
+        claim = await start(store)
+        handed = await store.reap(KEY, claim.epoch, holder="ours", heir="heir")
+        assert handed is not None
+        assert (handed.is_streaming, handed.holder) == (True, "heir")
+        for name in ("me", "you"):
+            ended = await store.reap(KEY, claim.epoch, holder="heir", by=name)
+            assert ended is not None
+            assert (ended.is_streaming, ended.holder) == (False, "me")
 
     # The end.
 
@@ -650,7 +704,7 @@ class StreamStoreContract:
                 first.error_code,
                 first.error,
             )
-        assert await store.heartbeat([(KEY, claim)]) == [False]
+        assert await store.touch([(KEY, claim)]) == [False]
         assert await body(store) == b"abc"
 
     async def test_an_end_beyond_the_log_is_refused_and_names_where_it_ends(
@@ -765,16 +819,16 @@ class StreamStoreContract:
         ]
         assert [info.size for info in found if info] == [*range(19, -1, -1), 0]
         assert await store.status([]) == []
-        assert await store.heartbeat([]) == []
+        assert await store.touch([]) == []
 
     # Time.
 
-    async def test_appends_and_heartbeats_renew_lease_and_lifetime(self, store: BaseStore) -> None:
+    async def test_appends_and_touches_renew_the_lifetime(self, store: BaseStore) -> None:
         claim = await start(store)
         renewals: list[Callable[[], Awaitable[object]]] = [
             lambda: store.append(KEY, claim, 0, b"abc"),
             lambda: store.append(KEY, claim, 0, b"abc"),
-            lambda: store.heartbeat([(KEY, claim)]),
+            lambda: store.touch([(KEY, claim)]),
         ]
         for renew in renewals:
             before = await look(store)
@@ -782,7 +836,6 @@ class StreamStoreContract:
             await renew()
             after = await look(store)
             assert after.expires - before.expires > 0.04
-            assert lease_ends(after) - lease_ends(before) > 0.04
 
     async def test_looking_renews_nothing(self, store: BaseStore) -> None:
         claim = await start(store)
@@ -792,67 +845,19 @@ class StreamStoreContract:
         await store.read(KEY, 0, 10)
         await store.acquire(KEY, Claim(), TERMS)
         await store.acquire(KEY, claim, TERMS)
-        await store.heartbeat([(KEY, Claim())])
+        await store.touch([(KEY, Claim())])
         await refusal(StreamClaimLost, store.append(KEY, Claim(), 3, b"d"))
         await refusal(StreamGap, store.append(KEY, claim, 9, b"d"))
         after = await look(store)
         assert abs(after.expires - before.expires) < 0.02
-        assert abs(lease_ends(after) - lease_ends(before)) < 0.02
         assert after.created == before.created
 
-    async def test_heartbeats_keep_a_quiet_stream(self, store: BaseStore) -> None:
-        claim = await start(store, ttl=4 * self.short, lease=4 * self.short)
+    async def test_touches_keep_a_quiet_stream(self, store: BaseStore) -> None:
+        claim = await start(store, ttl=4 * self.short)
         for _ in range(6):
             await self.pass_time(self.short)
-            assert await store.heartbeat([(KEY, claim)]) == [True]
+            assert await store.touch([(KEY, claim)]) == [True]
         assert (await look(store)).is_streaming
-
-    async def test_whoever_looks_first_finds_a_silent_producer_lost(self, store: BaseStore) -> None:
-        """A zombie that wakes up appends nothing and changes nothing."""
-        claim = Claim()
-        looks: Mapping[str, Callable[[StreamKey], Awaitable[object]]] = {
-            "status": lambda key: store.status([key]),
-            "read": lambda key: store.read(key, 0, 10),
-            "acquire": lambda key: store.acquire(key, Claim(), TERMS),
-            "acquire-again": lambda key: store.acquire(key, claim, TERMS),
-            "append": lambda key: refusal(StreamFinalized, store.append(key, claim, 3, b"x")),
-            "renew": lambda key: refusal(StreamFinalized, store.append(key, claim, 0, b"")),
-            "finalize": lambda key: store.finalize(key, claim, StreamStatus.DONE),
-            "heartbeat": lambda key: store.heartbeat([(key, claim)]),
-            "cancel": lambda key: store.cancel(key),
-        }
-        keys = {name: replace(KEY, stream_id=name) for name in looks}
-        terms = replace(TERMS, lease=self.short)
-        for key in keys.values():
-            await store.acquire(key, claim, terms)
-            await store.append(key, claim, 0, b"abc")
-        await self.pass_time(self.short + 0.05)
-        answers = {name: await verb(keys[name]) for name, verb in looks.items()}
-        assert answers["heartbeat"] == [False]
-        for name, key in keys.items():
-            for answer in (answers[name], await look(store, key)):
-                info = getattr(answer, "info", answer)
-                if isinstance(info, StreamInfo):
-                    assert (info.status, info.error_code, info.error) == (
-                        StreamStatus.ERROR,
-                        ErrorCode.PRODUCER_LOST,
-                        "",
-                    ), name
-            zombie = await refusal(StreamFinalized, store.append(key, claim, 3, b"zombie"))
-            assert zombie.status == "error"
-            assert (await store.finalize(key, claim, StreamStatus.DONE)).error_code == (
-                ErrorCode.PRODUCER_LOST
-            )
-            assert await store.heartbeat([(key, claim)]) == [False]
-            assert await body(store, key) == b"abc"
-
-    async def test_a_lost_stream_lives_as_long_as_a_finished_one(self, store: BaseStore) -> None:
-        await start(store, ttl=60, finished_ttl=30, lease=self.short)
-        await self.eventually(lambda: self._has_ended(store))
-        assert (await look(store)).ttl <= 30
-
-    async def _has_ended(self, store: BaseStore) -> bool:
-        return not (await look(store)).is_streaming
 
     async def test_a_stream_expires_as_a_whole(self, store: BaseStore) -> None:
         claim = await start(store, ttl=self.short)
@@ -882,7 +887,7 @@ class StreamStoreContract:
         assert await store.expire(KEY, 20) is True
         assert 19 < (await look(store)).ttl <= 20
         await store.append(KEY, claim, 3, b"def")
-        await store.heartbeat([(KEY, claim)])
+        await store.touch([(KEY, claim)])
         assert 19 < (await look(store)).ttl <= 20
         assert 19 < (await store.finalize(KEY, claim, StreamStatus.DONE)).ttl <= 20
         assert await store.expire(KEY, self.short) is True
@@ -912,7 +917,7 @@ class StreamStoreContract:
             await refusal(StreamGap, store.append(KEY, claim, 9, b"gap"))
             await refusal(StreamClaimLost, store.append(KEY, Claim(), 3, b"claim"))
             await refusal(StreamLimitExceeded, store.append(KEY, claim, 3, b"limit", chunks=10_000))
-            await store.heartbeat([(KEY, claim)])
+            await store.touch([(KEY, claim)])
             await store.append(KEY, claim, 1, b"bcd")
             await store.append(KEY, claim, 4, b"e")
             await heard.hear(lambda: len(heard.appends) >= 3)
@@ -946,18 +951,14 @@ class StreamStoreContract:
     async def test_every_end_disturbs(self, store: BaseStore) -> None:
         names = ["done", "error", "cancelled", "deleted", "lost"]
         keys = {name: replace(KEY, stream_id=name) for name in names}
-        claims = {
-            name: await start(store, key, lease=self.short if name == "lost" else 30)
-            for name, key in keys.items()
-        }
+        claims = {name: await start(store, key) for name, key in keys.items()}
         await store.append(keys["deleted"], claims["deleted"], 0, b"abc")
         async with self.another(store) as other, listening(store, *keys.values()) as (heard, _):
             await other.finalize(keys["done"], claims["done"], StreamStatus.DONE)
             await other.finalize(keys["error"], claims["error"], StreamStatus.ERROR)
             await other.cancel(keys["cancelled"])
             await other.delete(keys["deleted"])
-            await self.pass_time(self.short + 0.05)
-            await other.status([keys["lost"]])
+            await other.reap(keys["lost"], claims["lost"].epoch, holder="ours")
             await heard.hear(lambda: set(heard.disturbances) == set(keys.values()))
             assert heard.appends == []
 
@@ -1077,13 +1078,15 @@ class StreamStoreContract:
 
     async def test_a_revocation_divides_old_streams_from_new_ones(self, store: BaseStore) -> None:
         old = (await store.acquire(KEY, Claim(), TERMS)).info
+        first = await store.revoke("acme", "ada", keep=30)
         mark = await store.revoke("acme", "ada", keep=30)
-        await self.pass_time(0.01)
-        new = (await store.acquire(replace(KEY, stream_id="new"), Claim(), TERMS)).info
+        assert mark > first
+        terms = replace(TERMS, seen_mark=mark)
+        new = (await store.acquire(replace(KEY, stream_id="new"), Claim(), terms)).info
         standing = await store.standing("acme", "ada")
         assert standing.revoked_at == mark
-        assert not standing.admits(1, old.created)
-        assert standing.admits(1, new.created)
+        assert not standing.admits(old)
+        assert standing.admits(new)
         for tenant, owner in (("acme", "eve"), ("acme", PUBLIC), ("other", "ada")):
             assert await store.standing(tenant, owner) == Standing()
 
@@ -1097,37 +1100,57 @@ class StreamStoreContract:
 
         await self.eventually(is_forgotten)
 
+    async def test_who_did_not_see_a_revocation_is_barred_by_it(self, store: BaseStore) -> None:
+        """It came between the look and the election, or the clocks of two servers differ."""
+        first = await store.revoke("acme", "ada", keep=30)
+        await store.revoke("acme", "ada", keep=30)
+        late = (await store.acquire(KEY, Claim(), replace(TERMS, seen_mark=first))).info
+        assert not (await store.standing("acme", "ada")).admits(late)
+
     async def test_rulings_reach_every_feed(self, store: BaseStore) -> None:
         async with self.another(store) as other, listening(store, KEY) as (heard, _):
             await other.revoke("revoked", "ada", keep=30)
             await other.set_control("rotated", generation=2)
             # A store of several servers may tell a ruling once for each, and "any" at any time.
             await heard.hear(lambda: {"revoked", "rotated"} <= set(heard.rulings))
+            await other.announce("purged")
+            await other.announce(KEY)
+            await heard.hear(lambda: "purged" in heard.rulings and KEY in heard.disturbances)
 
     # Quotas.
 
     async def test_live_streams_of_a_tenant_are_limited(self, store: BaseStore) -> None:
         keys = [replace(KEY, stream_id=f"s{number}") for number in range(4)]
-        for key, owner in zip(keys[:3], ("ada", "eve", "joe"), strict=True):
-            await store.reserve(key, owner, lease=30)
-            await store.reserve(key, owner, lease=30)  # renewed, not counted again
-        error = await refusal(StreamLimitExceeded, store.reserve(keys[3], "zoe", lease=30))
+        ada, eve, joe, zoe = map(holding, keys)
+        eve, joe, zoe = (
+            replace(one, owner_digest=owner_digest(name))
+            for one, name in ((eve, "eve"), (joe, "joe"), (zoe, "zoe"))
+        )
+        for one in (ada, eve, joe):
+            await store.reserve(one, ttl=30)
+            await store.reserve(one, ttl=30)  # not counted again
+        error = await refusal(StreamLimitExceeded, store.reserve(zoe, ttl=30))
         assert (error.limit, error.value) == ("MAX_STREAMS", 3)
-        await store.reserve(replace(keys[3], tenant="other"), "zoe", lease=30)
-        await store.release(keys[0], "ada")
-        await store.release(keys[0], "ada")
-        await store.reserve(keys[3], "zoe", lease=30)
+        await store.reserve(replace(zoe, key=replace(keys[3], tenant="other")), ttl=30)
+        assert set(await store.live("acme")) == {ada, eve, joe}
+        await store.release(ada)
+        await store.release(ada)
+        await store.reserve(zoe, ttl=30)
+        assert set(await store.live("acme")) == {eve, joe, zoe}
 
     async def test_live_streams_of_an_owner_are_limited(self, store: BaseStore) -> None:
         keys = [replace(KEY, stream_id=f"s{number}") for number in range(4)]
-        await store.reserve(keys[0], "public", lease=30)
-        await store.reserve(keys[1], "public", lease=30)
+        mine = [holding(key, owner="public") for key in keys]
+        await store.reserve(mine[0], ttl=30)
+        await store.reserve(mine[1], ttl=30)
         for _ in range(3):  # what was refused does not count
-            error = await refusal(StreamLimitExceeded, store.reserve(keys[2], "public", lease=30))
+            error = await refusal(StreamLimitExceeded, store.reserve(mine[2], ttl=30))
             assert (error.limit, error.value) == ("MAX_STREAMS_PER_OWNER", 2)
-        await store.reserve(keys[2], PUBLIC, lease=30)
-        await store.release(keys[0], "public")
-        await store.reserve(keys[3], "public", lease=30)
+        await store.reserve(holding(keys[2], owner=PUBLIC), ttl=30)
+        assert set(await store.live("acme", mine[0].owner_digest)) == set(mine[:2])
+        await store.release(mine[0])
+        await refusal(StreamLimitExceeded, store.reserve(mine[3], ttl=30, others=1))
+        await store.reserve(mine[3], ttl=30)
 
     async def test_of_concurrent_reservations_the_limit_is_let_through(
         self, store: BaseStore
@@ -1136,7 +1159,8 @@ class StreamStoreContract:
             answers = await asyncio.gather(
                 *(
                     (store, other)[number % 2].reserve(
-                        replace(KEY, stream_id=f"s{number}"), f"owner {number}", lease=30
+                        holding(replace(KEY, stream_id=f"s{number}"), owner=f"owner {number}"),
+                        ttl=30,
                     )
                     for number in range(20)
                 ),
@@ -1144,14 +1168,106 @@ class StreamStoreContract:
             )
         assert answers.count(None) == 3
 
-    async def test_a_reservation_that_is_not_renewed_ends(self, store: BaseStore) -> None:
-        keys = [replace(KEY, stream_id=f"s{number}") for number in range(3)]
-        for key in keys[:2]:
-            await store.reserve(key, "ada", lease=self.short)
-        await refusal(StreamLimitExceeded, store.reserve(keys[2], "ada", lease=30))
-        await self.pass_time(self.short + 0.05)
-        await store.reserve(keys[2], "ada", lease=30)
-
     async def test_the_store_knows_that_it_has_quotas(self, store: BaseStore) -> None:
         assert store.has_quotas
         assert store.limits == self.limits
+
+    # Processes.
+
+    async def test_a_process_lives_until_its_lease_ends(self, store: BaseStore) -> None:
+        table = store.processes
+        first = await table.beat("ours", lease=30, position="")
+        assert (first.is_new, first.is_judged, list(first.passed)) == (True, False, [])
+        assert 29 < first.living["ours"] <= 30
+        again = await table.beat("ours", lease=30, position=first.position)
+        assert (again.is_new, again.is_gap) == (False, False)
+        await table.beat("theirs", lease=self.short, position="")
+        assert await table.fates(["ours", "theirs", "nobody"]) == [
+            Fate.LIVING,
+            Fate.LIVING,
+            Fate.UNKNOWN,
+        ]
+        await self.pass_time(self.short + 0.05)
+        assert await table.fates(["ours", "theirs"]) == [Fate.LIVING, Fate.ENDING]
+        beat = await table.beat("ours", lease=30, position=first.position)
+        assert set(beat.living) == {"ours"}
+        assert list(beat.passed) == ["theirs"]
+
+    async def test_only_a_living_process_holds_anything(self, store: BaseStore) -> None:
+        table, one = store.processes, holding()
+        assert await table.hold("ours", one) is False
+        await table.beat("ours", lease=30, position="")
+        assert await table.hold("ours", one) is True
+        await table.leave("ours")  # it holds something, and stays
+        assert await table.fates(["ours"]) == [Fate.LIVING]
+        await table.drop("ours", one)
+        await table.leave("ours")
+        assert await table.fates(["ours"]) == [Fate.UNKNOWN]
+
+    async def test_one_takes_over_what_a_dead_process_held_and_told(self, store: BaseStore) -> None:
+        table, held, telling = store.processes, holding(), holding(epoch="ffff0000")
+        await table.beat("dead", lease=self.short, position="")
+        for one in (held, telling):
+            await table.hold("dead", one)
+        assert await table.move(telling, holder="dead", by="dead")
+        assert await table.take("dead", by="ours", lease=30) is None  # it lives
+        await self.pass_time(self.short + 0.05)
+        async with self.another(store) as other:
+            answers = [
+                await table.take("dead", by="ours", lease=self.short),
+                await other.processes.take("dead", by="theirs", lease=30),
+            ]
+            taken, late = answers
+            assert late is None
+            assert taken is not None
+            assert (list(taken.held), list(taken.telling)) == ([held], [telling])
+            await self.pass_time(self.short + 0.05)  # whoever took it died, too
+            again = await other.processes.take("dead", by="theirs", lease=30)
+            assert again is not None
+            assert list(again.held) == [held]
+
+    async def test_a_judged_process_is_told_so_and_tells_nothing(self, store: BaseStore) -> None:
+        table, one = store.processes, holding()
+        for name in ("frozen", "ours"):
+            await table.beat(name, lease=self.short if name == "frozen" else 30, position="")
+        await table.hold("frozen", one)
+        await self.pass_time(self.short + 0.05)
+        await table.take("frozen", by="ours", lease=30)
+        assert (await table.beat("frozen", lease=30, position="")).is_judged
+        assert await table.hold("frozen", one) is False
+        assert await table.move(one, holder="frozen", by="frozen") is False
+        for _ in range(2):  # also when the first answer was lost
+            assert await table.move(one, holder="frozen", by="ours") is True
+        await table.told(one, by="ours")
+        await table.bury("frozen")
+        assert await table.fates(["frozen"]) == [Fate.UNKNOWN]
+        assert (await table.beat("frozen", lease=30, position="")).is_judged
+
+    async def test_an_end_is_told_by_one(self, store: BaseStore) -> None:
+        table, one = store.processes, holding()
+        names = [f"p{number}" for number in range(6)]
+        for name in names:
+            await table.beat(name, lease=self.short if name == "p0" else 30, position="")
+        await table.hold("p0", one)
+        assert await table.move(one, holder="p0", by="p1") is False  # it lives
+        await self.pass_time(self.short + 0.05)
+        await table.take("p0", by="p1", lease=30)
+        answers = await asyncio.gather(*(table.move(one, holder="p0", by=name) for name in names))
+        assert answers.count(True) == 1
+        assert await table.adopt(holding(epoch="ffff0000"), by="p1") is True
+        assert await table.adopt(holding(epoch="ffff0000"), by="nobody") is False
+
+    async def test_what_waits_for_a_process_is_taken_over_when_nobody_comes(
+        self, store: BaseStore
+    ) -> None:
+        table, one, two = store.processes, holding(), holding(epoch="ffff0000")
+        await table.beat("ours", lease=30, position="")
+        holder = await table.park(one, seconds=self.short)
+        claimed = await table.park(two, seconds=self.short)
+        await table.drop(claimed, two)  # a process came
+        assert await table.fates([holder, claimed]) == [Fate.ENDING, Fate.UNKNOWN]
+        await self.pass_time(self.short + 0.05)
+        assert list((await table.beat("ours", lease=30, position="")).passed) == [holder]
+        taken = await table.take(holder, by="ours", lease=30)
+        assert taken is not None
+        assert list(taken.held) == [one]

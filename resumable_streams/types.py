@@ -11,6 +11,8 @@ __all__ = [
     "Acquisition",
     "Claim",
     "ErrorCode",
+    "Fate",
+    "Holding",
     "Limits",
     "Owner",
     "Page",
@@ -54,7 +56,7 @@ class StreamStatus(StrEnum):
 class ErrorCode(StrEnum):
     """Name the reasons for which a stream, or one reader of it, ends with an error."""
 
-    PRODUCER_LOST = "producer_lost"  # the lease ran out
+    PRODUCER_LOST = "producer_lost"  # the process that produced it died
     SOURCE_FAILED = "source_failed"  # the source raised
     LIMIT_EXCEEDED = "limit_exceeded"
     INTERRUPTED = "interrupted"  # a deploy could not wait for it
@@ -80,31 +82,55 @@ class StreamKey:
     stream_id: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holding:
+    """One incarnation of a stream, as the process that holds it is known to hold it.
+
+    It says all that is left to tell of the stream once its state is gone. `owner_digest` stands
+    for the owner, whose text never becomes part of a key.
+    """
+
+    key: StreamKey
+    epoch: str
+    owner_digest: str
+
+
+class Fate(Enum):
+    """What is known of the holder of a stream."""
+
+    LIVING = "living"  # a process that has renewed its lease
+    ENDING = "ending"  # silent, or waited for in vain: some process takes its streams over
+    UNKNOWN = "unknown"  # nobody will take over what it held
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Be the secret of one election: who holds it may append.
+    """The secret token of one election. Only its holder may append.
 
-    `epoch` is public: it names the incarnation of the stream that this election started.
+    `epoch` is public: it names the incarnation of the stream that this election started. `holder`
+    is the process that answers for the stream.
     """
 
     token: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
     epoch: str = field(default_factory=lambda: secrets.token_hex(4), compare=False)
+    holder: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """State what an election binds for good; durations in seconds.
+    """What an election binds for good; durations in seconds.
 
-    `grace` is how long after its lease a silent producer may still be replaced, before it counts
-    as lost. `wait`, if longer, is the first lease: until somebody starts to produce.
+    `pending` is how long an election counts that is not confirmed. `grace` is how long a stream
+    whose process died waits for another one to go on with it. `seen_mark` is the last revocation
+    of the owner that the caller knew of, by the store's clock.
     """
 
     owner: Owner
     ttl: float
     finished_ttl: float
-    lease: float
+    pending: float
     grace: float = 0.0
-    wait: float = 0.0
+    seen_mark: float = 0.0
     attrs: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -121,11 +147,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamInfo:
-    """Describe a stream at one moment; times are seconds since the epoch of the store's clock.
+    """A stream at one moment; times are seconds since the epoch of the store's clock.
 
     `epoch` names this incarnation of the id: a stream that was deleted and acquired again has
-    another one. `lease` is the seconds left before a silent producer counts as lost, `ttl` those
-    before the stream expires; a producer renews both.
+    another one. `holder` is the process that produces it, or did; `ttl` is the seconds left before
+    the stream expires. `grace` and `seen_mark` are those of its terms.
     """
 
     stream_id: str
@@ -139,10 +165,17 @@ class StreamInfo:
     expires: float
     epoch: str
     ttl: float = 0.0
-    lease: float = 0.0
+    holder: str = ""
+    grace: float = 0.0
+    seen_mark: float = 0.0
     error_code: str = ""
     error: str = ""
     attrs: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> StreamKey:
+        """Where the stream lives."""
+        return StreamKey(tenant=self.tenant, generation=self.generation, stream_id=self.stream_id)
 
     @property
     def is_streaming(self) -> bool:
@@ -170,8 +203,8 @@ class Standing:
     """State what is in force for one owner in one tenant; `generation` is None if nobody knows.
 
     `ttl` overrides the alias (seconds), `longest_ttl` is the longest any stream was bound to,
-    `revoked_at` is when the owner's streams were revoked, `since` when the store began to know the
-    tenant (seconds, the store's clock).
+    `revoked_at` marks when the owner's streams were revoked, `since` when the store began to know
+    the tenant (seconds, the store's clock).
     """
 
     generation: int | None = None
@@ -180,10 +213,14 @@ class Standing:
     revoked_at: float | None = None
     since: float | None = field(default=None, compare=False)
 
-    def admits(self, generation: int, created: float) -> bool:
-        """Return whether a stream of that generation and age may still be reached."""
-        return (self.generation is None or generation >= self.generation) and (
-            self.revoked_at is None or created > self.revoked_at
+    def admits(self, info: StreamInfo) -> bool:
+        """Return whether a stream may still be reached.
+
+        A revocation bars what was acquired by those who had not seen its mark. No two clocks are
+        compared: in a cluster, mark and stream may live on different servers.
+        """
+        return (self.generation is None or info.generation >= self.generation) and (
+            self.revoked_at is None or info.seen_mark >= self.revoked_at
         )
 
     def was_lost_since(self, created: float) -> bool:

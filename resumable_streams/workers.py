@@ -24,7 +24,7 @@ import logging
 import random
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -47,7 +47,7 @@ from .exceptions import (
 from .runtime import runtime
 from .sources import Source
 from .stores.base import Queue
-from .types import Claim, ErrorCode, StreamInfo, StreamKey, StreamStatus
+from .types import Claim, ErrorCode, StreamInfo, StreamKey
 
 __all__ = ["Order", "Worker", "carry_out"]
 
@@ -65,14 +65,14 @@ STALE = -1  # no count of rulings: whether the stream is barred is looked up whe
 class Order:
     """The way to produce a stream: dotted paths and JSON.
 
-    `through` puts it, sealed, on a queue that is not the store's. Raises ValueError for `kwargs`
-    that name what the worker passes itself.
+    `wait` is how many seconds it may wait for a worker. `through` puts it, sealed, on a queue that
+    is not the store's. Raises ValueError for `kwargs` that name what the worker passes itself.
     """
 
     path: str
     kwargs: Mapping[str, Any]
     recover: str | None = None
-
+    wait: float = 60
     through: Callable[[str], object] | None = None
 
     def __post_init__(self) -> None:
@@ -82,7 +82,12 @@ class Order:
                 f"it. Pick the fields of a request instead of passing all of them."
             )
 
-    async def hand_over(
+    def waits(self, engine: Engine) -> float:
+        """Return how long the stream may wait for its producer; 0 if that is started here."""
+        is_queued = self.through is not None or engine.store.queue() is not None
+        return self.wait if is_queued else 0
+
+    async def start(
         self, engine: Engine, key: StreamKey, claim: Claim, info: StreamInfo, rulings: int
     ) -> None:
         """Have the stream produced by a worker; in this process if the store has no queue."""
@@ -186,21 +191,31 @@ async def carry_out(alias: str, sealed: str) -> bool:
 
 async def _start(engine: Engine, letter: _Letter, claim: Claim) -> asyncio.Task[None] | None:
     """Take a stream over and produce it; None when it ends at once, with an error."""
-    info = await engine.store.reclaim(letter.key, letter.held, claim)
+    info = await engine.take_over(letter.key, letter.held, claim)
+    claim = replace(claim, holder=info.holder)
     if info.size and letter.order.recover is None:
-        await _fail(engine, letter.key, claim, ErrorCode.PRODUCER_LOST)
+        await engine.end(info, claim, ErrorCode.PRODUCER_LOST)
         return None
     try:
         source = letter.order.source(letter.key, offset=info.size)
     except Exception:  # whatever it is, the next worker would meet it, too
         logger.exception("The source of an order cannot be made: its stream ends, source_failed.")
-        await _fail(engine, letter.key, claim, ErrorCode.SOURCE_FAILED)
+        await engine.end(info, claim, ErrorCode.SOURCE_FAILED)
         return None
-    return engine.produce(letter.key, claim, info, source, rulings=STALE)
+    try:
+        return engine.produce(letter.key, claim, info, source, rulings=STALE)
+    except ShuttingDown:
+        await _give_back(engine, letter, info, claim)
+        raise
+    except Exception:
+        await engine.end(info, claim, ErrorCode.PRODUCER_LOST)  # we hold it: nobody else would
+        raise
 
 
-async def _fail(engine: Engine, key: StreamKey, claim: Claim, code: ErrorCode) -> None:
-    await engine.store.finalize(key, claim, StreamStatus.ERROR, error_code=code)
+async def _give_back(engine: Engine, letter: _Letter, info: StreamInfo, held: Claim) -> StreamInfo:
+    """Have the stream wait for the next worker that is given this very order."""
+    claim = Claim(token=letter.held, epoch=letter.epoch)
+    return await engine.give_back(info, held, claim, wait=2 * engine.settings.lease)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -330,7 +345,7 @@ class Worker:
             except (StreamFinalized, StreamDoesNotExist):
                 pass  # nothing is left to do
             except Exception:
-                # It would fail the next worker as well. The lease ends the stream.
+                # It would fail the next worker as well.
                 logger.exception("An order failed in an unforeseen way, and is not tried again.")
         with suppress(StoreUnavailable):
             await queue.done(job.ticket)
@@ -343,7 +358,7 @@ class Worker:
         try:
             task = await _start(engine, letter, claim)
         except ShuttingDown:
-            await queue.put(letter.order.seal(letter.key, claim))
+            await queue.put(job.sealed)
             return
         if task is not None:
             job.claim = claim
@@ -369,14 +384,14 @@ class Worker:
         info = await engine.store.look(letter.key)
         if info is None or not info.is_streaming or (info.size and not letter.order.recover):
             return
-        claim = Claim(epoch=letter.epoch)
-        info = await engine.store.reclaim(letter.key, held.token, claim)
+        info = await _give_back(engine, letter, info, held)
         if info.size and not letter.order.recover:  # it began to write just now
-            await _fail(engine, letter.key, claim, ErrorCode.INTERRUPTED)
+            claim = Claim(token=letter.held, epoch=letter.epoch)
+            await engine.end(info, claim, ErrorCode.INTERRUPTED)
             return
-        # Ended here, the stream is lost when the lease of this claim runs out, or goes on when a
-        # worker is given the order that nobody keeps any more.
-        await queue.put(letter.order.seal(letter.key, claim))
+        # Ended here, the stream is lost when nobody takes it in time, or goes on when a worker is
+        # given the order that nobody keeps any more.
+        await queue.put(job.sealed)
         self.tally.handed_over += 1
         with suppress(StoreUnavailable):
             await queue.done(job.ticket)

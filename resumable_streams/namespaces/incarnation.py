@@ -8,7 +8,7 @@ from typing import Any
 
 from ..engine import Engine, get_engine
 from ..signals import StreamSignal, stream_cancelled, stream_deleted
-from ..types import StreamInfo, StreamKey
+from ..types import StreamInfo
 
 __all__ = ["cancel_incarnation", "delete_incarnation"]
 
@@ -21,12 +21,10 @@ async def cancel_incarnation(
     None: it is gone. What was written stays. Receivers are told as by `streams.cancel`; what they
     raise is logged.
     """
-    engine, key = get_engine(alias), _key(info)
+    engine, key = get_engine(alias), info.key
     ended = await engine.store.cancel(key, epoch=info.epoch)
     if ended is None:
         return None
-    if info.is_streaming:
-        await engine.discount(key, info)
     await _notify(stream_cancelled, engine, info, request)
     return ended
 
@@ -37,19 +35,15 @@ async def delete_incarnation(alias: str, info: StreamInfo, *, request: Any = Non
     Its readers and its producer end. Receivers are told as by `streams.delete`; what they raise is
     logged.
     """
-    engine, key = get_engine(alias), _key(info)
+    engine, key = get_engine(alias), info.key
     if not await engine.store.delete(key, epoch=info.epoch):
         return False
-    if info.is_streaming:
-        await engine.discount(key, info)
-    else:  # readers of what had ended watch nothing any more: they hear of it here
+    if (
+        not info.is_streaming
+    ):  # readers of what had ended watch nothing any more: they hear of it here
         await engine.store.announce(info.tenant)
     await _notify(stream_deleted, engine, info, request)
     return True
-
-
-def _key(info: StreamInfo) -> StreamKey:
-    return StreamKey(tenant=info.tenant, generation=info.generation, stream_id=info.stream_id)
 
 
 async def _notify(signal: StreamSignal, engine: Engine, info: StreamInfo, request: Any) -> None:

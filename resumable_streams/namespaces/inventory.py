@@ -89,7 +89,7 @@ async def take_inventory(sweep: Sweep, tally: Tally, tenants: dict[str, Inventor
                 standings[info.tenant, digest] = found
             standing = standings[info.tenant, digest]
             inventory = tenants.setdefault(info.tenant, Inventory(tenant=info.tenant))
-            inventory.add(info, digest, reachable=standing.admits(info.generation, info.created))
+            inventory.add(info, digest, reachable=standing.admits(info))
         tally.add(len(infos), len(infos))
     for tenant, inventory in tenants.items():
         control = await sweep.engine.store.standing(tenant, PUBLIC)

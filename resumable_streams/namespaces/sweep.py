@@ -6,20 +6,20 @@ one that somebody else has acquired under the same id since.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ..engine import Engine
 from ..exceptions import StoreUnavailable, StreamError, StreamUnreadable
-from ..types import ErrorCode, StreamInfo, StreamKey, StreamStatus
+from ..types import ErrorCode, StreamInfo, StreamKey
 from .selection import Selection
 
 __all__ = ["Found", "Interrupted", "Sweep", "Tally", "cancel", "purge", "reap", "shorten"]
 
-BATCH = 500
-
 T = TypeVar("T")
+
+BATCH = 500
 
 
 class Interrupted(StreamError):
@@ -148,6 +148,20 @@ class Sweep:
                 found.append(Found(key, outcome))
         return found
 
+    async def unless_stopped(self, work: Coroutine[Any, Any, T]) -> T:
+        """Return what `work` returns; cancel it, and raise Interrupted, when `stop` is called."""
+        task = asyncio.create_task(work, name="resumable_streams.sweep")
+        stopped = asyncio.create_task(self._stopped.wait(), name="resumable_streams.sweep.stop")
+        try:
+            await asyncio.wait([task, stopped], return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise Interrupted
+            return task.result()
+        finally:
+            for each in (task, stopped):
+                each.cancel()
+            await asyncio.gather(task, stopped, return_exceptions=True)
+
     async def _breathe(self) -> None:
         if self._pause and not self._stopped.is_set():
             try:
@@ -202,12 +216,20 @@ async def shorten(sweep: Sweep, tally: Tally, *, ttl: float, dry_run: bool = Fal
         tally.add(len(batch), done)
 
 
-async def reap(sweep: Sweep, tally: Tally) -> None:
-    """Look at every stream, so that dead producers are declared lost; count the lost ones."""
+async def reap(sweep: Sweep, tally: Tally, *, dry_run: bool = False) -> None:
+    """End what dead processes left, and tell each end; count the streams that lost their producer.
+
+    Any process that reads or produces does this by itself. It takes a lease at least: so long we
+    watch, until the silence of a process can't be our own. A dry run counts what would be ended.
+    """
+    takeover = sweep.engine.takeover
+    if not dry_run:
+        await sweep.unless_stopped(takeover.take_all())
     async for batch in sweep.batches(with_state=True, once=True):
-        lost = [one for one in batch if one.info and _is_lost(one.info)]
-        tally.add(len(batch), len(lost))
-
-
-def _is_lost(info: StreamInfo) -> bool:
-    return info.status is StreamStatus.ERROR and info.error_code == ErrorCode.PRODUCER_LOST
+        infos = [one.info for one in batch if one.info]
+        running = [info for info in infos if info.is_streaming]
+        if dry_run:
+            tally.add(len(batch), len(await takeover.silent(running)))
+            continue
+        lost = sum(info.error_code == ErrorCode.PRODUCER_LOST for info in infos)
+        tally.add(len(batch), lost + await takeover.end_orphans(running))

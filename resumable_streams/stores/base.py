@@ -10,22 +10,25 @@ connection breaks. A verb whose answer was lost may be repeated with the same ar
     reclaim     the same claim is handed the stream again
     append      bytes that are already there are skipped
     finalize    the same claim gets the state it reached
-    cancel, delete, expire, heartbeat   idempotent
+    confirm, cancel, delete, expire, reap, touch   idempotent
 
-Each verb that looks at a state first turns a stream whose lease ran out into `error:
-producer_lost`, in the same step. A stream nobody looks at needs no sweeper: its keys expire.
+A stream is held by a process, and a process lives as long as it renews its lease: see `Processes`.
+No verb on a stream looks at a clock to judge its producer.
 
 `testing.StreamStoreContract` holds a store to all of this.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 from ..exceptions import StoreUnavailable, StreamUnreadable
 from ..types import (
     Acquisition,
     Claim,
+    Fate,
+    Holding,
     Limits,
     Owner,
     Page,
@@ -39,11 +42,15 @@ from ..types import (
 __all__ = [
     "MAX_APPEND_BYTES",
     "MAX_DEATHS",
+    "WAITING",
     "BaseStore",
+    "Beat",
     "Feed",
     "Listener",
     "Outcome",
+    "Processes",
     "Queue",
+    "Taken",
     "control_life",
     "known",
 ]
@@ -63,6 +70,10 @@ def control_life(longest_ttl: float) -> float:
     So long that no stream of the tenant is left then, unless one was produced all the while.
     """
     return max(MIN_CONTROL_SECONDS, 4 * longest_ttl)
+
+
+WAITING = "wait:"
+"""What the holder of a stream begins with that waits for a process to produce it."""
 
 
 Outcome = StreamInfo | StreamUnreadable | StoreUnavailable | None
@@ -137,6 +148,95 @@ class Queue(ABC):
         """Close the connection that waits."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beat:
+    """The answer to a heartbeat.
+
+    `is_judged`: others took this process for dead, and its streams are lost; the rest is empty
+    then. `is_new`: the store did not know it. `living` maps each process to the seconds until its
+    lease ends, `passed` names the holders whose streams somebody has to take over. `news` are the
+    hints since `position`, as `Listener` hears them; `is_gap` if there were more.
+    """
+
+    is_judged: bool = False
+    is_new: bool = False
+    living: Mapping[str, float] = field(default_factory=dict)
+    passed: Sequence[str] = ()
+    news: Sequence[str | StreamKey] = ()
+    is_gap: bool = False
+    position: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """What a dead process left: the streams it held, and those whose end it had begun to tell."""
+
+    held: Sequence[Holding]
+    telling: Sequence[Holding]
+
+
+class Processes(ABC):
+    """The processes that share a store, and the streams that each of them holds.
+
+    A process is alive until `lease` seconds after its last heartbeat. It *holds* a stream from
+    before its source starts until it *tells* the end; whoever takes over a dead process tells the
+    ends of what that one held. A stream moves from held to telling in one step, so its end is told
+    by one process, and again only if that one dies while it tells.
+
+    All of it lives in one place with one clock. Each verb is atomic and may be repeated.
+    """
+
+    @abstractmethod
+    async def beat(self, process: str, *, lease: float, position: str) -> Beat:
+        """Renew the lease of a process; `position` is that of its last beat, "" for the first."""
+
+    @abstractmethod
+    async def leave(self, process: str) -> None:
+        """Forget a process that holds nothing; of another one, do nothing."""
+
+    @abstractmethod
+    async def hold(self, process: str, holding: Holding) -> bool:
+        """Have a process hold a stream; False, doing nothing, if the process is not alive."""
+
+    @abstractmethod
+    async def park(self, holding: Holding, *, seconds: float) -> str:
+        """Have the stream wait for a process, for `seconds`; return what holds it meanwhile."""
+
+    @abstractmethod
+    async def drop(self, holder: str, holding: Holding) -> None:
+        """Let go of a stream that somebody else holds, or that never started."""
+
+    @abstractmethod
+    async def take(self, holder: str, *, by: str, lease: float) -> Taken | None:
+        """Take over a dead holder; None if it lives, or another process is at it.
+
+        Whoever takes it has `lease` seconds, after which somebody else may.
+        """
+
+    @abstractmethod
+    async def move(self, holding: Holding, *, holder: str, by: str) -> bool:
+        """Begin to tell the end of what `holder` held; True for one process only.
+
+        Nobody tells for a process that lives, and a process that was judged tells nothing.
+        """
+
+    @abstractmethod
+    async def adopt(self, holding: Holding, *, by: str) -> bool:
+        """Begin to tell the end of a stream that nobody holds; False for a judged process."""
+
+    @abstractmethod
+    async def told(self, holding: Holding, *, by: str) -> None:
+        """Note that an end has been told."""
+
+    @abstractmethod
+    async def bury(self, holder: str) -> None:
+        """Finish the take-over of a holder of which nothing is left."""
+
+    @abstractmethod
+    async def fates(self, holders: Sequence[str]) -> list[Fate]:
+        """Return what is known of each holder now."""
+
+
 class BaseStore(ABC):
     """Keep the state and the bytes of streams.
 
@@ -166,26 +266,43 @@ class BaseStore(ABC):
     async def acquire(self, key: StreamKey, claim: Claim, terms: Terms) -> Acquisition:
         """Elect the first caller producer and bind `terms`, in one step.
 
-        Everyone later is a consumer and gets the state as it is, also after the end. Whether a
-        consumer may read is for the caller to decide, from `info.owner`.
+        An election that nobody confirms is gone after `terms.pending` seconds. Everyone later is a
+        consumer and gets the state as it is, also after the end; a consumer has written nothing.
+        Whether it may read is for the caller to decide, from `info.owner`.
         """
 
     @abstractmethod
-    async def reclaim(self, key: StreamKey, held: str, claim: Claim) -> StreamInfo:
+    async def confirm(self, key: StreamKey, claim: Claim) -> bool:
+        """Give an election its real TTL, once somebody answers for it; False if it is gone."""
+
+    @abstractmethod
+    async def reclaim(
+        self, key: StreamKey, held: str, claim: Claim, *, silent: str = ""
+    ) -> StreamInfo:
         """Hand the incarnation `claim.epoch` to a new producer, and return where it stands.
 
-        `held` is the token of the claim it is handed over from. Another one does only when its
-        holder has been silent for a lease, within the grace of the terms. Whoever held the claim
-        before appends nothing more. The stream ends as `producer_lost` instead when MAX_DEATHS
-        producers in a row have died without a byte more: it is likely what they die of.
-        Raises StreamClaimLost, StreamFinalized, StreamDoesNotExist.
+        It is handed over by whoever has `held`, the token of its claim, or taken from `silent`, a
+        holder that the caller knows to be dead. Whoever held the claim before appends nothing
+        more. The stream ends as `producer_lost` instead when MAX_DEATHS producers in a row have
+        died without a byte more: it is likely what they die of. Raises StreamClaimLost,
+        StreamFinalized, StreamDoesNotExist.
+        """
+
+    @abstractmethod
+    async def reap(
+        self, key: StreamKey, epoch: str, *, holder: str, heir: str = "", by: str = ""
+    ) -> StreamInfo | None:
+        """End the incarnation as `producer_lost` if `holder` holds it; return its state then.
+
+        With `heir` it goes on, held by that; with `by` that is the holder of what has ended. None:
+        this incarnation is gone.
         """
 
     @abstractmethod
     async def append(
         self, key: StreamKey, claim: Claim, offset: int, data: bytes, *, chunks: int = 1
     ) -> int:
-        """Store `data` from `offset` on, renew the lease and the TTL, push; return the new size.
+        """Store `data` from `offset` on, renew the TTL, push; return the new size.
 
         Bytes below the end are skipped, so a retry is harmless. `chunks` is how many chunks of
         the source these bytes complete. Raises StreamClaimLost, StreamGap (the log is shorter
@@ -235,8 +352,8 @@ class BaseStore(ABC):
         """
 
     @abstractmethod
-    async def heartbeat(self, beats: Sequence[tuple[StreamKey, Claim]]) -> list[bool]:
-        """Renew leases and TTLs in one batch; False where the claim is not held any more."""
+    async def touch(self, streams: Sequence[tuple[StreamKey, Claim]]) -> list[bool]:
+        """Renew the TTLs of quiet streams in one batch; False where the claim is not held now."""
 
     @abstractmethod
     async def cancel(self, key: StreamKey, *, epoch: str | None = None) -> StreamInfo | None:
@@ -258,7 +375,7 @@ class BaseStore(ABC):
         A stream that exists during the whole scan is met at least once.
         """
 
-    # What governs many streams at once. A change is pushed to every process as `governed`.
+    # What governs many streams at once. A change is announced to every process as `governed`.
 
     @abstractmethod
     async def standing(self, tenant: str, owner: Owner, *, keep: float | None = None) -> Standing:
@@ -284,27 +401,44 @@ class BaseStore(ABC):
         """
 
     @abstractmethod
-    async def announce(self, tenant: str) -> None:
-        """Push `governed` for a tenant whose streams were removed, to every process."""
+    async def announce(self, about: str | StreamKey) -> None:
+        """Have every process look at a tenant's streams, or at one.
+
+        It is written down first, for the next heartbeat of those whom the push does not reach.
+        """
 
     @abstractmethod
     async def revoke(self, tenant: str, owner: Owner, *, keep: float) -> float:
         """Mark that the owner's streams up to now are revoked; keep the mark `keep` seconds.
 
-        Returns the time of the mark, by the store's clock.
+        Returns the mark: the time, by the store's clock, and later than any mark before.
+        """
+
+    # Live streams, counted where a limit is set.
+
+    @abstractmethod
+    async def reserve(self, holding: Holding, *, ttl: float, others: int = 0) -> None:
+        """Count the stream as live, until it is released, or for `ttl` seconds after the last one.
+
+        `others` is how much of the owner's limit is taken by what the store does not count. Raises
+        StreamLimitExceeded, leaving nothing, if MAX_STREAMS of the tenant or MAX_STREAMS_PER_OWNER
+        is reached.
         """
 
     @abstractmethod
-    async def reserve(self, key: StreamKey, owner: Owner, *, lease: float) -> None:
-        """Count the stream as live for `lease` seconds, or renew that.
-
-        Raises StreamLimitExceeded if it is new and MAX_STREAMS of the tenant or
-        MAX_STREAMS_PER_OWNER is reached. A count that is not renewed (a crash) ends by itself.
-        """
+    async def release(self, holding: Holding) -> None:
+        """Count the stream as live no longer."""
 
     @abstractmethod
-    async def release(self, key: StreamKey, owner: Owner) -> None:
-        """Stop to count the stream as live."""
+    async def live(
+        self, tenant: str, owner_digest: str | None = None, *, limit: int = 100
+    ) -> list[Holding]:
+        """Return the oldest streams that count for a tenant, or for one owner in it."""
+
+    @property
+    @abstractmethod
+    def processes(self) -> Processes:
+        """The processes that share this store."""
 
     def queue(self, worker: str = "") -> Queue | None:
         """Return the queue as the named worker sees it; None where there are no workers."""

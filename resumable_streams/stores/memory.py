@@ -24,6 +24,7 @@ from ..types import (
     Acquisition,
     Claim,
     ErrorCode,
+    Holding,
     Limits,
     Owner,
     Page,
@@ -34,9 +35,13 @@ from ..types import (
     StreamStatus,
     Terms,
 )
-from .base import MAX_DEATHS, BaseStore, Clock, Feed, Listener, control_life
+from .base import MAX_DEATHS, BaseStore, Clock, Feed, Listener, Processes, control_life
+from .memory_processes import MemoryProcesses, Table
 
 __all__ = ["MemoryStore"]
+
+MARK_SECONDS = 0.001
+"""How much later a mark is at least than the one before it, whatever the clock says."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -45,7 +50,7 @@ class _Stream:
     terms: Terms
     created: float
     expires: float
-    lease_ends: float
+    holder: str
     status: StreamStatus = StreamStatus.STREAMING
     error_code: str = ""
     error: str = ""
@@ -68,7 +73,8 @@ class _Space:
         self.sequence = 0
         self.controls: dict[str, tuple[Standing, float | None]] = {}  # what, kept until
         self.revoked: dict[tuple[str, Owner], tuple[float, float]] = {}  # when, kept until
-        self.live: dict[StreamKey, tuple[Owner, float]] = {}  # owner, end of the lease
+        self.live: dict[Holding, None] = {}  # in the order in which they were counted
+        self.table = Table()
 
     def schedule(self, key: StreamKey, stream: _Stream) -> None:
         """Have the stream looked at when it expires; an entry that it had counts no more."""
@@ -120,6 +126,11 @@ class MemoryStore(BaseStore):
         with _spaces_lock:
             self._space = _spaces.setdefault((location or alias, key_prefix), _Space())
         self._clock = clock
+        self._processes = MemoryProcesses(self._space.table, self._at)
+
+    @property
+    def processes(self) -> Processes:
+        return self._processes
 
     @contextmanager
     def _at(self) -> Iterator[float]:
@@ -129,15 +140,13 @@ class MemoryStore(BaseStore):
             self._space.evict(now)
             yield now
 
-    def _get(self, key: StreamKey, now: float) -> _Stream | None:
-        """Return the stream, having declared its producer lost if the lease ran out."""
+    def _get(self, key: StreamKey, epoch: str | None = None) -> _Stream | None:
+        """Return the stream; with `epoch`, of that incarnation only."""
         stream = self._space.streams.get(key)
-        if stream and stream.status is StreamStatus.STREAMING and stream.lease_ends <= now:
-            self._end(key, stream, now, StreamStatus.ERROR, ErrorCode.PRODUCER_LOST)
-        return stream
+        return stream if stream and epoch in (None, stream.claim.epoch) else None
 
-    def _held(self, key: StreamKey, claim: Claim, now: float) -> _Stream:
-        stream = self._get(key, now)
+    def _held(self, key: StreamKey, claim: Claim) -> _Stream:
+        stream = self._get(key)
         if stream is None:
             raise StreamDoesNotExist
         if stream.claim.token != claim.token:
@@ -145,7 +154,6 @@ class MemoryStore(BaseStore):
         return stream
 
     def _touch(self, stream: _Stream, now: float) -> None:
-        stream.lease_ends = now + stream.terms.lease + stream.terms.grace
         stream.expires = now + stream.terms.ttl
 
     def _end(
@@ -175,7 +183,9 @@ class MemoryStore(BaseStore):
             expires=stream.expires,
             epoch=stream.claim.epoch,
             ttl=stream.expires - now,
-            lease=max(0.0, stream.lease_ends - now),
+            holder=stream.holder,
+            grace=stream.terms.grace,
+            seen_mark=stream.terms.seen_mark,
             error_code=stream.error_code,
             error=stream.error,
             attrs=dict(stream.terms.attrs),
@@ -183,37 +193,49 @@ class MemoryStore(BaseStore):
 
     async def acquire(self, key: StreamKey, claim: Claim, terms: Terms) -> Acquisition:
         with self._at() as now:
-            stream = self._get(key, now)
+            stream = self._get(key)
             if stream is None:
                 stream = _Stream(
                     claim=claim,
                     terms=replace(terms, attrs=dict(terms.attrs)),
                     created=now,
-                    expires=now + terms.ttl,
-                    lease_ends=now + max(terms.lease + terms.grace, terms.wait),
+                    expires=now + terms.pending,
+                    holder=claim.holder,
                 )
                 self._space.streams[key] = stream
                 self._space.schedule(key, stream)
             role = Role.PRODUCER if stream.claim.token == claim.token else Role.CONSUMER
             return Acquisition(role=role, info=self._info(key, stream, now))
 
-    async def reclaim(self, key: StreamKey, held: str, claim: Claim) -> StreamInfo:
+    async def confirm(self, key: StreamKey, claim: Claim) -> bool:
         with self._at() as now:
-            stream = self._get(key, now)
-            if stream is None or stream.claim.epoch != claim.epoch:
+            stream = self._get(key)
+            if stream is None or stream.claim.token != claim.token:
+                return False
+            self._touch(stream, now)
+            if stream.expires < stream.deadline[0]:
+                self._space.schedule(key, stream)
+            return True
+
+    async def reclaim(
+        self, key: StreamKey, held: str, claim: Claim, *, silent: str = ""
+    ) -> StreamInfo:
+        with self._at() as now:
+            stream = self._get(key, claim.epoch)
+            if stream is None:
                 raise StreamDoesNotExist
             if stream.status is not StreamStatus.STREAMING:
                 raise StreamFinalized(stream.status)
             if stream.claim.token not in (held, claim.token):
-                self._bury(key, stream, now)
-            stream.claim = claim
+                self._count_death(key, stream, silent, now)
+            stream.claim, stream.holder = claim, claim.holder
             self._touch(stream, now)
-            self._space.disturb(key)  # readers know of the lease that went before
+            self._space.disturb(key)  # readers know the process that held it before
             return self._info(key, stream, now)
 
-    def _bury(self, key: StreamKey, stream: _Stream, now: float) -> None:
-        """Count the death of the present producer, if it is silent and not one too many."""
-        if stream.lease_ends - stream.terms.grace > now:
+    def _count_death(self, key: StreamKey, stream: _Stream, silent: str, now: float) -> None:
+        """Count the death of the present producer, if it is dead, and not one too many."""
+        if not silent or stream.holder != silent:
             raise StreamClaimLost
         size = len(stream.log)
         stream.deaths = stream.deaths + 1 if stream.died_at == size else 1
@@ -222,11 +244,26 @@ class MemoryStore(BaseStore):
             self._end(key, stream, now, StreamStatus.ERROR, ErrorCode.PRODUCER_LOST)
             raise StreamFinalized(stream.status)
 
+    async def reap(
+        self, key: StreamKey, epoch: str, *, holder: str, heir: str = "", by: str = ""
+    ) -> StreamInfo | None:
+        with self._at() as now:
+            stream = self._get(key, epoch)
+            if stream is None:
+                return None
+            if stream.status is StreamStatus.STREAMING and stream.holder == holder:
+                if heir:
+                    stream.holder = heir
+                else:
+                    stream.holder = by or holder
+                    self._end(key, stream, now, StreamStatus.ERROR, ErrorCode.PRODUCER_LOST)
+            return self._info(key, stream, now)
+
     async def append(
         self, key: StreamKey, claim: Claim, offset: int, data: bytes, *, chunks: int = 1
     ) -> int:
         with self._at() as now:
-            stream = self._held(key, claim, now)
+            stream = self._held(key, claim)
             if stream.status is not StreamStatus.STREAMING:
                 raise StreamFinalized(stream.status)
             size = len(stream.log)
@@ -262,7 +299,7 @@ class MemoryStore(BaseStore):
         error: str = "",
     ) -> StreamInfo:
         with self._at() as now:
-            stream = self._held(key, claim, now)
+            stream = self._held(key, claim)
             if stream.status is StreamStatus.STREAMING:
                 if size is not None and size > len(stream.log):
                     raise StreamGap(len(stream.log))
@@ -271,7 +308,7 @@ class MemoryStore(BaseStore):
 
     async def read(self, key: StreamKey, offset: int, limit: int) -> Page | None:
         with self._at() as now:
-            stream = self._get(key, now)
+            stream = self._get(key)
             if stream is None:
                 return None
             return Page(
@@ -280,24 +317,23 @@ class MemoryStore(BaseStore):
 
     async def status(self, keys: Sequence[StreamKey]) -> list[StreamInfo | None]:
         with self._at() as now:
-            found = [(key, self._get(key, now)) for key in keys]
+            found = [(key, self._get(key)) for key in keys]
             return [None if one is None else self._info(key, one, now) for key, one in found]
 
     async def delete(self, key: StreamKey, *, epoch: str | None = None) -> bool:
         with self._at():
-            stream = self._space.streams.get(key)
-            if stream is None or epoch not in (None, stream.claim.epoch):
+            if self._get(key, epoch) is None:
                 return False
             del self._space.streams[key]
             self._space.disturb(key)
             return True
 
-    async def heartbeat(self, beats: Sequence[tuple[StreamKey, Claim]]) -> list[bool]:
+    async def touch(self, streams: Sequence[tuple[StreamKey, Claim]]) -> list[bool]:
         with self._at() as now:
-            return [self._beat(key, claim, now) for key, claim in beats]
+            return [self._touch_held(key, claim, now) for key, claim in streams]
 
-    def _beat(self, key: StreamKey, claim: Claim, now: float) -> bool:
-        stream = self._get(key, now)
+    def _touch_held(self, key: StreamKey, claim: Claim, now: float) -> bool:
+        stream = self._get(key)
         if stream is None or stream.claim.token != claim.token:
             return False
         if stream.status is not StreamStatus.STREAMING:
@@ -307,8 +343,8 @@ class MemoryStore(BaseStore):
 
     async def cancel(self, key: StreamKey, *, epoch: str | None = None) -> StreamInfo | None:
         with self._at() as now:
-            stream = self._get(key, now)
-            if stream is None or epoch not in (None, stream.claim.epoch):
+            stream = self._get(key, epoch)
+            if stream is None:
                 return None
             if stream.status is StreamStatus.STREAMING:
                 self._end(key, stream, now, StreamStatus.CANCELLED)
@@ -380,9 +416,12 @@ class MemoryStore(BaseStore):
         for expired in [one for one, (_, ends) in controls.items() if ends and ends <= now]:
             del controls[expired]
 
-    async def announce(self, tenant: str) -> None:
+    async def announce(self, about: str | StreamKey) -> None:
         with self._at():
-            self._govern(tenant)
+            if isinstance(about, str):
+                self._govern(about)
+            else:
+                self._space.disturb(about)
 
     def _govern(self, tenant: str) -> None:
         for feed in self._space.feeds:
@@ -393,30 +432,40 @@ class MemoryStore(BaseStore):
             marks = self._space.revoked
             for expired in [one for one, (_, until) in marks.items() if until <= now]:
                 del marks[expired]
-            marks[tenant, owner] = (now, now + keep)
+            before, _ = marks.get((tenant, owner), (0.0, 0.0))
+            mark = max(now, before + MARK_SECONDS)
+            marks[tenant, owner] = (mark, now + keep)
             self._govern(tenant)
-            return now
+            return mark
 
-    async def reserve(self, key: StreamKey, owner: Owner, *, lease: float) -> None:
-        with self._at() as now:
-            live = self._space.live
-            for ended in [one for one, (_, until) in live.items() if until <= now]:
-                del live[ended]
-            if key not in live:
-                self._check_quotas(key.tenant, owner)
-            live[key] = (owner, now + lease)
+    async def reserve(self, holding: Holding, *, ttl: float, others: int = 0) -> None:
+        with self._at():
+            if holding not in self._space.live:
+                self._check_quotas(holding, others)
+            self._space.live[holding] = None
 
-    def _check_quotas(self, tenant: str, owner: Owner) -> None:
-        owners = [held for key, (held, _) in self._space.live.items() if key.tenant == tenant]
+    def _check_quotas(self, holding: Holding, others: int) -> None:
+        owners = [one.owner_digest for one in self._live(holding.key.tenant)]
         most, most_per_owner = self.limits.max_streams, self.limits.max_streams_per_owner
         if most is not None and len(owners) >= most:
             raise StreamLimitExceeded("MAX_STREAMS", most)
-        if most_per_owner is not None and owners.count(owner) >= most_per_owner:
+        theirs = owners.count(holding.owner_digest) + others
+        if most_per_owner is not None and theirs >= most_per_owner:
             raise StreamLimitExceeded("MAX_STREAMS_PER_OWNER", most_per_owner)
 
-    async def release(self, key: StreamKey, owner: Owner) -> None:
+    def _live(self, tenant: str) -> list[Holding]:
+        return [holding for holding in self._space.live if holding.key.tenant == tenant]
+
+    async def release(self, holding: Holding) -> None:
         with self._at():
-            self._space.live.pop(key, None)
+            self._space.live.pop(holding, None)
+
+    async def live(
+        self, tenant: str, owner_digest: str | None = None, *, limit: int = 100
+    ) -> list[Holding]:
+        with self._at():
+            live = self._live(tenant)
+        return [one for one in live if owner_digest in (None, one.owner_digest)][:limit]
 
     def feed(self, listener: Listener) -> Feed:
         feed = _MemoryFeed(self._space, listener)

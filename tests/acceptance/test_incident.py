@@ -52,7 +52,7 @@ async def fill(url: str, prefix: str) -> None:
         tenant, stream_id, user = stream
         key = StreamKey(tenant=tenant, generation=1, stream_id=stream_id)
         claim = Claim()
-        terms = Terms(owner=f"user:{user}", ttl=900, finished_ttl=900, lease=60)
+        terms = Terms(owner=f"user:{user}", ttl=900, finished_ttl=900, pending=900)
         await store.acquire(key, claim, terms)
         await store.append(key, claim, 0, body(tenant, stream_id))
         await store.finalize(key, claim, StreamStatus.DONE)

@@ -64,7 +64,7 @@ async def test_on_a_full_server_everything_else_works(store: RedisStore, server:
     with full(server):
         joined = await store.acquire(KEY, Claim(), TERMS)
         assert (joined.role, joined.info.size) == (Role.CONSUMER, 3)
-        assert await store.heartbeat([(KEY, claim)]) == [True]
+        assert await store.touch([(KEY, claim)]) == [True]
         assert await body(store) == b"abc"
         assert await store.set_control("acme", generation=2, ttl=30, longest_ttl=60) == 2
         assert await store.revoke("acme", "ada", keep=5) > 0

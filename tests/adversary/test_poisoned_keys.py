@@ -59,7 +59,7 @@ async def test_one_state_that_cannot_be_read_is_its_own_matter(
     assert await store.read(KEY, 0, 10) is None
     assert await store.cancel(KEY) is None
     await refusal(StreamUnreadable, store.acquire(KEY, Claim(), TERMS))
-    held = await store.heartbeat([(KEY, claim), (other, claim)])
+    held = await store.touch([(KEY, claim), (other, claim)])
     assert held[1] is False  # another one's: what matters is that it was answered
     assert await store.delete(KEY)
     assert not server.client.exists(name)

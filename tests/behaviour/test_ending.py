@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import pytest
 
 from resumable_streams import ShuttingDown, StreamFailed, StreamManager, StreamStatus
-from resumable_streams.conf import get_settings
 from resumable_streams.engine import get_engine
 from resumable_streams.runtime import runtime
 from resumable_streams.stores.memory import MemoryStore
-from resumable_streams.types import Claim, StreamKey, Terms
+from resumable_streams.types import Fate, StreamKey
+from tests.tools.processes import die_producing, kill, successor_of
 from tests.tools.readers import read_all, read_until
 from tests.tools.sources import Tap, finished
 from tests.tools.streams import Configure
@@ -102,21 +102,13 @@ async def test_readers_of_a_finished_stream_that_is_deleted_meanwhile_expire(
 # Leases.
 
 
-async def abandon(manager: StreamManager, key: StreamKey, data: bytes) -> None:
-    """Be a process that is elected, writes, and is gone."""
-    store, claim = get_engine(manager.alias).store, Claim()
-    lease = get_settings(manager.alias).lease
-    await store.acquire(key, claim, Terms(owner="a", ttl=60, finished_ttl=60, lease=lease))
-    await store.append(key, claim, 0, data)
-
-
 async def test_whoever_reads_a_stream_of_a_dead_producer_learns_that_it_is_lost(
     configure: Configure, manager: StreamManager, elsewhere: StreamManager
 ):
     configure(LEASE=0.5, SWEEP=0.2)
     await manager.status("chat", owner="a")
     key = StreamKey(tenant="default", generation=1, stream_id="chat")
-    await abandon(manager, key, b"half")
+    await die_producing(manager, key, b"half", lease=0.5)
     started = asyncio.get_running_loop().time()
     attached = [await each.require_resume("chat", owner="a") for each in (manager, elsewhere)]
     for reader in attached:
@@ -145,16 +137,18 @@ async def test_a_quiet_producer_keeps_its_lease(
 
 
 async def test_a_producer_that_lost_its_lease_stops_and_writes_nothing(
-    configure: Configure, manager: StreamManager
+    configure: Configure, manager: StreamManager, elsewhere: StreamManager
 ):
     configure(LEASE=0.6, SWEEP=0.1)
     tap = Tap(b"a")
     reader = await manager.run("chat", tap, owner="a")
     await read_until(reader, 1)
-    heart = get_engine("default")._heart
-    producer = next(iter(heart._producers))
-    heart.discard(producer)  # as if the loop had been blocked
-    await pass_time(0.7)
+    engine = get_engine("default")
+    process = await kill(engine)  # as if the loop had been blocked
+    follower = await elsewhere.require_resume("chat", owner="a")
+    await read_until(follower, 1)
+    assert await failure_of(follower) == "producer_lost"
+    assert await engine.store.processes.fates([process]) != [Fate.LIVING]
     tap.give(b"zombie")
     assert await failure_of(reader) == "producer_lost"
     async with within(1):
@@ -167,17 +161,17 @@ async def test_a_producer_that_lost_its_lease_stops_and_writes_nothing(
 async def test_a_quiet_producer_that_was_replaced_stops_and_its_readers_follow_the_new_one(
     configure: Configure, manager: StreamManager
 ):
-    configure(LEASE=1.5, STORE_TIMEOUT=0.3)
+    configure(LEASE=1.5, STORE_TIMEOUT=0.3, TTL=2)
     tap = Tap(b"a")
     reader = await manager.run("chat", tap, owner="a")
     await read_until(reader, 1)
     engine = get_engine("default")
-    (producer,) = engine._heart._producers
-    claim = Claim(epoch=producer.claim.epoch)
-    await engine.store.reclaim(producer.key, producer.claim.token, claim)
+    (producer,) = engine.leases._producers
+    claim = successor_of(producer.claim, engine.leases.process)
+    await engine.store.reclaim(producer.holding.key, producer.claim.token, claim)
     async with asyncio.timeout(10):
         await tap.closed.wait()
-        await engine.store.append(producer.key, claim, 1, b"b")
+        await engine.store.append(producer.holding.key, claim, 1, b"b")
         assert await anext(reader) == b"b"
 
 

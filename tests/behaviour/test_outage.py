@@ -79,7 +79,7 @@ async def test_every_verb_says_that_the_store_is_away(mortal: Configure, server:
 async def test_a_server_that_is_back_in_time_costs_no_byte(
     mortal: Configure, server: ValkeyServer, monkeypatch
 ):
-    monkeypatch.setattr("resumable_streams.producer.MAX_BACKOFF_SECONDS", 0.1)
+    monkeypatch.setattr("resumable_streams.patience.MAX_BACKOFF_SECONDS", 0.1)
     monkeypatch.setattr("resumable_streams.stores.redis.feed.MAX_BACKOFF_SECONDS", 0.1)
     mortal(STORE_TIMEOUT=20, LEASE=15)
     manager, tap = StreamManager(), Tap()
@@ -304,7 +304,9 @@ async def test_readers_who_have_more_than_the_store_has_left_are_told(
     other = await redis_manager.using("elsewhere").require_resume("chat", owner="a")
     await read_until(other, 10)
     rewind(4)
-    redis_server.hset(KeySpace(key_prefix).meta(KEY), mapping={"lease": 1, "claim": "nobody's"})
+    meta = KeySpace(key_prefix).meta(KEY)
+    for field, value in (("status", "error"), ("error_code", "producer_lost")):
+        redis_server.hset(meta, field, value)
     for alias in ("default", "elsewhere"):
         hub = get_engine(alias).hub
         hub.suspect(hub._tails[KEY])

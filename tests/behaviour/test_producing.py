@@ -373,7 +373,7 @@ async def test_what_a_producer_leaves_is_nothing(manager: StreamManager):
     for source in (finished([b"x"]), [b"x"], Tap(ValueError("x"))):
         await outcome(manager, source)
     await produced()
-    await eventually(lambda: not get_engine("default")._heart._producers)
+    await eventually(lambda: not get_engine("default").leases._producers)
     names = {task.get_name() for task in asyncio.all_tasks()}
     assert all(name.startswith(("resumable_streams.", "Task-")) for name in names)
     assert not [name for name in names if ".producer" in name or ".source" in name], names
@@ -381,4 +381,4 @@ async def test_what_a_producer_leaves_is_nothing(manager: StreamManager):
     gc.collect()
     await asyncio.sleep(0)
     assert list(engine.hub.tails) == []
-    assert not engine._heart._producers
+    assert not engine.leases._producers

@@ -18,7 +18,9 @@ from resumable_streams import (
     StreamStatus,
 )
 from resumable_streams.engine import get_engine
+from resumable_streams.keys import holding_of
 from resumable_streams.types import StreamKey
+from tests.tools.processes import die_producing
 from tests.tools.readers import read_all, read_until
 from tests.tools.sources import Tap, finished
 from tests.tools.streams import Configure
@@ -154,10 +156,12 @@ async def test_a_stream_that_is_taken_away_frees_its_place_at_once(
     await house.empty()
 
 
-async def test_the_place_of_a_source_that_will_not_end_is_free_when_it_is_cancelled(
-    limit: Callable[..., None], house: House
+@pytest.mark.parametrize("verb", ["cancel", "delete"])
+async def test_a_source_that_will_not_end_keeps_its_owners_place_until_it_does(
+    limit: Callable[..., None], house: House, monkeypatch: pytest.MonkeyPatch, verb: str
 ):
-    limit(max_streams_per_owner=1, lease=0.3)
+    monkeypatch.setattr("resumable_streams.producer.CLOSE_SECONDS", 0.2)
+    limit(max_streams_per_owner=1)
     let_go = asyncio.Event()
 
     async def stubborn() -> Any:
@@ -169,20 +173,25 @@ async def test_the_place_of_a_source_that_will_not_end_is_free_when_it_is_cancel
 
     reader = await house.manager.run("stubborn", stubborn, owner="a")
     await read_until(reader, 1)
-    await house.manager.cancel("stubborn", owner="a")
-    await eventually(house.has_room)  # after a lease, at most: nobody renews what it counted for
+    await getattr(house.manager, verb)("stubborn", owner="a")
+    engine = get_engine("default")
+    assert await house.is_full()
+    await eventually(lambda: engine._left_behind)  # its end has been told by now
+    assert await house.is_full()
+    assert not await house.is_full("b")
     let_go.set()
+    await eventually(house.has_room)
     await house.empty()
 
 
 async def test_a_crash_frees_its_place_after_the_lease(limit: Callable[..., None], house: House):
-    limit(max_streams=1)
+    limit(max_streams=1, lease=0.5)
     await house.manager.status("x", owner="a")
-    store = get_engine("default").store
     key = StreamKey(tenant="default", generation=1, stream_id="crashed")
-    await store.reserve(key, "a", lease=1)
+    info = await die_producing(house.manager, key, lease=0.5)
+    await get_engine("default").store.reserve(holding_of(info), ttl=60)
     assert await house.is_full()
-    await eventually(house.has_room)  # by the store's clock
+    await eventually(house.has_room)  # once somebody has taken it over
     await house.empty()
 
 

@@ -179,7 +179,7 @@ async def test_news_that_is_doubled_late_or_overlapping_changes_nothing(manager,
     reader = None
     await manager.status("chat", owner="a")
     store, claim = get_engine("default").store, Claim()
-    await store.acquire(KEY, claim, Terms(owner="a", ttl=60, finished_ttl=60, lease=15))
+    await store.acquire(KEY, claim, Terms(owner="a", ttl=60, finished_ttl=60, pending=60))
     reader = await elsewhere.require_resume("chat", owner="a")
     read = asyncio.ensure_future(read_all(reader))
     body = bytes(range(200))

@@ -9,9 +9,11 @@ import pytest
 from redis import Redis
 
 from resumable_streams import StreamClaimLost, StreamFailed, StreamStatus
+from resumable_streams.conf import get_settings
 from resumable_streams.engine import get_engine
-from resumable_streams.keys import KeySpace
+from resumable_streams.keys import KeySpace, holding_of
 from resumable_streams.runtime import runtime
+from resumable_streams.stores.base import WAITING
 from resumable_streams.streams import StreamManager
 from resumable_streams.types import Claim, StreamKey
 from resumable_streams.workers import Worker, _Letter
@@ -117,8 +119,11 @@ async def dies_after(manager: StreamManager, data: bytes) -> tuple[StreamKey, Cl
     await queue.aclose()
     assert taken is not None
     letter = _Letter.open(taken[1])
-    claim = Claim(epoch=letter.epoch)
-    await store.reclaim(letter.key, letter.held, claim)
+    claim = Claim(epoch=letter.epoch, holder="dead")
+    await store.processes.beat("dead", lease=get_settings(manager.alias).lease, position="")
+    info = await store.reclaim(letter.key, letter.held, claim)
+    await store.processes.hold("dead", holding_of(info))
+    await store.processes.drop(f"{WAITING}{letter.epoch}", holding_of(info))
     if data:
         await store.append(letter.key, claim, 0, data)
     return letter.key, claim

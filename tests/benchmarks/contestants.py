@@ -88,7 +88,7 @@ class Ours(Contestant):
     async def appender(self, stream_id: str) -> Append:
         store, claim = get_engine("default").store, Claim()
         key = StreamKey(tenant="default", generation=1, stream_id=stream_id)
-        await store.acquire(key, claim, Terms(owner=OWNER, ttl=600, finished_ttl=600, lease=15))
+        await store.acquire(key, claim, Terms(owner=OWNER, ttl=600, finished_ttl=600, pending=600))
         size = 0
 
         async def append(chunk: bytes) -> None:

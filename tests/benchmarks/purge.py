@@ -31,7 +31,7 @@ FILL = """
 for number = ARGV[2], ARGV[3] do
   local name = ARGV[1] .. ':g1:{s' .. number .. '}:'
   redis.call('HSET', name .. 'meta', 'claim', 'c', 'epoch', '12345678', 'owner', '=user:1',
-    'ttl', 3600000, 'finished_ttl', 3600000, 'lease_ms', 15000, 'lease', 0, 'attrs', '{}',
+    'ttl', 3600000, 'finished_ttl', 3600000, 'holder', '', 'grace', 0, 'seen', 0, 'attrs', '{}',
     'created', 0, 'status', 'done', 'size', 200, 'entries', 1, 'error_code', '', 'error', '')
   redis.call('SET', name .. 'data', string.rep('x', 200), 'PX', 3600000)
   redis.call('PEXPIRE', name .. 'meta', 3600000)
@@ -50,7 +50,7 @@ async def append(store: RedisStore, latencies: list[float]) -> None:
     """Append to a running stream at a steady pace, for as long as nobody cancels."""
     key = StreamKey(tenant="kept", generation=1, stream_id=f"live-{time.time_ns()}")
     claim = Claim()
-    await store.acquire(key, claim, Terms(owner="a", ttl=600, finished_ttl=600, lease=60))
+    await store.acquire(key, claim, Terms(owner="a", ttl=600, finished_ttl=600, pending=600))
     size = 0
     while True:
         started = time.perf_counter()

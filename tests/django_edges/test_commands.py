@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -24,9 +25,11 @@ from resumable_streams.management.arguments import age
 from resumable_streams.models import IncidentAction, StreamNamespace
 from resumable_streams.owners import SESSION_KEY, derived_token
 from resumable_streams.runtime import runtime
+from resumable_streams.signals import stream_finalized
 from resumable_streams.stores.redis import RedisStore
 from resumable_streams.types import Claim, Owner, StreamKey, StreamStatus, Terms
 from tests.ledger import Ledger, open_ledger
+from tests.tools.processes import die_producing
 from tests.tools.waiting import until
 
 REDIS = f"{RedisStore.__module__}.{RedisStore.__qualname__}"  # imported before a loop runs
@@ -70,7 +73,7 @@ def counts(output: str) -> dict[str, Any]:
 def fill(
     *keys: tuple[str, str, Owner],
     generation: int = 1,
-    lease: float = 60,
+    process: str = "",
     status: StreamStatus | None = StreamStatus.DONE,
 ) -> None:
     """Store five bytes for each (tenant, id, owner); `status=None` leaves the streams running."""
@@ -79,7 +82,8 @@ def fill(
         engine = get_engine("default")
         for tenant, stream_id, owner in keys:
             key = StreamKey(tenant=tenant, generation=generation, stream_id=stream_id)
-            claim, terms = Claim(), Terms(owner=owner, ttl=900, finished_ttl=900, lease=lease)
+            claim = Claim(holder=process)
+            terms = Terms(owner=owner, ttl=900, finished_ttl=900, pending=900)
             await engine.store.acquire(key, claim, terms)
             await engine.store.append(key, claim, 0, b"12345")
             if status:
@@ -89,7 +93,9 @@ def fill(
 
 
 def names(redis_server: Redis, prefix: str) -> set[str]:
-    return {name.decode() for name in redis_server.scan_iter(f"{prefix}:*")}
+    """Return the keys of tenants, without what all processes share."""
+    found = {name.decode() for name in redis_server.scan_iter(f"{prefix}:*")}
+    return {name for name in found if not re.match(r"(.+):\{\1\}:", name)}
 
 
 def last_action() -> IncidentAction:
@@ -305,13 +311,28 @@ def test_a_ttl_not_longer_than_the_lease_is_refused(site, run):
     assert not StreamNamespace.objects.exists()
 
 
-def test_reap_declares_the_dead_producers_lost(site, run, redis_server, key_prefix):
-    fill(("t", "dead", "a"), lease=0.2, status=None)
-    fill(("t", "alive", "a"), status=None)
-    found = {"looked_at": 2, "lost": 1}
-    until(lambda: counts(run("reap", "--tenant", "t", "--json")) == found)
-    key = f"{key_prefix}:t:g1:{{dead}}:meta"
-    assert redis_server.hget(key, "error_code") == b"producer_lost"
+def test_reap_ends_what_dead_processes_left_and_tells_it(
+    site, run, redis_server, key_prefix, settings, hear
+):
+    entry = settings.RESUMABLE_STREAMS["default"]
+    settings.RESUMABLE_STREAMS = {"default": {**entry, "LEASE": 0.4, "STORE_TIMEOUT": 0.2}}
+    ends = hear(stream_finalized)
+    key = StreamKey(tenant="t", generation=1, stream_id="dead")
+    runtime.call_sync(die_producing, site, key, b"12345", lease=0.05)
+    runtime.call_sync(
+        lambda: get_engine("default").store.processes.beat("p", lease=60, position="")
+    )
+    fill(("t", "orphan", "a"), process="unknown", status=None)
+    fill(("t", "alive", "a"), process="p", status=None)
+    until(lambda: counts(run("reap", "--tenant", "t", "--dry-run", "--json"))["lost"] == 2)
+    assert ends == []
+    assert counts(run("reap", "--tenant", "t", "--json")) == {"looked_at": 3, "lost": 2}
+    for name in ("dead", "orphan"):
+        meta = f"{key_prefix}:t:g1:{{{name}}}:meta"
+        assert redis_server.hget(meta, "error_code") == b"producer_lost"
+    told = {end["stream_id"]: (end["error_code"], end["size"], end["owner"]) for end in ends}
+    assert told == dict.fromkeys(("dead", "orphan"), ("producer_lost", 5, "a"))
+    assert len(ends) == 2
 
 
 # How it is answered.

@@ -429,7 +429,7 @@ def test_an_end_of_another_incarnation_changes_nothing(archive, recorder):
 
 
 def test_records_of_streams_that_ended_unheard_are_settled(archive, entry):
-    entry(LEASE=0.2, TTL=60)
+    entry(LEASE=20, TTL=60)
     past = timezone.now() - timedelta(minutes=1)
     streams = StreamManager()
     try:
@@ -440,7 +440,8 @@ def test_records_of_streams_that_ended_unheard_are_settled(archive, entry):
         records.flush()
         StreamRecord.objects.all().delete()
         for name in ("done", "live", "gone", "other"):
-            row(name, acquired=past).save()
+            info = streams.status_sync(name, owner="42")
+            row(name, acquired=past, epoch=info.epoch if info else "0123abcd").save()
         row("new").save()
         assert records.settle("default", batch=2) == 3
         assert records.settle("default") == 0

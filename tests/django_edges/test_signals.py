@@ -340,7 +340,7 @@ async def test_cancel_is_told_where_it_is_asked_and_where_it_ends(
 async def test_a_lost_producer_is_seen_by_its_readers(
     configure: Configure, streams: StreamManager, heard, connect: Connect, monkeypatch
 ):
-    configure(LEASE=0.3, SWEEP=0.1)
+    configure(LEASE=0.6, SWEEP=0.1, STORE_TIMEOUT=0.3)
     lost = until(connect, producer_lost)
     away = until(connect, heartbeat_failed)
     reader = await streams.run("chat", Tap(b"x"), owner="a")
@@ -349,10 +349,10 @@ async def test_a_lost_producer_is_seen_by_its_readers(
     await read_until(reader, 1)
     await read_until(elsewhere, 1)
 
-    async def fail(*args: Any) -> list[bool]:
+    async def fail(*args: Any, **named: Any) -> Any:
         raise StoreUnavailable("default")
 
-    monkeypatch.setattr(get_engine("default").store, "heartbeat", fail)
+    monkeypatch.setattr(get_engine("default").store.processes, "beat", fail)
     with pytest.raises(StreamFailed, match="producer_lost"):
         await read_all(elsewhere)
     await lost.wait()

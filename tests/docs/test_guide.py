@@ -5,6 +5,7 @@ import re
 import threading
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 import pytest
@@ -284,8 +285,13 @@ def test_the_audit_log_has_user_request_id_and_address_of_an_acquire(site: Proje
     with login(site, "bob", "log") as bob:
         bob.headers["X-Request-ID"] = "r-1"
         identifier = stream_id(ask(bob, 1))
-    about = [line for line in site.audit_log() if line.get("stream_id") == identifier]
-    events = {line["event"]: line for line in about if "event" in line}
+
+    def events_of_it() -> dict[str, Any]:
+        about = [line for line in site.audit_log() if line.get("stream_id") == identifier]
+        return {line["event"]: line for line in about if "event" in line}
+
+    until(lambda: "stream.finalized" in events_of_it())  # told after the body has ended
+    events = events_of_it()
     acquired = events["stream.acquired"]
     assert (acquired["user"], acquired["request_id"], acquired["ip"]) == ("2", "r-1", "127.0.0.1")
     assert events["stream.finalized"]["status"] == "done"

@@ -5,6 +5,7 @@ the state in the store, every byte and the end of every reader. What never comes
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
@@ -23,9 +24,11 @@ from resumable_streams import (
 )
 from resumable_streams.engine import Engine, get_engine
 from resumable_streams.runtime import runtime
+from resumable_streams.signals import inline, stream_finalized
 from resumable_streams.stores.base import known
 from resumable_streams.types import Claim, Owner, Role, StreamKey
 
+from ..tools.processes import judge
 from ..tools.sources import Tap
 from .reference import Reference, Stream
 from .worlds import LEASE, TTL, World
@@ -126,21 +129,27 @@ class StreamMachine(RuleBasedStateMachine):
         self.productions: list[Production] = []
         self.claims: dict[str, Claim] = {}
         self.faults: list[str] = []
+        self.told: Counter[str] = Counter()  # ends, by incarnation
         self.runner = asyncio.Runner()
         self.runner.run(self._open())
 
     # The package, with a hand on its store.
 
     async def _open(self) -> None:
+        stream_finalized.connect(self._hear_end)
         for alias in ("default", "elsewhere"):
             await StreamManager(alias).status("a", owner="ada")
             self._take_hold(get_engine(alias))
 
+    @inline
+    def _hear_end(self, *, epoch: str, **named: Any) -> None:
+        self.told[epoch] += 1
+
     def _take_hold(self, engine: Engine) -> None:
         """Have verbs wait for stopped producers, and lose what a rule says."""
         store: Any = engine.store
-        acquire, append, finalize, heartbeat = (
-            store.acquire, store.append, store.finalize, store.heartbeat,
+        acquire, append, finalize, touch = (
+            store.acquire, store.append, store.finalize, store.touch,
         )  # fmt: skip
 
         async def acquiring(key: StreamKey, claim: Claim, terms: Any) -> Any:
@@ -161,12 +170,12 @@ class StreamMachine(RuleBasedStateMachine):
 
             return wait_and_lose
 
-        async def beating(beats: Any) -> Any:
-            for _, claim in beats:
+        async def touching(streams: Any) -> Any:
+            for _, claim in streams:
                 await self._wait_for(claim)
-            return await heartbeat(beats)
+            return await touch(streams)
 
-        store.acquire, store.heartbeat = acquiring, beating
+        store.acquire, store.touch = acquiring, touching
         store.append, store.finalize = gated(append), gated(finalize)
 
     async def _wait_for(self, claim: Claim) -> None:
@@ -220,6 +229,15 @@ class StreamMachine(RuleBasedStateMachine):
             ended = not production.takes_bytes and not production.is_stopped
             if ended and production.tap.opened.is_set() and not production.tap.closed.is_set():
                 return f"the source of {production.stream.stream_id} was not closed"
+        return self._untold()
+
+    def _untold(self) -> str:
+        """Name a stream whose end was not told once; who holds one and stands still tells later."""
+        still = {p.claim.epoch for p in self.productions if p.is_stopped}
+        for production in self.productions:
+            epoch, stream = production.claim.epoch, production.stream
+            if epoch not in still and self.told[epoch] != int(stream.end is not None):
+                return f"the end of {stream.stream_id} was told {self.told[epoch]} times"
         return ""
 
     def _is_frozen(self, reading: Reading) -> bool:
@@ -300,7 +318,7 @@ class StreamMachine(RuleBasedStateMachine):
     async def _hand_over(self, old: Production, alias: str) -> None:
         engine, stream = get_engine(alias), old.stream
         key, claim = self.key(stream.stream_id), Claim(epoch=old.claim.epoch)
-        info = await engine.store.reclaim(key, old.claim.token, claim)
+        info = await engine.take_over(key, old.claim.token, claim)
         assert info.size == len(stream.body)
         old.has_lost_claim, stream.own, stream.held_back = True, 0, b""
         tap = Tap()
@@ -427,13 +445,20 @@ class StreamMachine(RuleBasedStateMachine):
         production.go.set()
 
     @rule()
-    def let_leases_run_out(self) -> None:
-        self.do(self._let_leases_run_out())
+    def take_both_processes_for_dead(self) -> None:
+        """Let one judge the other, then the other way round: all that is produced is lost."""
+        self.do(self._take_for_dead())
 
-    async def _let_leases_run_out(self) -> None:
-        keys = [self.key(s.stream_id) for s in self.reference.streams.values() if s.end is None]
+    async def _take_for_dead(self) -> None:
         self.reference.lose_producers()
-        self.world.end_leases(get_engine("default").store, keys)
+        engines = [get_engine(alias) for alias in ("default", "elsewhere")]
+        for dead, heir in (engines, engines[::-1]):
+            process = await dead.leases.ready()
+            await heir.leases.ready()
+            judge(heir)
+            self.world.end_lease(dead.store, process)
+            await heir.takeover.take(process)
+            await dead.leases.beat()  # it learns that it was judged
         self._look()
 
     @rule()
@@ -471,6 +496,7 @@ class StreamMachine(RuleBasedStateMachine):
         self.runner.close()
 
     async def _close_all(self) -> None:
+        stream_finalized.disconnect(self._hear_end)
         for production in self.productions:
             production.go.set()
         for reading in self.readings:

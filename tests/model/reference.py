@@ -57,7 +57,8 @@ class Reference:
 
     def run(self, stream_id: str, owner: Owner) -> tuple[Stream | None, bool]:
         """Return the stream that the caller gets, and whether it is elected."""
-        if stream_id not in self.streams:
+        known = self.streams.get(stream_id)
+        if known is None or (known.is_barred and known.owner == owner):
             self.streams[stream_id] = Stream(stream_id, owner)
             return self.streams[stream_id], True
         return self.readable(stream_id, owner), False

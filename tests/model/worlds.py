@@ -25,8 +25,8 @@ class World(Protocol):
     def entry(self) -> dict[str, Any]:
         """Return the settings of a fresh alias."""
 
-    def end_leases(self, store: BaseStore, keys: list[StreamKey]) -> None:
-        """Let the lease of every stream run out."""
+    def end_lease(self, store: BaseStore, process: str) -> None:
+        """Let the lease of a process run out."""
 
     def end_lifetimes(self, store: BaseStore, keys: list[StreamKey]) -> None:
         """Let every stream expire."""
@@ -47,8 +47,9 @@ class MemoryWorld:
             "OPTIONS": {"clock": lambda: time.time() + self.ahead},
         }
 
-    def end_leases(self, store: BaseStore, keys: list[StreamKey]) -> None:
-        self.ahead += LEASE + 1
+    def end_lease(self, store: BaseStore, process: str) -> None:
+        assert isinstance(store, MemoryStore)
+        store._space.table.processes[process] = 0.0
 
     def end_lifetimes(self, store: BaseStore, keys: list[StreamKey]) -> None:
         self.ahead += TTL + 1
@@ -70,9 +71,8 @@ class RedisWorld:
         self._server.hset(self._keys.control("default"), "generation", 1)
         return {"BACKEND": REDIS, "LOCATION": self._url, "KEY_PREFIX": prefix}
 
-    def end_leases(self, store: BaseStore, keys: list[StreamKey]) -> None:
-        for key in keys:
-            self._server.hset(self._keys.meta(key), "lease", 1)
+    def end_lease(self, store: BaseStore, process: str) -> None:
+        self._server.zadd(self._keys.shared("processes"), {process: 1})
 
     def end_lifetimes(self, store: BaseStore, keys: list[StreamKey]) -> None:
         for key in keys:

@@ -121,10 +121,10 @@ class World:
             reader = await manager.run(stream_id, [body], owner=owner, tenant=tenant)
         except StreamDoesNotExist:
             assert held is not None
-            assert held.revoked or not held.may(owner)
+            assert not held.may(owner) or (held.revoked and held.owner != owner)
             return
-        if held is None:
-            self.held[place] = held = Held(owner, body)
+        if held is None or (held.revoked and held.owner == owner):
+            self.held[place] = held = Held(owner, body)  # what was revoked is in nobody's way
         assert held.may(owner)
         assert not held.revoked
         assert await everything(reader) == held.body

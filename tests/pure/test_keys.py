@@ -88,8 +88,9 @@ def test_the_layout_of_the_keys_is_what_is_documented():
     assert keys.control("acme") == "app:acme:control"
     assert keys.events == "app:events"
     assert keys.live("acme") == "app:acme:live"
-    assert keys.live("acme", "ada") == f"app:acme:live:{{{owner_digest('ada')}}}"
+    assert keys.live("acme", owner_digest("ada")) == f"app:acme:live:{{{owner_digest('ada')}}}"
     assert keys.revoked("acme", "ada") == f"app:acme:revoked:{{{owner_digest('ada')}}}"
+    assert keys.shared("held:p1") == "app:{app}:held:p1"
     assert owner_digest("ada") == "c1bbffc41597e94e047e8c601414d7f7"
 
 

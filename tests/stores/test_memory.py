@@ -97,7 +97,7 @@ async def test_nothing_outlives_the_process_and_nothing_needs_a_worker(store: Me
 async def test_whoever_watches_an_expired_stream_is_told_at_the_next_look(key_prefix: str):
     clock = Clock()
     store = memory_store(key_prefix, clock=clock)
-    await start(store, ttl=10, lease=5)
+    await start(store, ttl=10)
     async with listening(store, KEY) as (heard, _):
         clock.now += 10
         assert await is_gone(store, replace(KEY, stream_id="any"))
@@ -112,7 +112,7 @@ async def test_a_stream_that_comes_and_goes_leaves_nothing_behind(key_prefix: st
         await store.finalize(KEY, claim, StreamStatus.DONE)
         await store.delete(KEY)
     await start(store, ttl=100, finished_ttl=100)
-    clock.now += 20
+    clock.now += 40
     assert not await is_gone(store)
     assert len(store._space.deadlines) == 1
     clock.now += 100

@@ -20,7 +20,7 @@ from resumable_streams.exceptions import (
     StreamFinalized,
     StreamUnreadable,
 )
-from resumable_streams.stores.base import BaseStore
+from resumable_streams.stores.base import WAITING, BaseStore
 from resumable_streams.stores.redis import RedisStore
 from resumable_streams.stores.redis.connect import backoff_seconds
 from resumable_streams.testing import (
@@ -28,6 +28,7 @@ from resumable_streams.testing import (
     TERMS,
     StreamStoreContract,
     body,
+    holding,
     is_gone,
     listening,
     look,
@@ -78,11 +79,13 @@ def verbs_of(store: BaseStore, claim: Claim) -> Verbs:
         "acquire": lambda: store.acquire(KEY, claim, TERMS),
         "reclaim": lambda: store.reclaim(KEY, claim.token, claim),
         "append": lambda: store.append(KEY, claim, 0, b"abc"),
-        "heartbeat": lambda: store.heartbeat([(KEY, claim)]),
+        "confirm": lambda: store.confirm(KEY, claim),
+        "touch": lambda: store.touch([(KEY, claim)]),
         "read": lambda: store.read(KEY, 0, 10),
         "status": lambda: store.look(KEY),
         "expire": lambda: store.expire(KEY, 30),
         "finalize": lambda: store.finalize(KEY, claim, StreamStatus.DONE),
+        "reap": lambda: store.reap(KEY, claim.epoch, holder="ours"),
         "cancel": lambda: store.cancel(KEY),
         "delete": lambda: store.delete(KEY),
     }
@@ -94,8 +97,28 @@ def governing_verbs_of(store: BaseStore) -> Verbs:
         "standing": lambda: store.standing("acme", "ada"),
         "set_control": lambda: store.set_control("acme", generation=2),
         "revoke": lambda: store.revoke("acme", "ada", keep=5),
-        "reserve": lambda: store.reserve(KEY, "ada", lease=5),
-        "release": lambda: store.release(KEY, "ada"),
+        "announce": lambda: store.announce("acme"),
+        "reserve": lambda: store.reserve(holding(), ttl=5),
+        "live": lambda: store.live("acme"),
+        "release": lambda: store.release(holding()),
+    }
+
+
+def process_verbs_of(store: BaseStore) -> Verbs:
+    """Return what processes do, in an order in which each of them can succeed."""
+    table = store.processes
+    return {
+        "beat": lambda: table.beat("ours", lease=0.001, position=""),
+        "hold": lambda: table.hold("ours", holding()),
+        "park": lambda: table.park(holding(), seconds=5),
+        "drop": lambda: table.drop(f"{WAITING}{holding().epoch}", holding()),
+        "move": lambda: table.move(holding(), holder="ours", by="ours"),
+        "told": lambda: table.told(holding(), by="ours"),
+        "adopt": lambda: table.adopt(holding(), by="ours"),
+        "fates": lambda: table.fates(["ours"]),
+        "take": lambda: table.take("ours", by="theirs", lease=5),
+        "bury": lambda: table.bury("ours"),
+        "leave": lambda: table.leave("theirs"),
     }
 
 
@@ -126,7 +149,7 @@ async def test_all_keys_of_a_stream_expire_together(
     renewals: dict[float, Callable[[], Awaitable[object]]] = {
         60: lambda: store.append(KEY, claim, 0, b"abc"),
         60.1: lambda: store.append(KEY, claim, 0, b"abc"),
-        60.2: lambda: store.heartbeat([(KEY, claim)]),
+        60.2: lambda: store.touch([(KEY, claim)]),
         40: lambda: store.expire(KEY, 40),
         40.1: lambda: store.append(KEY, claim, 3, b"d"),
         40.2: lambda: store.finalize(KEY, claim, StreamStatus.DONE),
@@ -149,9 +172,10 @@ async def test_nothing_is_left_when_a_stream_has_expired(
     done = await start(store, other, finished_ttl=0.1)
     await store.append(other, done, 0, b"abc")
     await store.finalize(other, done, StreamStatus.DONE)
-    await store.reserve(KEY, "ada", lease=0.1)
+    await store.reserve(holding(), ttl=0.05)
     await store.revoke("acme", "ada", keep=0.1)
-    await eventually(lambda: not names_under(redis_server, key_prefix))
+    shared = {store.keys.shared("news").encode()}  # hints, for the next heartbeats
+    await eventually(lambda: names_under(redis_server, key_prefix) == shared)
 
 
 async def test_every_key_but_the_control_of_a_tenant_has_a_lifetime(
@@ -159,11 +183,12 @@ async def test_every_key_but_the_control_of_a_tenant_has_a_lifetime(
 ):
     claim = await start(store)
     await store.append(KEY, claim, 0, b"abc")
-    for verb in governing_verbs_of(store).values():
+    for verb in {**governing_verbs_of(store), **process_verbs_of(store)}.values():
         await verb()
-    await store.reserve(KEY, "ada", lease=5)
+        await asyncio.sleep(0.002)  # for the lease that is over at once
+    await store.reserve(holding(), ttl=5)
     names = names_under(redis_server, key_prefix)
-    assert len(names) == 6
+    assert len(names) == 9
     for_good = {name for name in names if redis_server.pttl(name) < 0}
     assert for_good == {store.keys.control("acme").encode()}
     assert not [name for name in names if b"ada" in name]
@@ -286,7 +311,6 @@ async def test_a_server_that_takes_no_writes_leaves_everything_as_it_was(
         for verb in (
             store.append(KEY, claim, 3, b"def"),
             store.finalize(KEY, claim, StreamStatus.DONE),
-            store.heartbeat([(KEY, claim)]),
             store.set_control("acme", generation=2),
             store.revoke("acme", "ada", keep=5),
         ):

@@ -187,11 +187,11 @@ class RedisFeed(Feed):
 
     def _hint(self, payload: bytes) -> None:
         """Take a hint of the whole prefix: "@tenant", or the log of one stream."""
-        text = payload.decode(errors="replace")
-        if text.startswith("@"):
-            self._listener.governed(text[1:])
-        elif (key := self._keys.parse(text)) is not None:
-            self._listener.disturbed(key)
+        about = self._keys.parse_hint(payload.decode(errors="replace"))
+        if isinstance(about, str):
+            self._listener.governed(about)
+        elif about is not None:
+            self._listener.disturbed(about)
 
     async def _ping(self, connection: AbstractConnection) -> None:
         """Find a connection that is half open: two quiet intervals after a PING break it."""

@@ -28,10 +28,11 @@ from ...exceptions import (
     StreamLimitExceeded,
     StreamUnreadable,
 )
-from ...keys import KeySpace, decode_owner, encode_owner
+from ...keys import KeySpace, decode_holdings, decode_owner, encode_holding, encode_owner
 from ...types import (
     Acquisition,
     Claim,
+    Holding,
     Limits,
     Owner,
     Page,
@@ -42,11 +43,21 @@ from ...types import (
     StreamStatus,
     Terms,
 )
-from ..base import MAX_DEATHS, MIN_CONTROL_SECONDS, BaseStore, Feed, Listener, Outcome, Queue
+from ..base import (
+    MAX_DEATHS,
+    MIN_CONTROL_SECONDS,
+    BaseStore,
+    Feed,
+    Listener,
+    Outcome,
+    Processes,
+    Queue,
+)
 from .cluster import ClusterNodes
 from .connect import Connect, Source
 from .nodes import Nodes, OneNode
 from .options import refuse_wrong
+from .processes import KEEP_MS, RedisProcesses
 from .queue import RedisQueue
 from .wire import Argument, Command, Unreadable, Wire
 
@@ -56,10 +67,11 @@ logger = logging.getLogger("resumable_streams.redis")
 
 BLOCKING_TIMEOUT = 60.0
 SCAN_COUNT = 1_000
+MAX_NEWS_KEPT = 10_000
 MAX_TOLD = 1_000
 
-Place = StreamKey | str
-"""What a script works on: a stream, or one key."""
+Place = StreamKey | str | list[str]
+"""What a script works on: a stream, or the keys it is given."""
 
 
 # Read with the module: the verbs run on an event loop.
@@ -143,6 +155,7 @@ class RedisStore(BaseStore):
         self.emptied_by = partial(source.emptied_by, sentinels, service)
         """Return the names of the caches whose `clear` removes all streams; connects to nothing."""
         self._unreadable: set[StreamKey] = set()  # that the log knows already
+        self._processes = RedisProcesses(self.keys, self._write)
 
     def _make_nodes(
         self, source: Source, sentinels: Sequence[str], service: str, cluster: bool | Sequence[str]
@@ -168,10 +181,10 @@ class RedisStore(BaseStore):
         )
 
     def _keys_of(self, place: Place) -> list[str]:
-        """Return the keys of a stream, or the one key that is named."""
+        """Return the keys of a stream, or those that are named."""
         if isinstance(place, StreamKey):
             return [self.keys.meta(place), self.keys.log(place)]
-        return [place]
+        return [place] if isinstance(place, str) else place
 
     async def _write(
         self,
@@ -204,7 +217,7 @@ class RedisStore(BaseStore):
             if isinstance(place, StreamKey):
                 raise self._unreadable_at(place, error) from error
             raise StoreUnavailable(
-                self.alias, f"{place} holds something that is not ours"
+                self.alias, f"{self._keys_of(place)[0]} holds something that is not ours"
             ) from error
 
     async def _eval(
@@ -233,6 +246,10 @@ class RedisStore(BaseStore):
         except (ValueError, TypeError, AttributeError) as error:
             raise self._unreadable_at(key, error) from error
 
+    @property
+    def processes(self) -> Processes:
+        return self._processes
+
     async def acquire(self, key: StreamKey, claim: Claim, terms: Terms) -> Acquisition:
         try:
             elected, state = await self._write(
@@ -243,9 +260,10 @@ class RedisStore(BaseStore):
                 encode_owner(terms.owner),
                 _ms(terms.ttl),
                 _ms(terms.finished_ttl),
-                _ms(terms.lease),
+                _ms(terms.pending),
                 round(terms.grace * 1000),
-                round(terms.wait * 1000),
+                round(terms.seen_mark * 1000),
+                claim.holder,
                 json.dumps(dict(terms.attrs)),
                 wrote=_is_elected,
             )
@@ -256,19 +274,34 @@ class RedisStore(BaseStore):
         role = Role.PRODUCER if elected else Role.CONSUMER
         return Acquisition(role=role, info=self._info(key, state))
 
-    async def reclaim(self, key: StreamKey, held: str, claim: Claim) -> StreamInfo:
+    async def confirm(self, key: StreamKey, claim: Claim) -> bool:
+        return bool(await self._write("confirm", key, claim.token))
+
+    async def reclaim(
+        self, key: StreamKey, held: str, claim: Claim, *, silent: str = ""
+    ) -> StreamInfo:
         answer = await self._write(
             "reclaim",
             key,
             held,
             claim.token,
             claim.epoch,
+            claim.holder,
+            silent,
             MAX_DEATHS,
             wrote=_is_ok,
         )
         if answer[0] != b"ok":
             self._refuse(answer)
         return self._info(key, answer[1])
+
+    async def reap(
+        self, key: StreamKey, epoch: str, *, holder: str, heir: str = "", by: str = ""
+    ) -> StreamInfo | None:
+        with suppress(StreamUnreadable):
+            state = await self._write("reap", key, epoch, holder, heir, by)
+            return state and self._info(key, state)
+        return None
 
     async def append(
         self, key: StreamKey, claim: Claim, offset: int, data: bytes, *, chunks: int = 1
@@ -352,20 +385,31 @@ class RedisStore(BaseStore):
         return None if is_missing else info
 
     async def delete(self, key: StreamKey, *, epoch: str | None = None) -> bool:
-        return bool(await self._write("delete", key, self.keys.events, epoch or ""))
+        found, was_streaming = await self._write(
+            "delete", key, self.keys.events, epoch or "", wrote=_is_elected
+        )
+        if was_streaming:  # only then it has a producer to stop; a purge of old streams is quiet
+            await self.announce(key)
+        return bool(found)
 
-    async def heartbeat(self, beats: Sequence[tuple[StreamKey, Claim]]) -> list[bool]:
-        return await asyncio.gather(*(self._beat(key, claim) for key, claim in beats))
+    async def touch(self, streams: Sequence[tuple[StreamKey, Claim]]) -> list[bool]:
+        # Sent in one loop turn, so they leave in one write.
+        return await asyncio.gather(*(self._touch(key, claim) for key, claim in streams))
 
-    async def _beat(self, key: StreamKey, claim: Claim) -> bool:
+    async def _touch(self, key: StreamKey, claim: Claim) -> bool:
         with suppress(StreamUnreadable):
-            return bool(await self._run("heartbeat", key, claim.token))
+            return bool(await self._run("touch", key, claim.token))
         return False
 
     async def cancel(self, key: StreamKey, *, epoch: str | None = None) -> StreamInfo | None:
         with suppress(StreamUnreadable):
-            state = await self._write("cancel", key, self.keys.events, epoch or "")
-            return state and self._info(key, state)
+            answer = await self._write("cancel", key, self.keys.events, epoch or "")
+            if answer is None:
+                return None
+            ended, state = answer
+            if ended:  # the producer's process does not watch its own streams
+                await self.announce(key)
+            return self._info(key, state)
         return None
 
     async def expire(self, key: StreamKey, ttl: float) -> bool:
@@ -420,57 +464,68 @@ class RedisStore(BaseStore):
         ttl: float | None = None,
         longest_ttl: float | None = None,
     ) -> int:
-        in_force = await self._write(
+        in_force, is_news = await self._write(
             "control",
             self.keys.control(tenant),
             generation or "",
             "" if ttl is None else round(ttl * 1000),
             round((longest_ttl or 0) * 1000),
             self.keys.events,
-            tenant,
             _ms(MIN_CONTROL_SECONDS),
         )
+        if is_news:
+            await self.announce(tenant)
         return int(in_force)
 
-    async def announce(self, tenant: str) -> None:
-        events = self.keys.events
-        await self._nodes.execute(events, "PUBLISH", events, f"@{tenant}")
+    async def announce(self, about: str | StreamKey) -> None:
+        # Cancelled between the two, the next heartbeats find it; before them, whoever repeats it.
+        hint, events = self.keys.hint(about), self.keys.events
+        await self._write("announce", self.keys.shared("news"), hint, MAX_NEWS_KEPT, KEEP_MS)
+        await self._nodes.execute(events, "PUBLISH", events, hint)
 
     async def revoke(self, tenant: str, owner: Owner, *, keep: float) -> float:
-        key = self.keys.revoked(tenant, owner)
-        mark = await self._write("revoke", key, _ms(keep), self.keys.events, tenant)
+        mark = await self._write(
+            "revoke", self.keys.revoked(tenant, owner), _ms(keep), self.keys.events
+        )
+        await self.announce(tenant)
         return int(mark) / 1000
 
-    async def reserve(self, key: StreamKey, owner: Owner, *, lease: float) -> None:
+    async def reserve(self, holding: Holding, *, ttl: float, others: int = 0) -> None:
         """Count in one set after the other: they live in different slots of a cluster.
 
-        What a cancellation between the two leaves is one count too many, until its lease ends.
+        What a cancellation between the two leaves is counted until somebody tells that end.
         """
-        for limit, counter in self._counters(key, owner):
-            most: int = getattr(self.limits, limit.lower())
-            if not await self._run("reserve", counter, self._member(key), most, _ms(lease)):
-                await self.release(key, owner)
-                raise StreamLimitExceeded(limit, most)
+        tenant, owner = holding.key.tenant, holding.owner_digest
+        counters = [
+            ("MAX_STREAMS", self.limits.max_streams, self.keys.live(tenant), 0),
+            (
+                "MAX_STREAMS_PER_OWNER",
+                self.limits.max_streams_per_owner,
+                self.keys.live(tenant, owner),
+                others,
+            ),
+        ]
+        member = encode_holding(holding)
+        for name, most, counter, taken in counters:
+            if most is not None and not await self._run(
+                "reserve", counter, member, most - taken, _ms(2 * ttl)
+            ):
+                await self.release(holding)
+                raise StreamLimitExceeded(name, most)
 
-    async def release(self, key: StreamKey, owner: Owner) -> None:
+    async def release(self, holding: Holding) -> None:
+        member, tenant = encode_holding(holding), holding.key.tenant
+        counters = (self.keys.live(tenant), self.keys.live(tenant, holding.owner_digest))
         await asyncio.gather(
-            *(
-                self._nodes.execute(counter, "ZREM", counter, self._member(key))
-                for _, counter in self._counters(key, owner)
-            )
+            *(self._nodes.execute(counter, "ZREM", counter, member) for counter in counters)
         )
 
-    def _counters(self, key: StreamKey, owner: Owner) -> list[tuple[str, str]]:
-        """Return the quotas that are set, each with the key of its live streams."""
-        counters = []
-        if self.limits.max_streams is not None:
-            counters.append(("MAX_STREAMS", self.keys.live(key.tenant)))
-        if self.limits.max_streams_per_owner is not None:
-            counters.append(("MAX_STREAMS_PER_OWNER", self.keys.live(key.tenant, owner)))
-        return counters
-
-    def _member(self, key: StreamKey) -> str:
-        return f"g{key.generation}:{key.stream_id}"
+    async def live(
+        self, tenant: str, owner_digest: str | None = None, *, limit: int = 100
+    ) -> list[Holding]:
+        counter = self.keys.live(tenant, owner_digest)
+        members = await self._nodes.execute(counter, "ZRANGE", counter, 0, limit - 1)
+        return decode_holdings(members)
 
     def queue(self, worker: str = "") -> Queue:
         return RedisQueue(self._nodes, self._new_waiting_wire, self.keys, worker=worker)
@@ -508,7 +563,8 @@ def _is_size(answer: object) -> bool:
 
 
 def _info(key: StreamKey, state: Sequence[Any]) -> StreamInfo:
-    epoch, owner, status, size, entries, created, lease, code, error, attrs, ttl, now = state
+    epoch, owner, status, size, entries, created, *terms, code, error, attrs, ttl, now = state
+    holder, grace, seen = terms
     return StreamInfo(
         stream_id=key.stream_id,
         tenant=key.tenant,
@@ -521,7 +577,9 @@ def _info(key: StreamKey, state: Sequence[Any]) -> StreamInfo:
         expires=(int(now) + int(ttl)) / 1000,
         epoch=epoch.decode(),
         ttl=int(ttl) / 1000,
-        lease=max(0, int(lease) - int(now)) / 1000,
+        holder=holder.decode(),
+        grace=int(grace) / 1000,
+        seen_mark=int(seen) / 1000,
         error_code=code.decode(),
         error=error.decode(),
         attrs=dict(json.loads(attrs)),

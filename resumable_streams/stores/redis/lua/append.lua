@@ -1,25 +1,18 @@
 -- append: claim, offset, max_bytes, max_entries, chunks, data -> the new size, or {code, value}
 -- One HMGET on the way in, one HSET on the way out: this is the hot path.
-local state = redis.call('HMGET', meta, 'claim', 'status', 'size', 'entries', 'lease', 'lease_ms',
-  'ttl', 'epoch')
+local state = redis.call('HMGET', meta, 'claim', 'status', 'size', 'entries', 'ttl', 'epoch')
 if not state[1] then
-  redis.call('$PUBLISH', log, '!') -- evicted, say: readers elsewhere would wait for their leases
+  redis.call('$PUBLISH', log, '!') -- evicted, say: readers elsewhere would not learn it
   return {'missing'}
 end
 if state[1] ~= ARGV[1] then return {'claim'} end
 if state[2] ~= 'streaming' then return {'final', state[2]} end
-local time = now()
-if tonumber(state[5]) <= time then
-  finish('error', 'producer_lost', '')
-  return {'final', 'error'}
-end
 local size, offset, data = tonumber(state[3]), tonumber(ARGV[2]), ARGV[6]
 if offset > size then return {'gap', size} end
 if offset < size then data = string.sub(data, size - offset + 1) end
 if data == '' then
-  redis.call('HSET', meta, 'lease', time + state[6])
-  redis.call('PEXPIRE', meta, state[7])
-  redis.call('PEXPIRE', log, state[7])
+  redis.call('PEXPIRE', meta, state[5])
+  redis.call('PEXPIRE', log, state[5])
   return size
 end
 need('$PUBLISH', log, '')
@@ -33,8 +26,8 @@ if redis.call('APPEND', log, data) ~= new_size then
   finish('error', 'data_lost', '')
   return {'final', 'error'}
 end
-redis.call('HSET', meta, 'size', new_size, 'entries', entries, 'lease', time + state[6])
-redis.call('PEXPIRE', meta, state[7])
-redis.call('PEXPIRE', log, state[7])
-redis.call('$PUBLISH', log, state[8] .. size .. ':' .. data)
+redis.call('HSET', meta, 'size', new_size, 'entries', entries)
+redis.call('PEXPIRE', meta, state[5])
+redis.call('PEXPIRE', log, state[5])
+redis.call('$PUBLISH', log, state[6] .. size .. ':' .. data)
 return new_size

@@ -1,12 +1,13 @@
 #!lua flags=allow-oom
--- cancel: events channel, epoch or '' -> state or nil
--- The hint reaches the producer's process, which does not watch its own streams.
-local time = now()
-local status = status_now(time)
+-- cancel: events channel, epoch or '' -> {1 if this ended it, state} or nil
+-- Whoever calls it announces the end on the channel: the producer's process does not watch its own
+-- streams. Whether it may is asked before anything is written.
+local status = status_now()
 if not status or not is_epoch(ARGV[2]) then return nil end
+local ended = 0
 if status == 'streaming' then
   need('PUBLISH', ARGV[1], '')
   finish('cancelled', '', '')
-  redis.call('PUBLISH', ARGV[1], log)
+  ended = 1
 end
-return describe(time)
+return {ended, describe()}

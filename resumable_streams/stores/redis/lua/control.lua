@@ -1,10 +1,10 @@
 #!lua flags=allow-oom
--- control: generation ('' keeps), ttl ('' keeps, 0 removes), longest_ttl, events channel, tenant,
--- shortest life -> generation
+-- control: generation ('' keeps), ttl ('' keeps, 0 removes), longest_ttl, events channel, shortest life
+--   -> {generation, 1 if that is news}
 -- KEYS[1] is the tenant's control key. Numbers only grow. A key that says nothing but the first
 -- generation expires after the last stream it could be for (`control_life`): nobody fills the store
 -- with tenants that he made up. Any other is configuration and stays.
--- Who names a generation has it pushed, also again: the first answer may have been lost.
+-- Who names a generation announces it, also again: the first answer may have been lost.
 local control = KEYS[1]
 local old = redis.call('HMGET', control, 'generation', 'longest_ttl')
 local generation = math.max(tonumber(old[1]) or 1, tonumber(ARGV[1]) or 1)
@@ -21,12 +21,9 @@ if not old[1] then
   redis.call('HSET', control, 'since', now())
 end
 if generation == 1 and not redis.call('HGET', control, 'ttl') then
-  local life = math.max(tonumber(ARGV[6]), 4 * longest)
+  local life = math.max(tonumber(ARGV[5]), 4 * longest)
   if redis.call('PTTL', control) < life then redis.call('PEXPIRE', control, life) end
 else
   redis.call('PERSIST', control)
 end
-if is_news then
-  redis.call('PUBLISH', ARGV[4], '@' .. ARGV[5])
-end
-return generation
+return {generation, is_news and 1 or 0}

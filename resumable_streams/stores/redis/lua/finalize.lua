@@ -1,8 +1,7 @@
 #!lua flags=allow-oom
 -- finalize: claim, status, error_code, error, size -> {code, state} or {'gap', size}
 -- The first end stays; the holder of the claim may ask again and learns what it was.
-local time = now()
-local status = status_now(time)
+local status = status_now()
 if not status then return {'missing'} end
 if redis.call('HGET', meta, 'claim') ~= ARGV[1] then return {'claim'} end
 if status == 'streaming' then
@@ -14,4 +13,4 @@ if status == 'streaming' then
     finish(ARGV[2], ARGV[3], ARGV[4])
   end
 end
-return {'ok', describe(time)}
+return {'ok', describe()}

@@ -41,16 +41,9 @@ local function field(name)
   return nil
 end
 
--- Return the state of the stream, nil if it is missing. A streaming one whose lease ran out
--- becomes `producer_lost` first, so nobody ever sees a dead producer as alive.
-local function status_now(time)
-  local state = redis.call('HMGET', meta, 'status', 'lease')
-  local lease = tonumber(state[2]) -- nil in a state that was not written by us
-  if state[1] == 'streaming' and lease and lease <= time then
-    finish('error', 'producer_lost', '')
-    return 'error'
-  end
-  return state[1] or nil
+-- Return the status of the stream, nil if it is missing.
+local function status_now()
+  return redis.call('HGET', meta, 'status') or nil
 end
 
 -- Whether the stream is the incarnation the caller means; '' means any.
@@ -58,10 +51,10 @@ local function is_epoch(epoch)
   return epoch == '' or field('epoch') == epoch
 end
 
-local function describe(time)
+local function describe()
   local row = redis.call('HMGET', meta, 'epoch', 'owner', 'status', 'size', 'entries', 'created',
-    'lease', 'error_code', 'error', 'attrs')
-  row[11] = redis.call('PTTL', meta)
-  row[12] = time
+    'holder', 'grace', 'seen', 'error_code', 'error', 'attrs')
+  row[13] = redis.call('PTTL', meta)
+  row[14] = now()
   return row
 end

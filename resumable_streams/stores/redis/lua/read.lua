@@ -1,4 +1,3 @@
 -- read: first byte, last byte -> {state, bytes} or nil
-local time = now()
-if not status_now(time) then return nil end
-return {describe(time), redis.call('GETRANGE', log, ARGV[1], ARGV[2])}
+if not status_now() then return nil end
+return {describe(), redis.call('GETRANGE', log, ARGV[1], ARGV[2])}

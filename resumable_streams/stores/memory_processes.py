@@ -1,0 +1,132 @@
+"""The "processes" of a memory store: engines on different loops of one process.
+
+Each engine has a lease of its own, so that what a loop left behind that is gone is ended, and told.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+
+from ..types import Fate, Holding
+from .base import WAITING, Beat, Processes, Taken
+
+__all__ = ["MemoryProcesses", "Table"]
+
+
+def _sets() -> defaultdict[str, set[Holding]]:
+    return defaultdict(set)
+
+
+@dataclass(slots=True)
+class Table:
+    """Who lives until when, and who holds what. Times are seconds of the store's clock."""
+
+    processes: dict[str, float] = field(default_factory=dict)
+    waiting: dict[str, float] = field(default_factory=dict)
+    dying: dict[str, float] = field(default_factory=dict)
+    judged: set[str] = field(default_factory=set)
+    held: defaultdict[str, set[Holding]] = field(default_factory=_sets)
+    telling: defaultdict[str, set[Holding]] = field(default_factory=_sets)
+
+    def passed(self, now: float) -> list[str]:
+        deadlines = (self.processes, self.waiting, self.dying)
+        return [holder for one in deadlines for holder, end in one.items() if end < now]
+
+
+class MemoryProcesses(Processes):
+    """Every verb is one critical section; `at` holds the lock of the space at one moment."""
+
+    def __init__(self, table: Table, at: Callable[[], AbstractContextManager[float]]):
+        self._table = table
+        self._at = at
+
+    async def beat(self, process: str, *, lease: float, position: str) -> Beat:
+        with self._at() as now:
+            table = self._table
+            if process in table.dying or process in table.judged:
+                return Beat(is_judged=True)
+            is_new = process not in table.processes
+            table.processes[process] = now + lease
+            living = {one: end - now for one, end in table.processes.items() if end >= now}
+            # No hint is ever lost on its way from one loop to another.
+            return Beat(is_new=is_new, living=living, passed=table.passed(now), position="memory")
+
+    async def leave(self, process: str) -> None:
+        with self._at():
+            if not (self._table.held[process] or self._table.telling[process]):
+                self._table.processes.pop(process, None)
+
+    async def hold(self, process: str, holding: Holding) -> bool:
+        with self._at():
+            if process not in self._table.processes:
+                return False
+            self._table.held[process].add(holding)
+            return True
+
+    async def park(self, holding: Holding, *, seconds: float) -> str:
+        with self._at() as now:
+            holder = f"{WAITING}{holding.epoch}"
+            self._table.waiting[holder] = now + seconds
+            self._table.held[holder].add(holding)
+            return holder
+
+    async def drop(self, holder: str, holding: Holding) -> None:
+        with self._at():
+            self._table.held[holder].discard(holding)
+            self._table.waiting.pop(holder, None)
+
+    async def take(self, holder: str, *, by: str, lease: float) -> Taken | None:
+        with self._at() as now:
+            table = self._table
+            if holder not in table.passed(now):
+                return None
+            table.processes.pop(holder, None)
+            table.waiting.pop(holder, None)
+            table.dying[holder] = now + lease
+            return Taken(held=list(table.held[holder]), telling=list(table.telling[holder]))
+
+    async def move(self, holding: Holding, *, holder: str, by: str) -> bool:
+        with self._at():
+            table = self._table
+            if by not in table.processes or (by != holder and holder in table.processes):
+                return False
+            sources = [table.held[holder], table.telling[holder]]
+            is_there = any(holding in source for source in sources)
+            for source in sources:
+                source.discard(holding)
+            if is_there:
+                table.telling[by].add(holding)
+            return holding in table.telling[by]  # or a caller has it already, unanswered
+
+    async def adopt(self, holding: Holding, *, by: str) -> bool:
+        with self._at():
+            if by not in self._table.processes:
+                return False
+            self._table.telling[by].add(holding)
+            return True
+
+    async def told(self, holding: Holding, *, by: str) -> None:
+        with self._at():
+            self._table.telling[by].discard(holding)
+
+    async def bury(self, holder: str) -> None:
+        with self._at():
+            table = self._table
+            if table.held.get(holder) or table.telling.get(holder):
+                return
+            table.held.pop(holder, None)
+            table.telling.pop(holder, None)
+            if table.dying.pop(holder, None) is not None:
+                table.judged.add(holder)
+
+    async def fates(self, holders: Sequence[str]) -> list[Fate]:
+        with self._at() as now:
+            return [self._fate(holder, now) for holder in holders]
+
+    def _fate(self, holder: str, now: float) -> Fate:
+        table = self._table
+        if table.processes.get(holder, 0.0) >= now:
+            return Fate.LIVING
+        known = (table.processes, table.waiting, table.dying)
+        return Fate.ENDING if any(holder in one for one in known) else Fate.UNKNOWN

@@ -1,0 +1,152 @@
+"""Taking over what dead processes held: end it or hand it on, and tell each end.
+
+A dead process moves to `dying` with a deadline of whoever handles it, so of many processes one
+does, and another one if that one dies, too. Each stream is judged by its own state, by compare and
+set: what another process goes on with is let alone.
+"""
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+from .exceptions import StoreUnavailable
+from .keys import holding_of
+from .leases import LeaseKeeper
+from .stores.base import WAITING, BaseStore
+from .telling import Teller, ending_of
+from .types import Fate, Holding, StreamInfo
+
+__all__ = ["TakeOver"]
+
+logger = logging.getLogger("resumable_streams.leases")
+
+BATCH = 100
+
+
+class TakeOver:
+    """Ends what nobody produces any more. `lease` is seconds, the time a take-over may take."""
+
+    def __init__(self, store: BaseStore, leases: LeaseKeeper, teller: Teller, *, lease: float):
+        self._store = store
+        self._table = store.processes
+        self._leases = leases
+        self._teller = teller
+        self._lease = lease
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def soon(self, holders: Sequence[str]) -> None:
+        """Take over dead holders in the background."""
+        for holder in holders:
+            self._attempt(self.take(holder), holder)
+
+    def suspect(self, infos: Sequence[StreamInfo]) -> None:
+        """Look in the background whether streams are held by somebody; end those that are not."""
+        doubtful = [i for i in infos if i.is_streaming and not self._leases.lives(i.holder)]
+        if doubtful and self._leases.can_judge:
+            self._attempt(self.end_orphans(doubtful), "orphans")
+
+    def _attempt(self, work: Coroutine[Any, Any, object], name: str) -> None:
+        async def attempt() -> None:
+            try:
+                await work
+            except StoreUnavailable:
+                pass  # a later heartbeat, or a later look, finds it again
+            except Exception:
+                logger.exception("Taking over the streams of a dead process failed.")
+
+        task = asyncio.create_task(attempt(), name=f"resumable_streams.takeover {name}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def take(self, holder: str) -> int:
+        """End or hand on what a dead holder held, and tell; return how many ends were told.
+
+        Whatever is left when this process dies on the way is still held by the dead holder, or
+        told by us: the next one to take over goes on there.
+        """
+        taken = await self._table.take(holder, by=self._leases.process, lease=self._lease)
+        if taken is None:
+            return 0
+        left, told = [*taken.held, *taken.telling], 0
+        for start in range(0, len(left), BATCH):
+            batch = left[start : start + BATCH]
+            told += sum(await asyncio.gather(*(self._settle(one, holder) for one in batch)))
+        await self._table.bury(holder)
+        if left and not holder.startswith(WAITING):
+            logger.warning(
+                "A process was silent for longer than its lease; it held %d streams, and the end "
+                "of %d was told for it.",
+                len(left),
+                told,
+            )
+        return told
+
+    async def _settle(self, holding: Holding, holder: str) -> bool:
+        """Take over one stream; return whether its end was told by us."""
+        info = await self._end(holding, holder)
+        if info is not None and (info.is_streaming or info.holder != holder):
+            await self._table.drop(holder, holding)  # somebody else holds it
+            return False
+        me = self._leases.process
+        return await self._teller.tell(holding, ending_of(info), holder=holder, by=me)
+
+    async def _end(self, holding: Holding, holder: str) -> StreamInfo | None:
+        """Declare the stream lost, or have it wait for the grace that its terms give it.
+
+        It is known as waiting before it is handed on, so nothing is lost between the two.
+        """
+        key, heir = holding.key, ""
+        if not holder.startswith(WAITING):
+            info = await self._store.look(key)
+            if info is not None and info.epoch == holding.epoch and info.grace:
+                heir = await self._table.park(holding, seconds=info.grace)
+        info = await self._store.reap(key, holding.epoch, holder=holder, heir=heir)
+        if heir and (info is None or info.holder != heir):  # it has ended, or is another's
+            await self._table.drop(heir, holding)
+        return info
+
+    async def take_all(self) -> int:
+        """Take over every holder that is dead now; return how many ends were told.
+
+        Takes a lease at least: see `LeaseKeeper.until_judge`.
+        """
+        await self._leases.until_judge()
+        told = 0
+        for holder in await self._leases.passed():
+            told += await self.take(holder)
+        return told
+
+    async def silent(self, infos: Sequence[StreamInfo]) -> list[StreamInfo]:
+        """Return which of these streams were left by a dead process."""
+        producing = [info for info in infos if not info.holder.startswith(WAITING)]
+        fates = await self._table.fates([info.holder for info in producing])
+        return [i for i, fate in zip(producing, fates, strict=True) if fate is not Fate.LIVING]
+
+    async def end_orphans(self, infos: Sequence[StreamInfo]) -> int:
+        """End what was produced by processes that the store does not know; return how many.
+
+        If it does not know us either, it has lost what it knew, and nothing follows from it.
+        """
+        me = self._leases.process
+        *fates, ours = await self._table.fates([*(info.holder for info in infos), me])
+        if ours is not Fate.LIVING or not self._leases.can_judge:
+            return 0
+        orphans = [i for i, fate in zip(infos, fates, strict=True) if fate is Fate.UNKNOWN]
+        return sum(await asyncio.gather(*(self._end_orphan(info, me) for info in orphans)))
+
+    async def _end_orphan(self, info: StreamInfo, me: str) -> bool:
+        """End it in our name, so that only one of those who find it tells of it."""
+        holding = holding_of(info)
+        ended = await self._store.reap(holding.key, info.epoch, holder=info.holder, by=me)
+        if ended is None or ended.is_streaming or ended.holder != me:
+            return False
+        if await self._table.adopt(holding, by=me):
+            await self._teller.tell_moved(holding, ending_of(ended), by=me)
+        return True
+
+    async def aclose(self) -> None:
+        """Stop; what was not finished, somebody else takes over."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -1,0 +1,278 @@
+"""Every end is told exactly once, by whoever finds it."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from resumable_streams import StoreUnavailable, StreamFailed, StreamManager
+from resumable_streams.engine import Engine, get_engine
+from resumable_streams.keys import KeySpace, holding_of
+from resumable_streams.runtime import runtime
+from resumable_streams.signals import StreamSignal, stream_failed, stream_finalized
+from resumable_streams.types import StreamKey
+from tests.tools.processes import die_producing, judge, kill
+from tests.tools.readers import read_all, read_until
+from tests.tools.sources import Tap, finished
+from tests.tools.streams import Configure
+from tests.tools.waiting import eventually, pass_time
+
+KEY = StreamKey(tenant="default", generation=1, stream_id="chat")
+LEASE = 0.6
+
+Connect = Callable[[StreamSignal, Any], None]
+
+
+@pytest.fixture
+def short(configure: Configure) -> None:
+    configure(LEASE=LEASE, STORE_TIMEOUT=0.3, SWEEP=0.1)
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    connected: list[tuple[StreamSignal, Any]] = []
+
+    def connect(signal: StreamSignal, receiver: Any) -> None:
+        signal.connect(receiver)
+        connected.append((signal, receiver))
+
+    yield connect
+    for signal, receiver in connected:
+        signal.disconnect(receiver)
+
+
+async def engine_of(manager: StreamManager) -> Engine:
+    """Return the engine of an alias, known to the store and beating."""
+    await manager.status("any", owner="a")
+    engine = get_engine(manager.alias)
+    await engine.leases.ready()
+    return engine
+
+
+def codes(ends: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    return [(end["stream_id"], end["error_code"]) for end in ends]
+
+
+# A process that is dead.
+
+
+async def test_what_a_killed_process_produced_is_told_though_nobody_reads_it(
+    short, manager: StreamManager, elsewhere: StreamManager, hear
+):
+    ends = hear(stream_finalized)
+    await engine_of(elsewhere)
+    await manager.status("any", owner="a")
+    await die_producing(manager, KEY, b"half", lease=0.05)
+    await eventually(lambda: ends)
+    (end,) = ends
+    assert (end["status"], end["error_code"], end["size"]) == ("error", "producer_lost", 4)
+    assert (end["alias"], end["owner"], end["stream_id"]) == ("elsewhere", "a", "chat")
+    assert end["duration"] > 0
+    info = await manager.status("chat", owner="a")
+    assert info is not None
+    assert info.error_code == "producer_lost"
+
+
+async def test_of_many_who_find_it_one_tells(
+    short, manager: StreamManager, elsewhere: StreamManager, hear
+):
+    ends = hear(stream_finalized)
+    engines = [await engine_of(each) for each in (manager, elsewhere)]
+    for number in range(5):
+        key = StreamKey(tenant="default", generation=1, stream_id=f"s{number}")
+        await die_producing(manager, key, b"x", lease=0.05)
+    for engine in engines:
+        judge(engine)
+    await pass_time(0.1)
+    await asyncio.gather(*(engine.takeover.take("dead") for engine in engines for _ in range(3)))
+    await eventually(lambda: len(ends) >= 5)
+    assert sorted(codes(ends)) == [(f"s{number}", "producer_lost") for number in range(5)]
+
+
+async def test_a_stream_that_had_ended_is_told_as_it_ended(
+    short, manager: StreamManager, elsewhere: StreamManager, hear
+):
+    """The process died between the end and telling it."""
+    ends = hear(stream_finalized)
+    await engine_of(elsewhere)
+    await manager.status("any", owner="a")
+    info = await die_producing(manager, KEY, b"whole", lease=0.05)
+    await get_engine(manager.alias).store.cancel(KEY, epoch=info.epoch)
+    await eventually(lambda: ends)
+    assert [(end["status"], end["error_code"], end["size"]) for end in ends] == [
+        ("cancelled", "", 5)
+    ]
+
+
+async def test_what_was_deleted_under_a_dead_process_is_told_as_gone(
+    short, manager: StreamManager, elsewhere: StreamManager, hear
+):
+    ends = hear(stream_finalized)
+    await engine_of(elsewhere)
+    await manager.status("any", owner="a")
+    info = await die_producing(manager, KEY, b"x", lease=0.05)
+    assert await manager.delete("chat", owner="a")
+    await eventually(lambda: ends)
+    (end,) = ends
+    assert (end["error_code"], end["owner"], end["epoch"]) == ("expired", None, info.epoch)
+
+
+async def test_whoever_dies_telling_is_taken_over_too(
+    short, manager: StreamManager, elsewhere: StreamManager, hear
+):
+    """At least once then; receivers may tell by the epoch."""
+    ends = hear(stream_finalized)
+    await engine_of(elsewhere)
+    await manager.status("any", owner="a")
+    info = await die_producing(manager, KEY, b"x", lease=0.2)
+    table = get_engine(manager.alias).store.processes
+    assert await table.move(holding_of(info), holder="dead", by="dead")
+    await eventually(lambda: ends)
+    assert codes(ends) == [("chat", "producer_lost")]
+
+
+async def test_an_order_that_nobody_takes_is_told_though_nobody_reads_it(
+    redis_manager: StreamManager, configure_redis: Configure, hear
+):
+    configure_redis(LEASE=LEASE, STORE_TIMEOUT=0.3, SWEEP=0.1)
+    ends = hear(stream_finalized)
+    await engine_of(redis_manager)
+    reader = await redis_manager.enqueue("chat", "no.such", owner="a", wait=0.2)
+    reader.close()
+    await eventually(lambda: ends)
+    assert codes(ends) == [("chat", "producer_lost")]
+
+
+# A process that was only silent.
+
+
+async def test_a_process_that_was_taken_for_dead_stops_and_tells_nothing(
+    short, manager: StreamManager, elsewhere: StreamManager, hear
+):
+    ends = hear(stream_finalized)
+    tap = Tap(b"x")
+    reader = await manager.run("chat", tap, owner="a")
+    await read_until(reader, 1)
+    engine = get_engine("default")
+    await engine_of(elsewhere)
+    process = await kill(engine)
+    await eventually(lambda: ends)
+    assert codes(ends) == [("chat", "producer_lost")]
+    await engine.leases.beat()
+    assert engine.leases.process != process
+    await tap.closed.wait()
+    with pytest.raises(StreamFailed, match="producer_lost"):
+        await read_all(reader)
+    await eventually(lambda: not engine.leases._producers)
+    assert len(ends) == 1
+    await read_all(await manager.run("again", finished([b"y"]), owner="a"))  # under another name
+    await eventually(lambda: len(ends) == 2)
+
+
+async def test_an_outage_kills_nobody(
+    redis_manager: StreamManager, configure_redis: Configure, hear, monkeypatch
+):
+    """Nobody is judged by those whose own heartbeats did not arrive."""
+    configure_redis(LEASE=LEASE, STORE_TIMEOUT=3, SWEEP=0.1)
+    ends = hear(stream_finalized)
+    tap = Tap(b"x")
+    reader = await redis_manager.run("chat", tap, owner="a")
+    await read_until(reader, 1)
+    engine, other = get_engine("default"), await engine_of(redis_manager.using("elsewhere"))
+    await eventually(lambda: other.leases.can_judge)
+    beats = [(each.store.processes, each.store.processes.beat) for each in (other, engine)]
+
+    async def away(*args: Any, **named: Any) -> Any:
+        raise StoreUnavailable("default")
+
+    for table, _ in beats:
+        monkeypatch.setattr(table, "beat", away)
+    await eventually(lambda: other.leases._in_time_since is None)
+    await pass_time(1.2 * LEASE)  # every lease is over
+    for table, beat in beats:  # whoever could judge comes back first
+        monkeypatch.setattr(table, "beat", beat)
+    await eventually(lambda: other.leases.can_judge and engine.leases.can_judge)
+    tap.end(b"y")
+    assert await read_all(reader) == b"y"
+    await eventually(lambda: ends)
+    assert codes(ends) == [("chat", "")]
+
+
+async def test_a_store_that_forgot_its_processes_costs_no_stream_and_no_end(
+    redis_manager: StreamManager,
+    configure_redis: Configure,
+    redis_server: Redis,
+    key_prefix: str,
+    hear,
+):
+    configure_redis(LEASE=LEASE, STORE_TIMEOUT=0.3, SWEEP=0.1)
+    ends = hear(stream_finalized)
+    elsewhere = redis_manager.using("elsewhere")
+    tap = Tap(b"x")
+    reader = await redis_manager.run("chat", tap, owner="a")
+    follower = await elsewhere.require_resume("chat", owner="a")
+    await read_until(follower, 1)
+    other = await engine_of(elsewhere)
+    await eventually(lambda: other.leases.can_judge)
+    redis_server.delete(*redis_server.keys(f"{KeySpace(key_prefix).shared('')}*"))
+    await pass_time(LEASE)
+    await eventually(lambda: other.leases.can_judge)
+    tap.end(b"y")
+    assert await read_all(reader) == b"xy"
+    assert await read_all(follower) == b"y"
+    await eventually(lambda: ends)
+    assert codes(ends) == [("chat", "")]
+
+
+# An end that is decided once.
+
+
+class Slow:
+    """An async receiver that takes until it is let go, and counts how often it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.reached, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def hear(self, **named: Any) -> None:
+        self.told.append(named["error_code"])
+        self.reached.set()
+        await self.go_on.wait()
+
+
+async def drain_while(slow: Slow) -> None:
+    """Drain without grace while a receiver is at work; let it go once its producer is cancelled."""
+    runtime.grace = 0
+    (producing,) = runtime._tasks
+    draining = asyncio.ensure_future(runtime.drain())
+    await eventually(producing.cancelling)
+    slow.go_on.set()
+    await draining
+
+
+async def test_a_drain_that_meets_a_slow_receiver_tells_the_end_once(
+    manager: StreamManager, connect: Connect
+):
+    slow = Slow()
+    connect(stream_finalized, slow.hear)
+    reader = await manager.run("chat", finished([b"x"]), owner="a")
+    assert await read_all(reader) == b"x"
+    await slow.reached.wait()
+    await drain_while(slow)
+    assert slow.told == [""]
+
+
+async def test_a_drain_that_meets_a_failure_being_told_leaves_it_that_failure(
+    manager: StreamManager, connect: Connect, hear
+):
+    slow, ends = Slow(), hear(stream_finalized)
+    connect(stream_failed, slow.hear)
+    reader = await manager.run("chat", Tap(b"x", ValueError("no")), owner="a")
+    with pytest.raises(StreamFailed, match="source_failed"):
+        await read_all(reader)
+    await slow.reached.wait()
+    await drain_while(slow)
+    assert slow.told == ["source_failed"]
+    assert codes(ends) == [("chat", "source_failed")]
