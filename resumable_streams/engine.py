@@ -178,7 +178,7 @@ class Engine:
         try:
             if wait:
                 await self.store.processes.park(holding, seconds=wait)
-            elif not await self.store.processes.hold(info.holder, holding):
+            elif not await self.leases.hold(holding):
                 raise StoreUnavailable(self.settings.alias)  # judged, just now
             await self._reserve(holding, terms.ttl)
             if not await self.store.confirm(holding.key, claim):
@@ -271,7 +271,7 @@ class Engine:
         holding, before = holding_of(info), info.holder
         me, (fate,) = await self.leases.ready(), await self.store.processes.fates([before])
         silent = "" if fate is Fate.LIVING else before
-        if not await self.store.processes.hold(me, holding):
+        if not await self.leases.hold(holding):
             raise StreamClaimLost
         try:
             info = await self.store.reclaim(key, held, replace(claim, holder=me), silent=silent)

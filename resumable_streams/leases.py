@@ -216,6 +216,13 @@ class LeaseKeeper:
         for producer in list(self._producers):
             producer.lose_claim()
 
+    async def hold(self, holding: Holding) -> bool:
+        """Hold a stream from now on; False if we were judged meanwhile."""
+        me = self.process
+        if await self._table.hold(me, holding):
+            return True
+        return await self.was_forgotten() and await self._table.hold(me, holding)
+
     async def was_forgotten(self) -> bool:
         """Return whether the store had lost what it knew of us, which it has again then."""
         me = self.process

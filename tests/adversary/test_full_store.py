@@ -9,7 +9,7 @@ import pytest
 from resumable_streams import StreamFailed, StreamManager
 from resumable_streams.exceptions import StoreUnavailable
 from resumable_streams.stores.redis import RedisStore
-from resumable_streams.testing import KEY, TERMS, body, look, refusal, start
+from resumable_streams.testing import KEY, TERMS, body, holding, look, refusal, start
 from resumable_streams.types import Claim, ErrorCode, Role, StreamStatus
 from tests.nodes import Node
 from tests.tools.readers import read_until
@@ -84,22 +84,23 @@ async def test_a_full_server_cancels(store: RedisStore, server: Node) -> None:
     assert (await look(store)).status is StreamStatus.CANCELLED
 
 
-@pytest.mark.parametrize("verb", ["look", "read", "acquire", "finalize", "cancel"])
-async def test_whoever_looks_on_a_full_server_finds_a_silent_producer_lost(
-    store: RedisStore, server: Node, verb: str
+async def test_on_a_full_server_dead_processes_are_taken_over(
+    store: RedisStore, server: Node
 ) -> None:
-    claim = await start(store, lease=0.05)
-    verbs = {
-        "look": lambda: store.look(KEY),
-        "read": lambda: store.read(KEY, 0, 1),
-        "acquire": lambda: store.acquire(KEY, Claim(), TERMS),
-        "finalize": lambda: store.finalize(KEY, claim, StreamStatus.DONE),
-        "cancel": lambda: store.cancel(KEY),
-    }
+    claim, table = await start(store, holder="dead"), store.processes
+    await table.beat("dead", lease=0.05, position="")
+    await table.hold("dead", holding())
     await pass_time(0.1)
     with full(server):
-        await verbs[verb]()
-        assert server.client.hget(store.keys.meta(KEY), "error_code") == b"producer_lost"
+        assert list((await table.beat("ours", lease=30, position="")).passed) == ["dead"]
+        taken = await table.take("dead", by="ours", lease=30)
+        assert taken is not None
+        lost = await store.reap(KEY, claim.epoch, holder="dead")
+        assert lost is not None
+        assert lost.error_code == "producer_lost"
+        assert await table.move(holding(), holder="dead", by="ours")
+        await table.told(holding(), by="ours")
+        await table.bury("dead")
 
 
 async def test_a_producer_ends_its_stream_on_a_server_that_stays_full(

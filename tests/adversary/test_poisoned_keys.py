@@ -29,7 +29,7 @@ POISONS: dict[str, Poison] = {
     "owner is no UTF-8": lambda client, name: client.hset(name, "owner", b"=\xff\xfe"),
     "status is unknown": lambda client, name: client.hset(name, "status", "paused"),
     "a field is missing": lambda client, name: client.hdel(name, "created"),
-    "lease is no number": lambda client, name: client.hset(name, "lease", "x"),
+    "grace is no number": lambda client, name: client.hset(name, "grace", "x"),
     "size is no number": lambda client, name: client.hset(name, "size", "x"),
     "log is no string": lambda client, name: client.hset(name[:-4] + "data", "x", "y"),
 }

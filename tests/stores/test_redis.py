@@ -280,7 +280,7 @@ async def test_a_foreign_value_under_our_key_is_a_missing_stream(
         assert "foreign" not in str(error)
     for name in ("read", "status", "cancel"):
         assert await verbs[name]() is None
-    assert await verbs["heartbeat"]() == [False]
+    assert await verbs["touch"]() == [False]
     assert await verbs["delete"]() is True  # by its key alone
     other = replace(KEY, stream_id="other")
     claim = await start(store, other)
