@@ -16,7 +16,7 @@ PYENVS   := $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/*/bin/python3
 DISCOVER := $(if $(PYENVS),--discover $(PYENVS))
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test postgres browser lint format deploys faults soak model bench matrix clean
+.PHONY: help venv demo test postgres servers needs-servers browser lint format deploys faults soak model bench matrix clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,21 @@ test: $(VENV)/.dev ## Run the whole suite, benchmarks excepted (ARGS="-k name" n
 
 postgres: $(VENV)/.dev ## Run what uses the database again, on PostgreSQL with a pool of 4
 	@DATABASE=postgresql $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "django_db and not benchmark and not nightly" $(or $(ARGS),tests/django_edges tests/behaviour tests/contrib tests/setups)
+
+NPM := tests/npm/node_modules
+
+$(NPM): tests/npm/package.json tests/npm/package-lock.json
+	@echo "Installing the clients from npm"
+	@npm ci --prefix tests/npm --no-audit --no-fund --loglevel=error
+	@touch $@
+
+servers: $(VENV)/.dev needs-servers $(NPM) ## Try streams behind nginx, and with clients from npm (needs nginx, node, npm)
+	@$(BIN)/python -m pytest -q tests/servers $(ARGS)
+
+needs-servers:
+	@for tool in nginx node npm; do \
+		PATH="$$PATH:/usr/sbin:/usr/local/sbin" command -v $$tool >/dev/null || missing="$$missing $$tool"; \
+	done; test -z "$$missing" || { echo "Missing:$$missing. On Debian: apt-get install nginx-light nodejs npm" >&2; exit 1; }
 
 browser: $(VENV)/.dev ## Try the page of the example in Chromium (yours: CHROMIUM, or the first on PATH)
 	@$(PIP) install --group browser

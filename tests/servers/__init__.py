@@ -1,0 +1,1 @@
+"""Debian's nginx and real clients from npm: `make servers`."""

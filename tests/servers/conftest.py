@@ -1,0 +1,64 @@
+"""What these tests need beside Python, and the sites of the acceptance tests.
+
+They are no part of a plain run, which needs nothing but Python; their folder has to be named.
+"""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance import conftest as acceptance
+
+from .nginx import nginx
+
+Proxy = Callable[..., str]
+Node = Callable[..., "subprocess.Popen[str]"]
+
+NPM = Path(__file__).parent.parent / "npm"
+
+empty_database, recording, site = acceptance.empty_database, acceptance.recording, acceptance.site
+
+
+def pytest_ignore_collect(config: pytest.Config) -> bool | None:
+    """Leave this folder out unless the command line names it."""
+    named = any("tests/servers" in str(argument) for argument in config.invocation_params.args)
+    return None if named else True
+
+
+@pytest.fixture
+def proxy(tmp_path: Path) -> Iterator[Proxy]:
+    """Start nginx before some servers; each call returns the address of a new one."""
+    with ExitStack() as running:
+
+        def start(*servers: str, block: str) -> str:
+            folder = tmp_path / f"nginx-{len(list(tmp_path.glob('nginx-*')))}"
+            folder.mkdir()
+            return running.enter_context(nginx(*servers, block=block, folder=folder))
+
+        yield start
+
+
+@pytest.fixture
+def node() -> Iterator[Node]:
+    """Return what starts a script of tests/npm, with values that it gets as JSON."""
+    found = shutil.which("node")
+    assert found, "No Node: install it, and put `node` on PATH."
+    assert (NPM / "node_modules").is_dir(), f"Run `npm ci` in {NPM} first; `make servers` does."
+    with ExitStack() as running:
+
+        def start(script: str, **values: Any) -> "subprocess.Popen[str]":
+            process = subprocess.Popen(
+                [found, str(NPM / script), json.dumps(values)], stdout=subprocess.PIPE, text=True
+            )
+            running.callback(process.wait)
+            running.callback(process.kill)
+            running.enter_context(process)
+            return process
+
+        yield start
