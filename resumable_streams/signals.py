@@ -209,7 +209,7 @@ owner_checked = StreamSignal("owner_checked")
 # a receiver that raises denies it.
 stream_resumed = StreamSignal("stream_resumed")
 # request. After the act, which a receiver that raises doesn't undo. The end itself is
-# stream_finalized, where the producer runs.
+# stream_finalized.
 stream_cancelled = StreamSignal("stream_cancelled")
 # request. After the act, as above.
 stream_deleted = StreamSignal("stream_deleted")
@@ -223,14 +223,17 @@ stream_started = StreamSignal("stream_started")
 # append with its retries. A receiver that raises fails the stream: hook_failed, or limit_exceeded
 # if it raises StreamLimitExceeded. What was written stays readable.
 stream_appended = StreamSignal("stream_appended", is_frequent=True)
-# error_code: ErrorCode; error: the exception; size. Before stream_finalized; errors are logged.
+# error_code: ErrorCode; error: the exception; size. Once the end is written, before
+# stream_finalized; errors are logged.
 stream_failed = StreamSignal("stream_failed")
-# status: StreamStatus; error_code; size; duration: since the producer started. Once for every
-# stream_acquired that had the role producer, in the process that produces it (or refused to, before
-# stream_started), unless that dies first; errors are logged.
-# The code is "expired" for a stream that was deleted, or taken away, under its producer,
-# "data_lost" where the store lost all that it had, and "store_unavailable" where the end could not
-# be written (readers then see producer_lost).
+# status: StreamStatus; error_code; size; duration: since the stream was acquired. Exactly once for
+# every stream_acquired that had the role producer, by the process that produces it, or by whichever
+# finds that this one died: also in a command. Once more if the teller dies while it tells: the
+# `epoch` says which are the same. Errors are logged.
+# The code is "producer_lost" where that process died, "expired" for a stream that was deleted, or
+# taken away, under its producer (`owner` is None where nobody remembers it any more), "data_lost"
+# where the store lost all that it had, and "store_unavailable" where the end could not be written
+# in time (readers then see producer_lost).
 stream_finalized = StreamSignal("stream_finalized")
 
 # --- Readers, in the process of the reader; errors are logged ---
@@ -248,11 +251,12 @@ news_missed = StreamSignal("news_missed")
 
 # --- Faults; errors are logged ---
 
-# seen_by: "reader" (another process stopped to renew the lease) | "producer" (this one did, being
-# blocked or cut off); size. Once in each process that follows the stream as its lease runs out.
+# seen_by: "reader" (another process went silent for a lease) | "producer" (this one did, being
+# blocked or cut off); size. Once in each process that follows the stream. The end itself is told by
+# stream_finalized.
 producer_lost = StreamSignal("producer_lost")
 # alias; again: False for the first push connection of this process only. Redis; in a cluster there
 # is one for each primary, so all but one of them are `again` from the start.
 feed_connected = StreamSignal("feed_connected")
-# alias; producers: how many the batch was for; error: the exception. Repeated until it works.
+# alias; producers: how many streams depend on it; error: the exception. Repeated until it works.
 heartbeat_failed = StreamSignal("heartbeat_failed")

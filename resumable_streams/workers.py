@@ -57,6 +57,7 @@ SALT = "resumable_streams.workers"
 WAIT_SECONDS = 2.0
 FIRST_BACKOFF_SECONDS = 0.5
 MAX_BACKOFF_SECONDS = 15.0
+WAIT_FOR_WORKER_SECONDS = 60.0
 RESERVED = frozenset({"stream_id", "offset"})
 STALE = -1  # no count of rulings: whether the stream is barred is looked up when it starts
 
@@ -72,7 +73,7 @@ class Order:
     path: str
     kwargs: Mapping[str, Any]
     recover: str | None = None
-    wait: float = 60
+    wait: float = WAIT_FOR_WORKER_SECONDS
     through: Callable[[str], object] | None = None
 
     def __post_init__(self) -> None:
@@ -105,6 +106,7 @@ class Order:
             "path": self.path,
             "kwargs": dict(self.kwargs),
             "recover": self.recover,
+            "wait": self.wait,
             **asdict(key),
             "held": claim.token,
             "epoch": claim.epoch,
@@ -151,7 +153,12 @@ class _Letter:
         """Raises BadSignature for what this site did not write."""
         text = signing.loads(sealed.decode(), salt=SALT)
         return cls(
-            order=Order(path=text["path"], kwargs=text["kwargs"], recover=text["recover"]),
+            order=Order(
+                path=text["path"],
+                kwargs=text["kwargs"],
+                recover=text["recover"],
+                wait=text.get("wait", WAIT_FOR_WORKER_SECONDS),
+            ),
             key=StreamKey(
                 tenant=text["tenant"],
                 generation=text["generation"],
@@ -215,7 +222,8 @@ async def _start(engine: Engine, letter: _Letter, claim: Claim) -> asyncio.Task[
 async def _give_back(engine: Engine, letter: _Letter, info: StreamInfo, held: Claim) -> StreamInfo:
     """Have the stream wait for the next worker that is given this very order."""
     claim = Claim(token=letter.held, epoch=letter.epoch)
-    return await engine.give_back(info, held, claim, wait=2 * engine.settings.lease)
+    wait = max(letter.order.wait, 2 * engine.settings.lease)
+    return await engine.give_back(info, held, claim, wait=wait)
 
 
 @dataclass(slots=True, kw_only=True)
