@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any, TypeVar
 
 from django.core.signals import setting_changed
@@ -19,14 +18,9 @@ from .exceptions import (
     InvalidStoreError,
     ShuttingDown,
     StoreUnavailable,
-    StreamClaimLost,
-    StreamDoesNotExist,
-    StreamError,
     StreamFailed,
-    StreamLimitExceeded,
 )
 from .hub import Hub
-from .keys import holding_of
 from .leases import LeaseKeeper
 from .patience import patiently
 from .producer import Producer
@@ -35,19 +29,15 @@ from .sources import Source
 from .stores.base import BaseStore, known
 from .tail import Tail
 from .takeover import TakeOver
-from .telling import Ending, Teller, ending_of
+from .telling import Ending, Teller
 from .types import (
-    Acquisition,
     Claim,
     ErrorCode,
-    Fate,
     Holding,
     Owner,
     Standing,
     StreamInfo,
     StreamKey,
-    StreamStatus,
-    Terms,
 )
 
 __all__ = ["Engine", "get_engine", "make_store"]
@@ -57,9 +47,6 @@ logger = logging.getLogger("resumable_streams.engine")
 T = TypeVar("T")
 
 ENFORCE_AGAIN_SECONDS = 0.5
-PLACE_SECONDS = 1.0
-PLACE_AGAIN_SECONDS = 0.02
-RECOUNTED = 100
 
 
 def make_store(settings: AliasSettings) -> BaseStore:
@@ -115,7 +102,8 @@ class Engine:
         self._unjudged: set[Tail] = set()  # whose standing could not be looked up
         self._enforcing: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
-        self._left_behind: Counter[tuple[str, str]] = Counter()  # sources, by tenant and owner
+        self.left_behind: Counter[tuple[str, str]] = Counter()
+        """How many sources go on though their stream has ended, by tenant and owner digest."""
         self._teller = Teller(self.store)
         self.leases = LeaseKeeper(
             self.store,
@@ -152,103 +140,7 @@ class Engine:
         self.takeover.suspect(infos)
         return [info for info in infos if not self.leases.lives(info.holder)]
 
-    # Elections.
-
-    async def elect(self, key: StreamKey, claim: Claim, terms: Terms) -> Acquisition:
-        """Acquire; an election whose answer was lost is found again, by its claim."""
-        try:
-            acquisition = await self.store.acquire(key, claim, terms)
-        except StoreUnavailable as error:
-            if error.is_final:
-                raise
-            acquisition = await self.store.acquire(key, claim, terms)
-        self.takeover.suspect([acquisition.info])
-        return acquisition
-
-    async def secure(
-        self, info: StreamInfo, claim: Claim, terms: Terms, *, wait: float = 0
-    ) -> StreamInfo:
-        """Answer for a stream that we were elected for, and count it as live.
-
-        With `wait` nobody does until a worker takes it, for so many seconds. Raises
-        StreamLimitExceeded, and leaves nothing, where a quota is reached. What a process leaves
-        that dies on the way is an election that is not confirmed, or a stream that is held.
-        """
-        holding = holding_of(info)
-        try:
-            if wait:
-                await self.store.processes.park(holding, seconds=wait)
-            elif not await self.leases.hold(holding):
-                raise StoreUnavailable(self.settings.alias)  # judged, just now
-            await self._reserve(holding, terms.ttl)
-            if not await self.store.confirm(holding.key, claim):
-                raise StoreUnavailable(self.settings.alias)  # it took us too long
-        except BaseException:
-            await self.abandon(info)
-            raise
-        return replace(info, ttl=terms.ttl, expires=info.expires - info.ttl + terms.ttl)
-
-    async def _reserve(self, holding: Holding, ttl: float) -> None:
-        """Count a stream as live; wait a moment where a place is about to come free.
-
-        What was cancelled or deleted keeps its place until its source is closed, or a visitor who
-        starts and cancels could have any number of sources running.
-        """
-        late = self.loop.time() + PLACE_SECONDS
-        while self.store.has_quotas:
-            others = self._left_behind[holding.key.tenant, holding.owner_digest]
-            try:
-                await self.store.reserve(holding, ttl=ttl, others=others)
-                return
-            except StreamLimitExceeded as error:
-                if not await self._has_room_soon(holding, error.limit, error.value - others):
-                    raise
-                if self.loop.time() > late:
-                    raise
-                await asyncio.sleep(PLACE_AGAIN_SECONDS)
-
-    async def _has_room_soon(self, holding: Holding, limit: str, most: int) -> bool:
-        """Free places whose streams have ended; return whether there is, or will be, room."""
-        owner = holding.owner_digest if limit == "MAX_STREAMS_PER_OWNER" else None
-        counted = await self.store.live(holding.key.tenant, owner, limit=RECOUNTED)
-        outcomes = await self.store.status([one.key for one in counted])
-        found = {info.epoch: info for info in outcomes if isinstance(info, StreamInfo)}
-        await self.takeover.end_orphans([info for info in found.values() if info.is_streaming])
-        over, closing = [], 0
-        for one in counted:
-            info = found.get(one.epoch)
-            if info is not None and info.status in (StreamStatus.DONE, StreamStatus.ERROR):
-                over.append(one)
-            elif info is None or not info.is_streaming:
-                closing += 1
-        await asyncio.gather(*(self.store.release(one) for one in over))
-        # What was counted when we were refused may be free by now.
-        return bool(over or closing) or len(counted) < min(most, RECOUNTED)
-
-    async def abandon(self, info: StreamInfo, ending: Ending | None = None) -> None:
-        """Leave nothing of a stream that we were elected for and that was not started.
-
-        Its end is told if there is one to tell. A store that is away gets it later.
-        """
-        holding = holding_of(info)
-
-        async def leave_nothing() -> None:
-            await self.store.delete(holding.key, epoch=info.epoch)
-            if self.store.has_quotas and ending is None:
-                await self.store.release(holding)
-            if ending is None:
-                await self.store.processes.drop(info.holder, holding)
-
-        try:
-            await leave_nothing()
-        except StoreUnavailable:
-            self._keep(self._patiently(leave_nothing), f"abandon {info.stream_id}")
-        if ending is not None:
-            await self.tell(holding, ending, holder=info.holder)
-
-    async def _patiently(self, verb: Callable[[], Awaitable[None]]) -> None:
-        with suppress(StoreUnavailable):  # in a drain; whoever takes over this process ends it
-            await patiently(verb, lambda pause: runtime.is_draining)
+    # Ends that are told.
 
     async def tell(self, holding: Holding, ending: Ending, *, holder: str) -> None:
         """Tell the end of a stream, unless somebody else does."""
@@ -258,65 +150,22 @@ class Engine:
                 if await self.leases.was_forgotten():
                     await self._teller.tell(holding, ending, holder=holder, by=self.leases.process)
 
+    def see_to(self, verb: Callable[[], Awaitable[None]], name: str) -> asyncio.Task[None]:
+        """Do something in the background, as soon as the store answers; held until it is done.
+
+        In a drain a store that is away is not waited for: whoever takes over this process does it.
+        """
+
+        async def attempt() -> None:
+            with suppress(StoreUnavailable):
+                await patiently(verb, lambda pause: runtime.is_draining)
+
+        task = self.loop.create_task(attempt(), name=f"resumable_streams.{name}")
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+        return task
+
     # Production.
-
-    async def take_over(self, key: StreamKey, held: str, claim: Claim) -> StreamInfo:
-        """Take a stream over from whoever has `held` its claim, or from a dead process.
-
-        It is held by us before it is ours, so there is no step at which nobody answers for it.
-        """
-        info = await self.store.look(key)
-        if info is None or info.epoch != claim.epoch:
-            raise StreamDoesNotExist
-        holding, before = holding_of(info), info.holder
-        me, (fate,) = await self.leases.ready(), await self.store.processes.fates([before])
-        silent = "" if fate is Fate.LIVING else before
-        if not await self.leases.hold(holding):
-            raise StreamClaimLost
-        try:
-            info = await self.store.reclaim(key, held, replace(claim, holder=me), silent=silent)
-        except StreamError:
-            await self.store.processes.drop(me, holding)
-            raise
-        if before != me:
-            await self.store.processes.drop(before, holding)
-        return info
-
-    async def give_back(
-        self, info: StreamInfo, held: Claim, claim: Claim, *, wait: float
-    ) -> StreamInfo:
-        """Have a stream of ours wait for another process; our producer of it writes no more."""
-        holding = holding_of(info)
-        heir = await self.store.processes.park(holding, seconds=wait)
-        try:
-            given = await self.store.reclaim(holding.key, held.token, replace(claim, holder=heir))
-        except StreamError:
-            await self.store.processes.drop(heir, holding)
-            raise
-        await self.store.processes.drop(info.holder, holding)
-        return given
-
-    async def end(self, info: StreamInfo, claim: Claim, code: ErrorCode) -> None:
-        """End a stream that we hold and do not produce with an error, and tell it.
-
-        Waits for a store that is away, whoever cancels: nobody else would end it while we live.
-        """
-        holding = holding_of(info)
-
-        async def finalize() -> None:
-            ended: StreamInfo | None
-            try:
-                ended = await self.store.finalize(
-                    holding.key, claim, StreamStatus.ERROR, error_code=code
-                )
-            except StoreUnavailable:
-                raise
-            except StreamError:  # it ended before, or is gone
-                found = await self.store.look(holding.key)
-                ended = found if found is not None and found.epoch == info.epoch else None
-            await self.tell(holding, ending_of(ended), holder=info.holder)
-
-        await asyncio.shield(self._keep(self._patiently(finalize), f"end {info.stream_id}"))
 
     def produce(
         self, key: StreamKey, claim: Claim, info: StreamInfo, source: Source, rulings: int
@@ -379,22 +228,16 @@ class Engine:
             return
         logger.warning("A source goes on though its stream has ended; its owner's limit counts it.")
         whose = producer.key.tenant, producer.holding.owner_digest
-        self._left_behind[whose] += 1
+        self.left_behind[whose] += 1
         self._closing.add(source)
 
         def closed(task: asyncio.Task[None]) -> None:
-            self._left_behind -= Counter([whose])
+            self.left_behind -= Counter([whose])
             self._closing.discard(task)
             if not task.cancelled() and task.exception() is not None:
                 logger.error("A source failed after its end.", exc_info=task.exception())
 
         source.add_done_callback(closed)
-
-    def _keep(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        task = self.loop.create_task(work, name=f"resumable_streams.{name}")
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
-        return task
 
     # Control.
 

@@ -29,7 +29,8 @@ from typing import Protocol
 
 from .exceptions import StoreUnavailable
 from .signals import heartbeat_failed
-from .stores.base import BaseStore, Beat
+from .stores.base import BaseStore
+from .stores.processes import Beat
 from .types import Claim, Fate, Holding, StreamKey
 
 __all__ = ["LeaseKeeper", "News", "Producing"]

@@ -23,6 +23,7 @@ from .access import (
     read_owners,
 )
 from .conf import DEFAULT_ALIAS, AliasSettings, get_settings
+from .elections import abandon, elect, secure
 from .engine import Engine, get_engine
 from .exceptions import (
     InvalidOffset,
@@ -46,7 +47,7 @@ from .signals import (
     stream_resumed,
 )
 from .sources import Source
-from .stores.base import WAITING
+from .stores.processes import WAITING
 from .telling import Ending
 from .types import (
     PUBLIC,
@@ -221,16 +222,16 @@ class StreamManager:
         claim, wait = Claim(holder=await engine.leases.ready()), start.waits(engine)
         if wait:
             claim = replace(claim, holder=f"{WAITING}{claim.epoch}")
-        acquisition = await engine.elect(key, claim, terms)
+        acquisition = await elect(engine, key, claim, terms)
         role, info = acquisition.role, acquisition.info
         if role is Role.PRODUCER:
-            info = await engine.secure(info, claim, terms, wait=wait)
+            info = await secure(engine, info, claim, terms, wait=wait)
             try:
                 await self._announce(engine, key, info, request)
                 await start.start(engine, key, claim, info, rulings)
             except Exception as error:
                 # Nothing was started, so a later `run` is to be elected as if this had never been.
-                await engine.abandon(info, _refused(info, error))
+                await abandon(engine, info, _refused(info, error))
                 raise
         else:
             outcome = await judge(engine, key, info, terms.owner, "run", standing)

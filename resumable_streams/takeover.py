@@ -13,7 +13,8 @@ from typing import Any
 from .exceptions import StoreUnavailable
 from .keys import holding_of
 from .leases import LeaseKeeper
-from .stores.base import WAITING, BaseStore
+from .stores.base import BaseStore
+from .stores.processes import WAITING
 from .telling import Teller, ending_of
 from .types import Fate, Holding, StreamInfo
 

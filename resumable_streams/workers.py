@@ -44,6 +44,7 @@ from .exceptions import (
     StreamFinalized,
     StreamLimitExceeded,
 )
+from .handover import end, give_back, take_over
 from .runtime import runtime
 from .sources import Source
 from .stores.base import Queue
@@ -198,16 +199,16 @@ async def carry_out(alias: str, sealed: str) -> bool:
 
 async def _start(engine: Engine, letter: _Letter, claim: Claim) -> asyncio.Task[None] | None:
     """Take a stream over and produce it; None when it ends at once, with an error."""
-    info = await engine.take_over(letter.key, letter.held, claim)
+    info = await take_over(engine, letter.key, letter.held, claim)
     claim = replace(claim, holder=info.holder)
     if info.size and letter.order.recover is None:
-        await engine.end(info, claim, ErrorCode.PRODUCER_LOST)
+        await end(engine, info, claim, ErrorCode.PRODUCER_LOST)
         return None
     try:
         source = letter.order.source(letter.key, offset=info.size)
     except Exception:  # whatever it is, the next worker would meet it, too
         logger.exception("The source of an order cannot be made: its stream ends, source_failed.")
-        await engine.end(info, claim, ErrorCode.SOURCE_FAILED)
+        await end(engine, info, claim, ErrorCode.SOURCE_FAILED)
         return None
     try:
         return engine.produce(letter.key, claim, info, source, rulings=STALE)
@@ -215,7 +216,7 @@ async def _start(engine: Engine, letter: _Letter, claim: Claim) -> asyncio.Task[
         await _give_back(engine, letter, info, claim)
         raise
     except Exception:
-        await engine.end(info, claim, ErrorCode.PRODUCER_LOST)  # we hold it: nobody else would
+        await end(engine, info, claim, ErrorCode.PRODUCER_LOST)  # we hold it: nobody else would
         raise
 
 
@@ -223,7 +224,7 @@ async def _give_back(engine: Engine, letter: _Letter, info: StreamInfo, held: Cl
     """Have the stream wait for the next worker that is given this very order."""
     claim = Claim(token=letter.held, epoch=letter.epoch)
     wait = max(letter.order.wait, 2 * engine.settings.lease)
-    return await engine.give_back(info, held, claim, wait=wait)
+    return await give_back(engine, info, held, claim, wait=wait)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -395,7 +396,7 @@ class Worker:
         info = await _give_back(engine, letter, info, held)
         if info.size and not letter.order.recover:  # it began to write just now
             claim = Claim(token=letter.held, epoch=letter.epoch)
-            await engine.end(info, claim, ErrorCode.INTERRUPTED)
+            await end(engine, info, claim, ErrorCode.INTERRUPTED)
             return
         # Ended here, the stream is lost when nobody takes it in time, or goes on when a worker is
         # given the order that nobody keeps any more.

@@ -19,15 +19,13 @@ No verb on a stream looks at a clock to judge its producer.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import ClassVar, Protocol
 
 from ..exceptions import StoreUnavailable, StreamUnreadable
 from ..types import (
     Acquisition,
     Claim,
-    Fate,
     Holding,
     Limits,
     Owner,
@@ -38,19 +36,16 @@ from ..types import (
     StreamStatus,
     Terms,
 )
+from .processes import Processes
 
 __all__ = [
     "MAX_APPEND_BYTES",
     "MAX_DEATHS",
-    "WAITING",
     "BaseStore",
-    "Beat",
     "Feed",
     "Listener",
     "Outcome",
-    "Processes",
     "Queue",
-    "Taken",
     "control_life",
     "known",
 ]
@@ -70,10 +65,6 @@ def control_life(longest_ttl: float) -> float:
     So long that no stream of the tenant is left then, unless one was produced all the while.
     """
     return max(MIN_CONTROL_SECONDS, 4 * longest_ttl)
-
-
-WAITING = "wait:"
-"""What the holder of a stream begins with that waits for a process to produce it."""
 
 
 Outcome = StreamInfo | StreamUnreadable | StoreUnavailable | None
@@ -146,95 +137,6 @@ class Queue(ABC):
     @abstractmethod
     async def aclose(self) -> None:
         """Close the connection that waits."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Beat:
-    """The answer to a heartbeat.
-
-    `is_judged`: others took this process for dead, and its streams are lost; the rest is empty
-    then. `is_new`: the store did not know it. `living` maps each process to the seconds until its
-    lease ends, `passed` names the holders whose streams somebody has to take over. `news` are the
-    hints since `position`, as `Listener` hears them; `is_gap` if there were more.
-    """
-
-    is_judged: bool = False
-    is_new: bool = False
-    living: Mapping[str, float] = field(default_factory=dict)
-    passed: Sequence[str] = ()
-    news: Sequence[str | StreamKey] = ()
-    is_gap: bool = False
-    position: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Taken:
-    """What a dead process left: the streams it held, and those whose end it had begun to tell."""
-
-    held: Sequence[Holding]
-    telling: Sequence[Holding]
-
-
-class Processes(ABC):
-    """The processes that share a store, and the streams that each of them holds.
-
-    A process is alive until `lease` seconds after its last heartbeat. It *holds* a stream from
-    before its source starts until it *tells* the end; whoever takes over a dead process tells the
-    ends of what that one held. A stream moves from held to telling in one step, so its end is told
-    by one process, and again only if that one dies while it tells.
-
-    All of it lives in one place with one clock. Each verb is atomic and may be repeated.
-    """
-
-    @abstractmethod
-    async def beat(self, process: str, *, lease: float, position: str) -> Beat:
-        """Renew the lease of a process; `position` is that of its last beat, "" for the first."""
-
-    @abstractmethod
-    async def leave(self, process: str) -> None:
-        """Forget a process that holds nothing; of another one, do nothing."""
-
-    @abstractmethod
-    async def hold(self, process: str, holding: Holding) -> bool:
-        """Have a process hold a stream; False, doing nothing, if the process is not alive."""
-
-    @abstractmethod
-    async def park(self, holding: Holding, *, seconds: float) -> str:
-        """Have the stream wait for a process, for `seconds`; return what holds it meanwhile."""
-
-    @abstractmethod
-    async def drop(self, holder: str, holding: Holding) -> None:
-        """Let go of a stream that somebody else holds, or that never started."""
-
-    @abstractmethod
-    async def take(self, holder: str, *, by: str, lease: float) -> Taken | None:
-        """Take over a dead holder; None if it lives, or another process is at it.
-
-        Whoever takes it has `lease` seconds, after which somebody else may.
-        """
-
-    @abstractmethod
-    async def move(self, holding: Holding, *, holder: str, by: str) -> bool:
-        """Begin to tell the end of what `holder` held; True for one process only.
-
-        Nobody tells for a process that lives, and a process that was judged tells nothing.
-        """
-
-    @abstractmethod
-    async def adopt(self, holding: Holding, *, by: str) -> bool:
-        """Begin to tell the end of a stream that nobody holds; False for a judged process."""
-
-    @abstractmethod
-    async def told(self, holding: Holding, *, by: str) -> None:
-        """Note that an end has been told."""
-
-    @abstractmethod
-    async def bury(self, holder: str) -> None:
-        """Finish the take-over of a holder of which nothing is left."""
-
-    @abstractmethod
-    async def fates(self, holders: Sequence[str]) -> list[Fate]:
-        """Return what is known of each holder now."""
 
 
 class BaseStore(ABC):

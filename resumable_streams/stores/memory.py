@@ -35,8 +35,9 @@ from ..types import (
     StreamStatus,
     Terms,
 )
-from .base import MAX_DEATHS, BaseStore, Clock, Feed, Listener, Processes, control_life
+from .base import MAX_DEATHS, BaseStore, Clock, Feed, Listener, control_life
 from .memory_processes import MemoryProcesses, Table
+from .processes import Processes
 
 __all__ = ["MemoryStore"]
 

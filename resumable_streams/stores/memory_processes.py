@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from ..types import Fate, Holding
-from .base import WAITING, Beat, Processes, Taken
+from .processes import WAITING, Beat, Processes, Taken
 
 __all__ = ["MemoryProcesses", "Table"]
 

@@ -176,7 +176,7 @@ async def test_a_source_that_will_not_end_keeps_its_owners_place_until_it_does(
     await getattr(house.manager, verb)("stubborn", owner="a")
     engine = get_engine("default")
     assert await house.is_full()
-    await eventually(lambda: engine._left_behind)  # its end has been told by now
+    await eventually(lambda: engine.left_behind)  # its end has been told by now
     assert await house.is_full()
     assert not await house.is_full("b")
     let_go.set()

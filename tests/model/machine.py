@@ -23,6 +23,7 @@ from resumable_streams import (
     StreamReader,
 )
 from resumable_streams.engine import Engine, get_engine
+from resumable_streams.handover import take_over
 from resumable_streams.runtime import runtime
 from resumable_streams.signals import inline, stream_finalized
 from resumable_streams.stores.base import known
@@ -318,7 +319,7 @@ class StreamMachine(RuleBasedStateMachine):
     async def _hand_over(self, old: Production, alias: str) -> None:
         engine, stream = get_engine(alias), old.stream
         key, claim = self.key(stream.stream_id), Claim(epoch=old.claim.epoch)
-        info = await engine.take_over(key, old.claim.token, claim)
+        info = await take_over(engine, key, old.claim.token, claim)
         assert info.size == len(stream.body)
         old.has_lost_claim, stream.own, stream.held_back = True, 0, b""
         tap = Tap()

@@ -20,7 +20,8 @@ from resumable_streams.exceptions import (
     StreamFinalized,
     StreamUnreadable,
 )
-from resumable_streams.stores.base import WAITING, BaseStore
+from resumable_streams.stores.base import BaseStore
+from resumable_streams.stores.processes import WAITING
 from resumable_streams.stores.redis import RedisStore
 from resumable_streams.stores.redis.connect import backoff_seconds
 from resumable_streams.testing import (

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from ...keys import KeySpace, decode_holdings, encode_holding
 from ...types import Fate, Holding, StreamKey
-from ..base import WAITING, Beat, Processes, Taken
+from ..processes import WAITING, Beat, Processes, Taken
 
 __all__ = ["KEEP_MS", "RedisProcesses"]
 

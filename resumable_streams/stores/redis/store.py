@@ -43,16 +43,8 @@ from ...types import (
     StreamStatus,
     Terms,
 )
-from ..base import (
-    MAX_DEATHS,
-    MIN_CONTROL_SECONDS,
-    BaseStore,
-    Feed,
-    Listener,
-    Outcome,
-    Processes,
-    Queue,
-)
+from ..base import MAX_DEATHS, MIN_CONTROL_SECONDS, BaseStore, Feed, Listener, Outcome, Queue
+from ..processes import Processes
 from .cluster import ClusterNodes
 from .connect import Connect, Source
 from .nodes import Nodes, OneNode
