@@ -36,7 +36,7 @@ def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     if not IS_FULL:
         monkeypatch.setattr("resumable_streams.stores.redis.feed.PING_SECONDS", 0.3)
         monkeypatch.setattr("resumable_streams.stores.redis.feed.MAX_BACKOFF_SECONDS", 0.3)
-        monkeypatch.setattr("resumable_streams.producer.MAX_BACKOFF_SECONDS", 0.3)
+        monkeypatch.setattr("resumable_streams.patience.MAX_BACKOFF_SECONDS", 0.3)
 
 
 class Servers:

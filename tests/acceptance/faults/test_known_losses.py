@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from redis import Redis
@@ -14,29 +14,36 @@ from resumable_streams.keys import KeySpace
 from resumable_streams.runtime import runtime
 from resumable_streams.types import StreamKey
 
-from ...nodes import node, scripts_run
+from ...nodes import node
 from ...proxy import proxy_to
+from ...tools.processes import kill
 from ...tools.readers import read_all, read_until
 from ...tools.sources import Tap
 from ...tools.streams import Configure
-from ...tools.waiting import pass_time
+from ...tools.waiting import eventually, pass_time
 
 KEY = StreamKey(tenant="default", generation=1, stream_id="chat")
 
 
-async def test_an_end_costs_one_round_trip(
-    configure: Configure, redis_url: str, redis_server: Redis
+async def test_readers_wait_one_round_trip_for_an_end_and_telling_it_takes_two_more(
+    configure: Configure, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     configure(redis_url)
-    first = Tap(b"x", None)
-    await read_all(await streams.run("first", first, owner="me"))  # the server knows the scripts
     tap = Tap(b"x")
     reader = await streams.run("chat", tap, owner="me")
     await read_until(reader, 1)
-    before = scripts_run(redis_server)
+    store: Any = get_engine("default").store
+    run, scripts = store._eval, []
+
+    async def running(name: str, *args: Any, **named: Any) -> Any:
+        scripts.append(name)
+        return await run(name, *args, **named)
+
+    monkeypatch.setattr(store, "_eval", running)
     tap.end()
     await read_all(reader)
-    assert scripts_run(redis_server) - before == 1
+    await eventually(lambda: "told" in scripts)
+    assert [name for name in scripts if name != "beat"] == ["finalize", "move", "told"]
 
 
 async def test_a_log_evicted_after_its_last_byte_is_not_called_done(
@@ -138,7 +145,7 @@ async def test_readers_are_told_in_batches_while_the_push_connection_cannot_be_m
 
 
 async def test_a_lost_producer_is_reported_though_the_push_connection_cannot_be_made(
-    configure: Configure, redis_url: str, redis_server: Redis, key_prefix: str
+    configure: Configure, redis_url: str, redis_server: Redis
 ) -> None:
     lease, sweep = 1.0, 0.2
     port = redis_server.connection_pool.connection_kwargs["port"]
@@ -150,8 +157,7 @@ async def test_a_lost_producer_is_reported_though_the_push_connection_cannot_be_
         await read_until(reader, 1)
         proxy.refused = b"SUBSCRIBE"
         proxy.cut()
-        # Silent from here on, as a dead process is.
-        redis_server.hset(KeySpace(key_prefix).meta(KEY), "claim", "nobody's")
+        await kill(get_engine("default"))
         with pytest.raises(StreamFailed) as failure:
             async with asyncio.timeout(10):
                 await anext(reader)
