@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
@@ -12,15 +13,26 @@ from tests.postgres import Postgres
 
 SETTINGS = "tests.databases.site"
 
-Serve = Callable[[str, str], tuple[Server, str]]
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server, its database, and what a process of the same site has to know."""
+
+    server: Server
+    database: str
+    environment: dict[str, str]
 
 
-def environment(server: Postgres, database: str, kind: str) -> dict[str, str]:
+Serve = Callable[..., Running]
+
+
+def environment(server: Postgres, database: str, kind: str, **more: str) -> dict[str, str]:
     return {
         "DJANGO_SETTINGS_MODULE": SETTINGS,
         "DATABASE_HOST": server.host,
         "DATABASE_NAME": database,
         "DATABASE_KIND": kind,
+        **more,
     }
 
 
@@ -37,11 +49,11 @@ def site(postgres_server: Postgres, migrated: str, tmp_path: Path) -> Iterator[S
     """Start a site on a kind of server, with a pool or persistent connections."""
     with ExitStack() as running:
 
-        def start(kind: str, connections: str) -> tuple[Server, str]:
+        def start(kind: str, connections: str, **more: str) -> Running:
             database = postgres_server.create(f"site_{uuid4().hex}", migrated)
             running.callback(postgres_server.drop, database)
-            variables = environment(postgres_server, database, connections)
+            variables = environment(postgres_server, database, connections, **more)
             server = running.enter_context(serve(variables, tmp_path / "server.log", kind))
-            return server, database
+            return Running(server, database, variables)
 
         yield start

@@ -27,11 +27,14 @@ DATABASES = {
     | {"NAME": os.environ["DATABASE_NAME"]}
     | (POOLED if os.environ["DATABASE_KIND"] == "pool" else PERSISTENT)
 }
+IN_MEMORY = {"BACKEND": "resumable_streams.stores.memory.MemoryStore"}
+ON_REDIS = {
+    "BACKEND": "resumable_streams.stores.redis.RedisStore",
+    "LOCATION": os.environ.get("REDIS_URL"),
+    "KEY_PREFIX": os.environ.get("KEY_PREFIX", ""),
+}
 RESUMABLE_STREAMS = {
-    "default": {
-        "BACKEND": "resumable_streams.stores.memory.MemoryStore",
-        "HOOK_ERRORS": "raise",
-    }
+    "default": (ON_REDIS if "REDIS_URL" in os.environ else IN_MEMORY) | {"HOOK_ERRORS": "raise"}
 }
 
 
@@ -101,6 +104,17 @@ def in_a_transaction() -> Iterator[bytes]:
         yield b"."
 
 
+async def ordered(stream_id: str) -> AsyncIterator[bytes]:
+    """Ask the database a few times, then be silent: in a worker, to which nobody talks."""
+    from django.contrib.auth.models import User
+
+    for _ in range(5):
+        await User.objects.acount()
+        yield b"."
+        await asyncio.sleep(random.uniform(0, 0.3))
+    await asyncio.Event().wait()
+
+
 SOURCES: dict[str, Callable[[], Any]] = {
     one.__name__: one for one in (waiting, asking, asking_in_a_thread, rows, in_a_transaction)
 }
@@ -166,6 +180,15 @@ def _urls() -> list[Any]:
         )
         return ResumableStreamResponse(reader, request)
 
+    async def order(request: HttpRequest) -> HttpResponseBase:
+        reader = await streams.enqueue(
+            None,
+            f"{ordered.__module__}.{ordered.__name__}",
+            owner=f"user:{(await request.auser()).pk}",
+            attrs={"format": "raw"},
+        )
+        return ResumableStreamResponse(reader, request)
+
     async def tell(request: HttpRequest) -> JsonResponse:
         """Say what lives; with ?quiet or ?over, have the sources go on to that."""
         if "quiet" in request.GET:
@@ -179,6 +202,7 @@ def _urls() -> list[Any]:
         path("log-in/<int:count>", log_in),
         path("produce/<str:name>", produce),
         path("produce-in-a-sync-view/<str:name>", produce_in_a_sync_view),
+        path("order", order),
         path("stage", tell),
     ]
 

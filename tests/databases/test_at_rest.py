@@ -5,19 +5,21 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.acceptance.servers import Server
+from tests.acceptance.servers import ROOT
 from tests.postgres import Postgres
 from tests.tools.waiting import eventually, pass_time
 
-from .conftest import Serve
+from .conftest import Running, Serve
 
 IS_FULL = os.environ.get("HOLDINGS") == "full"
 READERS, PRODUCERS = (200, 60) if IS_FULL else (40, 20)
@@ -30,12 +32,15 @@ pytestmark = [pytest.mark.timeout(120)]
 class Site:
     """A site and its visitors."""
 
-    def __init__(self, server: Server, sessions: Callable[[], list[str]]):
-        self.server = server
+    def __init__(self, running: Running, sessions: Callable[[], list[str]]):
+        self.server = running.server
+        self.environment = running.environment
         self.sessions = sessions
         self.users = 0
         self._keys: list[str] = []
-        self._client = httpx.AsyncClient(base_url=server.url, timeout=30, limits=httpx.Limits())
+        self._client = httpx.AsyncClient(
+            base_url=self.server.url, timeout=30, limits=httpx.Limits()
+        )
         self._at_once = asyncio.Semaphore(AT_ONCE)
         self._open = AsyncExitStack()
 
@@ -107,10 +112,10 @@ class Answer:
 
 @asynccontextmanager
 async def visited(
-    site: Serve, postgres: Postgres, kind: str, connections: str
+    site: Serve, postgres: Postgres, kind: str, connections: str, **more: str
 ) -> AsyncIterator[Site]:
-    server, database = site(kind, connections)
-    visited = Site(server, lambda: postgres.sessions(database))
+    running = site(kind, connections, **more)
+    visited = Site(running, lambda: postgres.sessions(running.database))
     await visited.log_in(READERS)
     try:
         yield visited
@@ -174,3 +179,33 @@ async def test_what_is_in_use_stays(site: Serve, postgres_server: Postgres, conn
         await at.at_rest()
         await at.page()
         assert at.users == READERS + 2
+
+
+@CONNECTIONS
+async def test_workers_hold_no_connection(
+    site: Serve, postgres_server: Postgres, redis_url: str, key_prefix: str, connections: str
+):
+    store = {"REDIS_URL": redis_url, "KEY_PREFIX": key_prefix}
+    async with visited(site, postgres_server, "uvicorn", connections, **store) as at:
+        with worker(at.environment):
+            answers = await at.start(5, "/order")
+            for answer in answers:
+                while len(answer.body) < 5:
+                    await answer.more()
+            await at.at_rest()
+
+
+@contextmanager
+def worker(environment: Mapping[str, str]) -> Iterator[None]:
+    """Run a worker of the site; at the end it is killed, as its sources have none."""
+    process = subprocess.Popen(
+        [sys.executable, "manage.py", "resumable_streams", "worker"],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
