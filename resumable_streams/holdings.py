@@ -6,8 +6,9 @@ minutes, and at rest it holds nothing of the site's: neither a connection, of wh
 four, nor a thread.
 
     a producer    runs its sync code in a `TransientThread` from the start
-    a request     lets go of what asgiref gave it (`let_go`) before it acquires or resumes, and
-                  before its body; what it runs later is run by a `TransientThread`, too
+    a request     lets go of what asgiref gave it (`let_go`) before it acquires or resumes, since
+                  receivers may need a connection that others hold who wait, too; and before its
+                  body. What it runs later is run by a `TransientThread`, too
 """
 
 import asyncio
@@ -217,8 +218,7 @@ def lets_go_by_itself() -> bool:
 
 
 def _watch(connection: BaseDatabaseWrapper, **named: Any) -> None:
-    if lets_go_by_itself():
-        watch_cursors(connection)
+    watch_cursors(connection)
 
 
 connection_created.connect(_watch, dispatch_uid="resumable_streams.holdings")

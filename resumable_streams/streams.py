@@ -23,6 +23,7 @@ from .access import (
     read_owners,
 )
 from .conf import DEFAULT_ALIAS, AliasSettings, get_settings
+from .databases import close_idle
 from .elections import abandon, elect, secure
 from .engine import Engine, get_engine
 from .exceptions import (
@@ -32,6 +33,7 @@ from .exceptions import (
     StreamLimitExceeded,
     StreamReplaced,
 )
+from .holdings import let_go
 from .keys import validate_owner
 from .links import SignedLink
 from .positions import Locate, Peek, Start
@@ -49,6 +51,7 @@ from .signals import (
 from .sources import Source
 from .stores.processes import WAITING
 from .telling import Ending
+from .threads import asker
 from .types import (
     PUBLIC,
     Claim,
@@ -101,7 +104,8 @@ class StreamManager:
     Every verb takes the `owner` it acts for: a string, or PUBLIC for a stream that anybody who
     knows its id may read. A stream of another owner is a missing stream. Where somebody has several
     names, as after a login, all verbs but those that start a stream take a tuple of them. `tenant`
-    is `default` unless given. `request`, if given, is passed to the receivers of signals.
+    is `default` unless given. `request`, if given, is passed to the receivers of signals; to start
+    or resume a stream it lets go of its database connections, since that may take its time.
 
     Raises InvalidStreamId, InvalidOwner and InvalidTenant before anything happens, and
     StoreUnavailable when the store does not answer. Usable from any event loop; the verbs that end
@@ -141,6 +145,7 @@ class StreamManager:
         terms = _terms(get_settings(self.alias), validate_owner(owner), ttl, attrs)
         if runtime.is_draining:
             raise ShuttingDown
+        await _let_go(request)
         return await runtime.call(self._run, address, _Here(source), terms, ttl is None, request)
 
     async def enqueue(
@@ -177,6 +182,7 @@ class StreamManager:
         if not 0 < wait < terms.ttl:
             raise ValueError("wait is a number of seconds, shorter than the ttl.")
         terms = replace(terms, grace=2 * settings.lease)
+        await _let_go(request)
         return await runtime.call(self._run, address, order, terms, ttl is None, request)
 
     async def _run(
@@ -295,6 +301,7 @@ class StreamManager:
         """
         locate = locate or _at(_validate_offset(offset), live=live)
         address, asker = read_address(stream_id, tenant, owner)
+        await _let_go(request)
         return await runtime.call(self._resume, address, asker, locate, request)
 
     async def _resume(
@@ -483,9 +490,11 @@ class StreamManager:
     # Sync twins, for threads without an event loop.
 
     def run_sync(self, stream_id: str | None, source: Source, **named: Any) -> StreamReader:
+        _let_go_here(**named)
         return runtime.call_sync(self.run, stream_id, source, **named)
 
     def resume_sync(self, stream_id: str, **named: Any) -> StreamReader | None:
+        _let_go_here(**named)
         return runtime.call_sync(self.resume, stream_id, **named)
 
     def status_sync(self, stream_id: str, **named: Any) -> StreamInfo | None:
@@ -583,6 +592,16 @@ class StreamManager:
 
     def __repr__(self) -> str:
         return f"<StreamManager {self.alias}>"
+
+
+async def _let_go(request: HttpRequest | None) -> None:
+    if request is not None and asker.get() is None:  # a thread that waits for us has done so
+        await let_go()
+
+
+def _let_go_here(*, request: HttpRequest | None = None, **named: Any) -> None:
+    if request is not None:
+        close_idle()
 
 
 def _refused(info: StreamInfo, error: Exception) -> Ending:

@@ -25,7 +25,6 @@ from .exceptions import (
     StreamError,
 )
 from .formats import Missing, get_format
-from .holdings import let_go
 from .http import (
     ResumableStreamResponse,
     error_response,
@@ -86,7 +85,6 @@ async def _start(
 ) -> HttpResponseBase:
     get_format(format_name)  # an unknown one is a fault, and shows before the election
     identity = await _identify(request, using, acquire=True)
-    await let_go()
     reader = await StreamManager(using).run(
         stream_id,
         source,
@@ -129,7 +127,6 @@ async def _resume(
     if runtime.is_draining:  # a body would end where it begins
         raise ShuttingDown
     access = await _access(request, stream_id or "", using, reading=True)
-    await let_go()
     opening = await access.open(position)
     reader, start = opening.reader, opening.start
     if start.is_over:
@@ -262,7 +259,6 @@ class AcquireView(StreamMixin):
         stream_id = await self._ask("get_stream_id", request)
         await sync_to_async(_read_body)(request)
         attrs = {**await self._ask("get_attrs", request), "format": self.format}
-        await let_go()
         return ResumableStreamResponse(await self._run(request, stream_id, attrs), request)
 
     async def _ask(self, name: str, request: HttpRequest) -> Any:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from django.contrib.auth.models import User
 from django.db import connection, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
+from django.test import RequestFactory
 
-from resumable_streams import StreamManager, holdings
+from resumable_streams import StreamManager, StreamReader, holdings, signals
 from resumable_streams.compat import executor_here
 from resumable_streams.holdings import TransientThread, let_go
 from tests.tools.readers import read_all, read_until
@@ -360,6 +362,10 @@ async def test_a_queue_in_the_database_keeps_no_connection(memory_manager: Strea
 # Requests
 
 
+def ordered(stream_id: str) -> AsyncIterator[bytes]:
+    return Tap(b"")()
+
+
 async def test_a_request_lets_go_of_its_connection_and_its_thread(opened):
     before = threading.active_count()
     async with ThreadSensitiveContext():
@@ -378,6 +384,70 @@ async def test_what_a_request_uses_later_is_let_go_of_too(opened):
         await at_rest(opened)
         await let_go()
     assert len(opened) == 2
+
+
+@pytest.mark.parametrize("verb", ["run", "resume", "enqueue"])
+async def test_who_waits_for_a_stream_of_a_request_holds_nothing(
+    memory_manager: StreamManager, opened, rf: RequestFactory, verb
+):
+    held: list[int] = []
+
+    @signals.inline
+    def look(**named: Any) -> None:
+        held.append(still_open(opened))
+
+    async def ask(verb: str) -> StreamReader | None:
+        named: dict[str, Any] = {"owner": "a", "request": rf.post("/")}
+        if verb == "enqueue":
+            return await memory_manager.enqueue("other", f"{__name__}.ordered", **named)
+        if verb == "resume":
+            return await memory_manager.resume("chat", **named)
+        return await memory_manager.run("chat", Tap(b""), **named)
+
+    await ask("run")
+    with connected(signals.owner_checked, look), connected(signals.stream_acquired, look):
+        async with ThreadSensitiveContext():
+            await User.objects.acount()
+            assert still_open(opened) == 1
+            await ask(verb)
+    assert set(held) == {0}
+
+
+@contextmanager
+def connected(signal: signals.StreamSignal, receiver: Callable[..., None]) -> Iterator[None]:
+    signal.connect(receiver)
+    yield
+    signal.disconnect(receiver)
+
+
+@pytest.mark.parametrize("has_request", [True, False])
+async def test_a_thread_lets_go_for_its_request_only(
+    memory_manager: StreamManager, opened, rf: RequestFactory, has_request
+):
+    """Of other threads we do not know what they keep in their connections."""
+    named: dict[str, Any] = {"request": rf.post("/")} if has_request else {}
+
+    def view() -> int:
+        User.objects.count()
+        memory_manager.run_sync("chat", Tap(b""), owner="a", **named)
+        memory_manager.resume_sync("chat", owner="a", **named)
+        return still_open(opened)
+
+    assert await by_itself(view) == (0 if has_request else 1)
+
+
+async def test_rows_of_a_request_can_be_fetched_around_an_order(
+    memory_manager: StreamManager, opened, rf: RequestFactory
+):
+    await by_itself(create_users)
+    opened.clear()
+    async with ThreadSensitiveContext():
+        names = []
+        async for user in User.objects.order_by("pk").aiterator(chunk_size=2):
+            names.append(user.username)
+            await memory_manager.run(user.username, Tap(b""), owner="a", request=rf.post("/"))
+        assert names == [f"user-{number}" for number in range(5)]
+    assert len(opened) == 1
 
 
 async def test_a_query_behind_the_one_that_lets_go_leaves_nothing_open(opened):

@@ -176,7 +176,11 @@ def _urls() -> list[Any]:
 
     def produce_in_a_sync_view(request: HttpRequest, name: str) -> HttpResponseBase:
         reader = streams.run_sync(
-            None, SOURCES[name], owner=f"user:{request.user.pk}", attrs={"format": "raw"}
+            None,
+            SOURCES[name],
+            owner=f"user:{request.user.pk}",
+            attrs={"format": "raw"},
+            request=request,
         )
         return ResumableStreamResponse(reader, request)
 
@@ -186,6 +190,7 @@ def _urls() -> list[Any]:
             f"{ordered.__module__}.{ordered.__name__}",
             owner=f"user:{(await request.auser()).pk}",
             attrs={"format": "raw"},
+            request=request,
         )
         return ResumableStreamResponse(reader, request)
 

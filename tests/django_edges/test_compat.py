@@ -156,9 +156,8 @@ async def test_without_asgirefs_word_nobody_waits(monkeypatch: pytest.MonkeyPatc
 def connection() -> Any:
     """Return a connection to the suite's kind of database that nobody else uses."""
     made = connections.create_connection(DEFAULT_DB_ALIAS)
-    made.inc_thread_sharing()
-    with made.temporary_connection():
-        yield made
+    made.connect()
+    yield made
     made.close()
 
 
