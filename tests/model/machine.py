@@ -230,7 +230,14 @@ class StreamMachine(RuleBasedStateMachine):
             ended = not production.takes_bytes and not production.is_stopped
             if ended and production.tap.opened.is_set() and not production.tap.closed.is_set():
                 return f"the source of {production.stream.stream_id} was not closed"
+            if production.has_lost_claim and self._is_at_work(production):
+                return f"a producer of {production.stream.stream_id} has not let go of it"
         return self._untold()
+
+    def _is_at_work(self, production: Production) -> bool:
+        """Return whether a producer is left; handed back to its process, its readers resume."""
+        producers = get_engine(production.alias).leases._producers
+        return any(producer.claim.token == production.claim.token for producer in producers)
 
     def _untold(self) -> str:
         """Name a stream whose end was not told once; who holds one and stands still tells later."""
