@@ -15,6 +15,7 @@ from redis import Redis
 
 from resumable_streams import (
     PUBLIC,
+    Role,
     StoreUnavailable,
     StreamDoesNotExist,
     StreamFailed,
@@ -543,3 +544,17 @@ async def test_a_stopped_sweep_ends_after_its_batch(manager: StreamManager):
     assert tally.done == 3
     infos = [await manager.status(f"s{n}", owner="a", tenant=TENANT) for n in range(10)]
     assert [info and info.status for info in infos].count(StreamStatus.DONE) == 7
+
+
+async def test_an_id_whose_stream_was_revoked_is_free_for_its_owner_and_for_nobody_else(
+    manager: StreamManager, elsewhere: StreamManager
+):
+    """An idempotency key, say, that a client sends again after its owner has come back."""
+    await read_all(await manager.run("i-1", [b"old"], owner="a", tenant=TENANT))
+    await revoke("default", TENANT, "a")
+    with pytest.raises(StreamDoesNotExist):
+        await elsewhere.run("i-1", [b"foreign"], owner="b", tenant=TENANT)
+    again = await elsewhere.run("i-1", [b"new"], owner="a", tenant=TENANT)
+    assert (again.role, await read_all(again)) == (Role.PRODUCER, b"new")
+    joined = await manager.run("i-1", [b"never"], owner="a", tenant=TENANT)
+    assert (joined.role, await read_all(joined)) == (Role.CONSUMER, b"new")

@@ -195,6 +195,19 @@ async def test_a_crash_frees_its_place_after_the_lease(limit: Callable[..., None
     await house.empty()
 
 
+async def test_an_order_keeps_its_place_for_as_long_as_it_waits(
+    redis_manager: StreamManager, configure_redis: Configure
+):
+    configure_redis(LEASE=0.3, STORE_TIMEOUT=0.2, LIMITS={"MAX_STREAMS_PER_OWNER": 1})
+    waiting = await redis_manager.enqueue("order", "no.such", owner="a", wait=2)
+    house = House(redis_manager)
+    await pass_time(1)
+    assert await house.is_full()
+    await eventually(house.has_room)  # nobody came, and that was told
+    waiting.close()
+    await house.empty()
+
+
 async def test_a_quiet_stream_keeps_its_place_beyond_its_lease(
     limit: Callable[..., None], house: House
 ):
