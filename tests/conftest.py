@@ -19,8 +19,9 @@ from redis import Redis
 
 from example_project.private_redis import private_server
 from tests.postgres import Postgres, postgres
+from tests.tools.lengthy import starts_a_process, uses_the_server
 
-pytest_plugins = ["tests.tools.streams"]
+pytest_plugins = ["tests.tools.quick", "tests.tools.streams"]
 
 GRACE = float(
     os.environ.get("SUITE_GRACE", "10")
@@ -34,6 +35,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
+@starts_a_process
 def redis_server() -> Iterator[Redis]:
     """Start the suite's own server; yield a client for looking at it. No server, no green run."""
     with private_server() as url, Redis.from_url(url, client_name="suite") as client:
@@ -49,6 +51,7 @@ def redis_url(redis_server: Redis) -> str:
 
 
 @pytest.fixture(scope="session")
+@starts_a_process
 def postgres_server() -> Iterator[Postgres]:
     """Start the suite's own PostgreSQL."""
     with postgres() as server:
@@ -92,15 +95,9 @@ def leaves_nothing(request: pytest.FixtureRequest) -> None:
     has_loop = request.node.get_closest_marker("asyncio")
     if has_loop:
         request.getfixturevalue("leaves_no_task")
-    if _uses_server(request.node):
+    if uses_the_server(request.node):
         request.getfixturevalue("leaves_no_connection")
     request.getfixturevalue("closes_runtime" if has_loop else "closes_sync_runtime")
-
-
-def _uses_server(test: pytest.Function) -> bool:
-    """Return whether a test asks for the server, or is a case of one that does so for `redis`."""
-    case = test.callspec.params.values() if hasattr(test, "callspec") else ()
-    return bool({"redis_server", "redis_url"} & set(test.fixturenames)) or "redis" in case
 
 
 @pytest.fixture

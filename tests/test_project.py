@@ -7,6 +7,7 @@ import tomllib
 from importlib import metadata
 from pathlib import Path
 
+import pytest
 import redis.asyncio
 from redis import Redis
 
@@ -55,6 +56,7 @@ async def test_blocks_the_loop():
 """
 
 
+@pytest.mark.lengthy
 def test_careless_tests_fail(tmp_path: Path):
     sample = tmp_path / "test_careless.py"
     sample.write_text(CARELESS)

@@ -102,6 +102,7 @@ async def test_readers_of_a_finished_stream_that_is_deleted_meanwhile_expire(
 # Leases.
 
 
+@pytest.mark.lengthy
 async def test_whoever_reads_a_stream_of_a_dead_producer_learns_that_it_is_lost(
     configure: Configure, manager: StreamManager, elsewhere: StreamManager
 ):
@@ -122,6 +123,7 @@ async def test_whoever_reads_a_stream_of_a_dead_producer_learns_that_it_is_lost(
     assert await anext(joined) == b"half"
 
 
+@pytest.mark.lengthy
 async def test_a_quiet_producer_keeps_its_lease(
     configure: Configure, manager: StreamManager, elsewhere: StreamManager
 ):
@@ -136,6 +138,7 @@ async def test_a_quiet_producer_keeps_its_lease(
     assert await read_all(follower) == b"b"
 
 
+@pytest.mark.lengthy
 async def test_a_producer_that_lost_its_lease_stops_and_writes_nothing(
     configure: Configure, manager: StreamManager, elsewhere: StreamManager
 ):
@@ -158,6 +161,7 @@ async def test_a_producer_that_lost_its_lease_stops_and_writes_nothing(
     assert info.size == 1
 
 
+@pytest.mark.lengthy
 async def test_a_quiet_producer_that_was_replaced_stops_and_its_readers_follow_the_new_one(
     configure: Configure, manager: StreamManager
 ):
@@ -186,6 +190,7 @@ async def drain_within(grace: float) -> None:
         runtime.grace = usual
 
 
+@pytest.mark.lengthy
 async def test_a_drain_lets_short_producers_finish_and_interrupts_long_ones(
     manager: StreamManager, elsewhere: StreamManager
 ):
@@ -218,6 +223,7 @@ async def test_a_drain_lets_short_producers_finish_and_interrupts_long_ones(
         await runtime.drain()  # nothing left to wait for
 
 
+@pytest.mark.lengthy
 async def test_a_drain_does_not_wait_for_a_source_that_hangs(
     memory_manager: StreamManager, monkeypatch
 ):

@@ -161,6 +161,7 @@ def test_a_connection_is_closed_within_a_second_after_its_last_use(opened, unpoo
     assert time.monotonic() - used < 1.5  # of which the machine may take half
 
 
+@pytest.mark.lengthy
 async def test_a_connection_that_is_used_without_a_pause_is_closed_every_second(opened, unpooled):
     thread, started = TransientThread(), time.monotonic()
     while len(opened) < 3:
@@ -246,6 +247,7 @@ async def test_a_transaction_keeps_its_connection_and_its_thread(opened, rounds,
 # Producers
 
 
+@pytest.mark.lengthy
 async def test_a_producer_holds_nothing_between_two_queries(memory_manager: StreamManager, opened):
     tap = Tap()
 
@@ -553,6 +555,7 @@ runtime.call_sync(start)
 """
 
 
+@pytest.mark.lengthy
 def test_a_producer_that_outlives_the_executors_ends_quietly():
     ended = subprocess.run(
         [sys.executable, "-c", EXIT],

@@ -14,6 +14,7 @@ from resumable_streams.engine import get_engine
 from resumable_streams.keys import KeySpace
 from resumable_streams.signals import stream_appended, stream_finalized
 from resumable_streams.types import StreamKey
+from tests.tools.lengthy import starts_a_process
 from tests.tools.readers import read_all, read_until, waits
 from tests.tools.sources import Tap, finished
 from tests.tools.streams import REDIS, Configure
@@ -23,6 +24,7 @@ KEY = StreamKey(tenant="default", generation=1, stream_id="chat")
 
 
 @pytest.fixture
+@starts_a_process
 def server(tmp_path: Path) -> Iterator[ValkeyServer]:
     """Start a server that may be killed, and that has its data when it is started again."""
     durable = {"appendonly": "yes", "appendfsync": "always", "save": ""}

@@ -334,6 +334,7 @@ async def test_a_source_that_does_not_close_does_not_hold_the_end_back(
     never.set()
 
 
+@pytest.mark.lengthy
 async def test_a_source_that_ignores_its_cancellation_is_not_listened_to(
     manager: StreamManager, monkeypatch
 ):

@@ -184,6 +184,7 @@ async def test_a_source_that_will_not_end_keeps_its_owners_place_until_it_does(
     await house.empty()
 
 
+@pytest.mark.lengthy
 async def test_a_crash_frees_its_place_after_the_lease(limit: Callable[..., None], house: House):
     limit(max_streams=1, lease=0.5)
     await house.manager.status("x", owner="a")
@@ -208,6 +209,7 @@ async def test_an_order_keeps_its_place_for_as_long_as_it_waits(
     await house.empty()
 
 
+@pytest.mark.lengthy
 async def test_a_quiet_stream_keeps_its_place_beyond_its_lease(
     limit: Callable[..., None], house: House
 ):

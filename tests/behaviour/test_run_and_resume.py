@@ -261,6 +261,7 @@ async def test_a_reader_of_a_deleted_stream_does_not_touch_the_next_one_of_that_
     assert reader.info.status is StreamStatus.DONE
 
 
+@pytest.mark.lengthy
 async def test_two_hundred_readers_of_one_stream_read_everything(
     manager: StreamManager, elsewhere: StreamManager
 ):

@@ -153,6 +153,7 @@ assert streams.status_sync("s", owner="me").status == "done"
 
 
 @pytest.mark.parametrize("where", ["here", "fork"])
+@pytest.mark.lengthy
 def test_a_thread_has_the_main_thread_hook_the_signals_in_the_fork_of_a_server_too(
     where: str,
 ) -> None:

@@ -15,6 +15,7 @@ from example_project.private_redis import free_port
 from resumable_streams import StreamFailed, StreamManager
 from resumable_streams.keys import KeySpace
 from resumable_streams.runtime import runtime
+from tests.tools.lengthy import starts_a_process
 from tests.tools.readers import read_all, read_until
 from tests.tools.streams import Configure
 
@@ -24,6 +25,7 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture
+@starts_a_process
 def start(redis_url: str, key_prefix: str) -> Iterator[Start]:
     """Start worker processes on the streams of the test; kill what is left of them."""
     started: list[subprocess.Popen[str]] = []

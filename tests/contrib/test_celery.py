@@ -18,6 +18,7 @@ from resumable_streams.contrib import celery
 from resumable_streams.engine import get_engine
 from resumable_streams.types import Claim
 from resumable_streams.workers import _Letter
+from tests.tools.lengthy import starts_a_process
 from tests.tools.readers import read_all, read_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -45,6 +46,7 @@ def app(redis_url: str, key_prefix: str) -> Iterator[Celery]:
 
 
 @pytest.fixture
+@starts_a_process
 def start(tmp_path: Path, redis_url: str, key_prefix: str) -> Iterator[Start]:
     """Start a worker of Celery's; end it with the test."""
     started: list[subprocess.Popen[bytes]] = []

@@ -164,6 +164,7 @@ def test_every_metric_is_in_the_docs_with_an_alert(
         assert name in row.split("|")[-2], f"{name} has no alert"
 
 
+@pytest.mark.lengthy
 async def test_several_processes_add_up_in_multiprocess_mode(tmp_path: Path):
     """Each process runs a stream and is alive while its neighbours' metrics are read."""
     environment = {

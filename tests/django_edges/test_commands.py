@@ -29,6 +29,7 @@ from resumable_streams.signals import stream_finalized
 from resumable_streams.stores.redis import RedisStore
 from resumable_streams.types import Claim, Owner, StreamKey, StreamStatus, Terms
 from tests.ledger import Ledger, open_ledger
+from tests.tools.lengthy import starts_a_process
 from tests.tools.processes import die_producing
 from tests.tools.waiting import until
 
@@ -441,6 +442,7 @@ def test_a_database_that_is_down_keeps_the_store_as_it_is(
 
 
 @pytest.fixture
+@starts_a_process
 def elsewhere(tmp_path, key_prefix, redis_url) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Return a function that starts the command in a process of its own."""
     environment = {

@@ -141,6 +141,7 @@ async def test_no_middleware_makes_a_304_of_a_body(client: AsyncClient, settings
 
 @pytest.mark.parametrize("at", ["/events/", "/messages/"])
 @pytest.mark.parametrize("is_live", [True, False])
+@pytest.mark.lengthy
 async def test_an_offset_inside_a_frame_is_refused(
     client: AsyncClient,
     at: str,

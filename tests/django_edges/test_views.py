@@ -402,6 +402,7 @@ async def test_silence_is_filled(client: AsyncClient, monkeypatch: pytest.Monkey
     assert heard.endswith(b": keep-alive\n\n")
 
 
+@pytest.mark.lengthy
 async def test_an_alias_has_its_own_silence_and_length(
     client: AsyncClient, settings: Settings, key_prefix: str
 ):

@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from tests.acceptance.servers import free_port
+from tests.tools.lengthy import starts_a_process
 from tests.tools.waiting import until
 
 from .pages import DOCS, write_files
@@ -112,6 +113,7 @@ class Project:
 
 
 @pytest.fixture(scope="module")
+@starts_a_process
 def project(tmp_path_factory: pytest.TempPathFactory, redis_server: Any, redis_url: str) -> Project:
     """Write the project of the guide on top of what `startproject` makes."""
     path = tmp_path_factory.mktemp("guide")

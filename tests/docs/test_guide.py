@@ -200,6 +200,7 @@ def test_a_stream_expires_when_its_view_or_alias_says(
         assert state["expires"] - state["created"] == pytest.approx(seconds, abs=5)
 
 
+@pytest.mark.lengthy
 async def test_a_running_stream_does_not_expire_however_quiet_it_is(
     settings: Settings, key_prefix: str
 ) -> None:

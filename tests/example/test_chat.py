@@ -11,6 +11,7 @@ import pytest
 
 from example_project.chat import parts
 from example_project.chat.llm import SCRIPT
+from tests.tools.lengthy import starts_a_process
 from tests.tools.waiting import eventually
 
 from .server import Serve, environment_for, manage, servers
@@ -19,6 +20,7 @@ TEXT = SCRIPT.read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
+@starts_a_process
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
     with servers(tmp_path_factory.mktemp("servers")) as start:
         yield start
@@ -257,6 +259,7 @@ def test_character_cut_in_two_tokens_is_mended():
         ({"DEMO_RATE": "fast"}, "DEMO_RATE='fast' is not a number"),
     ],
 )
+@pytest.mark.lengthy
 def test_a_wrong_setting_is_a_clear_error_at_start(tmp_path, environment, words):
     variables = environment_for(tmp_path / "db.sqlite3", **environment)
     ended = manage("runserver", "--noreload", "127.0.0.1:0", env=variables)

@@ -245,6 +245,7 @@ def saves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(names=names, plan=plans)
+@pytest.mark.lengthy
 def test_nobody_reads_a_foreign_byte_and_no_purge_touches_a_neighbour(names, plan):
     play({"BACKEND": MEMORY, "LOCATION": "isolation"}, names, plan)
 
@@ -264,6 +265,7 @@ def test_nor_on_a_server(redis_url, saves_nothing, names, plan):
     at_once=st.lists(st.tuples(indices, indices, indices), min_size=2, max_size=8),
     ruling=st.sampled_from(["rotate", "revoke", "purge"]),
 )
+@pytest.mark.lengthy
 def test_what_starts_while_an_operator_acts_sees_its_own_bytes_or_none(
     names, before, at_once, ruling
 ):

@@ -182,6 +182,7 @@ def test_no_check_trips_over_a_cache_that_cannot_be_made(settings: Settings, ids
     assert ids() == []
 
 
+@pytest.mark.lengthy
 def test_the_example_keeps_its_streams_in_a_cache_of_their_own() -> None:
     done = subprocess.run(
         [sys.executable, "manage.py", "check", "--tag", checks.TAG, "--fail-level", "WARNING"],

@@ -12,12 +12,14 @@ from resumable_streams.stores.base import BaseStore
 from resumable_streams.stores.redis import RedisStore
 from resumable_streams.testing import KEY, TERMS, StreamStoreContract
 from resumable_streams.types import Claim, StreamKey
+from tests.tools.lengthy import starts_a_process
 
 from ..nodes import Node, cluster
 from ..tools.waiting import eventually
 
 
 @pytest.fixture(scope="module")
+@starts_a_process
 def nodes() -> Iterator[list[Node]]:
     with cluster() as running:
         yield running

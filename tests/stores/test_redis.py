@@ -474,6 +474,7 @@ FALSE_SERVERS = [hang_up, say_nothing, talk_nonsense, say_yes_and_hang_up]
 
 
 @pytest.mark.parametrize("behave", FALSE_SERVERS)
+@pytest.mark.lengthy
 async def test_whoever_else_listens_there_is_an_unavailable_store(behave, key_prefix: str):
     async with (
         asyncio.timeout(5),
@@ -488,6 +489,7 @@ async def test_whoever_else_listens_there_is_an_unavailable_store(behave, key_pr
 
 
 @pytest.mark.parametrize("behave", FALSE_SERVERS)
+@pytest.mark.lengthy
 async def test_a_feed_that_finds_no_server_says_so_once(
     behave, key_prefix: str, caplog: pytest.LogCaptureFixture
 ):
@@ -625,6 +627,7 @@ def test_an_attempt_to_connect_waits_for_a_bounded_time_however_often_it_failed(
     assert 0 <= backoff_seconds(failures, 2.0) <= 2.0
 
 
+@pytest.mark.lengthy
 async def test_a_server_that_is_away_is_not_stormed(key_prefix: str):
     attempts = 0
 

@@ -9,6 +9,7 @@ from resumable_streams.exceptions import StoreUnavailable, StreamClaimLost
 from resumable_streams.stores.redis import RedisStore
 from resumable_streams.testing import KEY, TERMS, StreamStoreContract, body, refusal, start
 from resumable_streams.types import Claim, Role, StreamStatus
+from tests.tools.lengthy import starts_a_process
 
 from ..nodes import Node, frozen, replicated
 
@@ -16,6 +17,7 @@ PREFIX = "replicated"
 
 
 @pytest.fixture(scope="module")
+@starts_a_process
 def nodes() -> Iterator[tuple[Node, Node]]:
     with replicated() as nodes:
         yield nodes

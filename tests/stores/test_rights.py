@@ -12,6 +12,7 @@ from resumable_streams.exceptions import StoreForbidden, StoreUnavailable
 from resumable_streams.stores.base import BaseStore
 from resumable_streams.stores.redis import RedisStore
 from resumable_streams.testing import KEY, StreamStoreContract, refusal
+from tests.tools.lengthy import starts_a_process
 
 from ..nodes import Node, node
 from ..proxy import proxy_to
@@ -42,6 +43,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+@starts_a_process
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     with node(tmp_path_factory.mktemp("server")) as running:
         running.client.execute_command(*rights())

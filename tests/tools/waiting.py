@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
+from .lengthy import allow_passing_time
+
 __all__ = [
     "A_SECOND",
     "PATIENCE_SECONDS",
@@ -96,11 +98,13 @@ async def pass_time(seconds: float) -> None:
 
     Not for waiting: what is to be true afterwards has to be true however long this takes.
     """
+    allow_passing_time()
     await asyncio.sleep(seconds)
 
 
 def pass_time_sync(seconds: float) -> None:
     """Do what `pass_time` does, where there is no loop."""
+    allow_passing_time()
     time.sleep(seconds)
 
 
