@@ -16,7 +16,7 @@ PYENVS   := $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/*/bin/python3
 DISCOVER := $(if $(PYENVS),--discover $(PYENVS))
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test postgres servers needs-servers browser lint format deploys faults soak model bench matrix clean
+.PHONY: help venv demo test quick postgres servers needs-servers browser lint format deploys faults soak model bench matrix clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ endif
 
 test: $(VENV)/.dev ## Run the whole suite, benchmarks excepted (ARGS="-k name" narrows it)
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder $(if $(ARGS),,--cov) $(ARGS)
+
+quick: $(VENV)/.dev ## Run the tests that start no process and take a moment each (ARGS narrows)
+	@$(BIN)/python -m pytest -q -n 2 -m "not benchmark and not nightly and not lengthy" $(ARGS)
 
 postgres: $(VENV)/.dev ## Run what uses the database again, on PostgreSQL with a pool of 4
 	@DATABASE=postgresql $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "django_db and not benchmark and not nightly" $(or $(ARGS),tests/django_edges tests/behaviour tests/contrib tests/setups)

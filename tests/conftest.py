@@ -7,9 +7,9 @@ connection open.
 
 import asyncio
 import os
-import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 
 import pytest
 from asgiref.sync import SyncToAsync
@@ -20,6 +20,7 @@ from redis import Redis
 from example_project.private_redis import private_server
 from tests.postgres import Postgres, postgres
 from tests.tools.lengthy import starts_a_process, uses_the_server
+from tests.tools.waiting import until
 
 pytest_plugins = ["tests.tools.quick", "tests.tools.streams"]
 
@@ -115,12 +116,15 @@ async def leaves_no_task() -> AsyncIterator[None]:
 def leaves_no_connection(redis_server: Redis) -> Iterator[None]:
     """Fail when the server has a client that it did not have before the test."""
     before = _connections(redis_server).keys()
+
+    def left() -> list[dict[str, str]]:
+        return [one for key, one in _connections(redis_server).items() if key not in before]
+
     yield
-    deadline = time.monotonic() + GRACE
-    while left := {k: v for k, v in _connections(redis_server).items() if k not in before}:
-        if time.monotonic() > deadline:
-            pytest.fail("connections left open: " + ", ".join(map(str, left.values())))
-        time.sleep(0.01)
+    with suppress(AssertionError):
+        until(lambda: not left(), seconds=GRACE)
+    if connections := left():
+        pytest.fail("connections left open: " + ", ".join(map(str, connections)))
 
 
 def _connections(server: Redis) -> dict[str, dict[str, str]]:

@@ -5,6 +5,8 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+from tests.tools.waiting import pass_time
+
 __all__ = ["Proxy", "proxy_to"]
 
 BLOCK = 65_536
@@ -92,7 +94,7 @@ class Proxy:
                 self.refused_one.set()
                 raise ConnectionError("refused")
             if self.delay:
-                await asyncio.sleep(self.delay)
+                await pass_time(self.delay)
             if source not in self._dead:
                 sink.write(data)
                 await sink.drain()
@@ -116,5 +118,5 @@ async def proxy_to(port: int, tls: ssl.SSLContext | None = None) -> AsyncIterato
         server.close()
         await proxy.aclose()
         with suppress(TimeoutError):
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(5):
                 await server.wait_closed()

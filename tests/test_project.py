@@ -12,8 +12,10 @@ import redis.asyncio
 from redis import Redis
 
 import resumable_streams
+from tests.tools.steadiness import hasty
 
-ROOT = Path(__file__).resolve().parent.parent
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
 
 
 def test_every_public_name_is_importable():
@@ -36,6 +38,52 @@ async def test_server_of_the_suite_persists_nothing(redis_url: str):
     async with redis.asyncio.from_url(redis_url, decode_responses=True) as client:
         assert await client.config_get("save") == {"save": ""}
         assert await client.config_get("appendonly") == {"appendonly": "no"}
+
+
+def test_no_test_waits_for_a_time():
+    folders = {"benchmarks", "browser", "soak", "tools"}
+    modules = [path for path in HERE.rglob("*.py") if folders.isdisjoint(path.parts)]
+    found = {path.relative_to(ROOT): list(hasty(path.read_text())) for path in modules}
+    assert not {path: faults for path, faults in found.items() if faults}
+
+
+HASTY = """
+import asyncio
+from asyncio import sleep
+async def test_waits(thing):
+    await asyncio.sleep(0.1)
+    time.sleep(seconds)
+    while not thing.is_done():
+        await sleep(0.01)
+    while True:
+        if thing.is_done(): break
+        await sleep(0.01)
+    async with asyncio.timeout(2):
+        await asyncio.wait_for(thing.wait(), timeout=1)
+"""
+
+STEADY = """
+async def source(every):
+    while rest:
+        yield b"x"
+        await asyncio.sleep(every)
+async def test_waits(thing):
+    await asyncio.sleep(0)
+    for key in keys:
+        press(key)
+        await asyncio.sleep(0.1)
+    async def trouble():
+        while True:
+            kill()
+            await asyncio.sleep(0.1)
+    async with asyncio.timeout(30), asyncio.timeout(None):
+        await asyncio.wait_for(thing.wait(), 30)
+"""
+
+
+def test_a_test_that_waits_for_a_time_is_found():
+    assert [line for line, _ in hasty(HASTY)] == [5, 6, 8, 11, 12, 13]
+    assert list(hasty(STEADY)) == []
 
 
 CARELESS = """

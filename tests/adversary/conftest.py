@@ -16,12 +16,14 @@ from resumable_streams.streams import StreamManager
 from resumable_streams.testing import StreamStoreContract
 from tests.ledger import open_ledger
 from tests.nodes import Node, binaries, node
+from tests.tools.lengthy import starts_a_process
 from tests.tools.streams import REDIS
 
 Run = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture(scope="package", params=binaries())
+@starts_a_process
 def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Node]:

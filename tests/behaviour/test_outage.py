@@ -89,16 +89,15 @@ async def test_a_server_that_is_back_in_time_costs_no_byte(
     reader = await manager.run("chat", tap, owner="a")
     follower = await manager.using("elsewhere").require_resume("chat", owner="a")
     reads = [asyncio.ensure_future(read_all(each)) for each in (reader, follower)]
-    body, running = b"", True
+    body = b""
 
     async def feed() -> None:
         nonlocal body
-        while running:
+        while True:
             chunk = b"%d," % len(body)
             body += chunk
             tap.give(chunk)
             await asyncio.sleep(0.001)
-        tap.end()
 
     feeding = asyncio.ensure_future(feed())
     server._desired_port = port
@@ -108,8 +107,8 @@ async def test_a_server_that_is_back_in_time_costs_no_byte(
         await pass_time(0.05)
         await asyncio.to_thread(server.start)
     await moves(reader)
-    running = False
-    await feeding
+    feeding.cancel()
+    tap.end()
     async with asyncio.timeout(10):
         assert await asyncio.gather(*reads) == [body, body]
     again = await manager.require_resume("chat", owner="a")

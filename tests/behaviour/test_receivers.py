@@ -38,7 +38,7 @@ from resumable_streams.signals import (
 from tests.tools.readers import read_all, read_until
 from tests.tools.sources import Tap, finished
 from tests.tools.streams import Configure
-from tests.tools.waiting import eventually
+from tests.tools.waiting import eventually, pass_time_sync
 
 RARE = [
     owner_bound,
@@ -327,13 +327,14 @@ async def test_an_end_is_told_while_the_source_still_blocks_its_thread(
         released.set()
 
 
+@pytest.mark.lengthy
 async def test_events_that_nobody_waits_for_are_told_in_order(
     memory_manager: StreamManager, connect: Connect
 ) -> None:
     told: list[str] = []
 
     def opened(**named: Any) -> None:
-        time.sleep(0.05)  # in a thread; a race would let what comes later pass
+        pass_time_sync(0.05)  # in a thread; a race would let what comes later pass
         told.append("opened")
 
     connect(reader_opened, opened)

@@ -94,6 +94,7 @@ def environment(**more: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("code", [SCRIPT, COMMAND], ids=["script", "command"])
+@pytest.mark.lengthy
 def test_who_serves_nothing_keeps_its_handlers(code: str) -> None:
     subprocess.run(
         [sys.executable, "-c", SETUP + code], cwd=ROOT, env=environment(), timeout=30, check=True
@@ -101,6 +102,7 @@ def test_who_serves_nothing_keeps_its_handlers(code: str) -> None:
 
 
 @pytest.mark.parametrize("wanted", ["yes", "no"])
+@pytest.mark.lengthy
 def test_streams_from_before_the_first_request_are_drained_too(wanted: str) -> None:
     subprocess.run(
         [sys.executable, "-c", SETUP + LATE],
@@ -123,6 +125,7 @@ async def test_a_test_keeps_its_handlers(
 
 @pytest.mark.parametrize("application", ["django.core.asgi", "resumable_streams.asgi"])
 @pytest.mark.parametrize("wanted", ["yes", "no"])
+@pytest.mark.lengthy
 def test_a_server_drains_on_a_signal_unless_it_is_told_not_to(
     tmp_path: Path, application: str, wanted: str
 ) -> None:

@@ -75,6 +75,7 @@ async def test_what_a_killed_process_produced_is_told_though_nobody_reads_it(
     assert info.error_code == "producer_lost"
 
 
+@pytest.mark.lengthy
 async def test_of_many_who_find_it_one_tells(
     short, manager: StreamManager, elsewhere: StreamManager, hear
 ):

@@ -14,6 +14,7 @@ from django.urls import path
 from tests.acceptance.site_settings import *  # noqa: F403
 from tests.acceptance.site_settings import INSTALLED_APPS, MIDDLEWARE
 from tests.settings import POSTGRESQL
+from tests.tools.waiting import eventually
 
 ROOT_URLCONF = "tests.databases.site"
 INSTALLED_APPS = [app for app in INSTALLED_APPS if app != "daphne"]
@@ -47,8 +48,7 @@ class Stage:
         self.is_over = threading.Event()
 
     async def until_over(self) -> None:
-        while not self.is_over.is_set():  # noqa: ASYNC110 - set from any thread
-            await asyncio.sleep(0.05)
+        await eventually(self.is_over.is_set, seconds=600)  # it is set from any thread
 
 
 STAGE = Stage()

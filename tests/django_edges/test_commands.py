@@ -31,7 +31,7 @@ from resumable_streams.types import Claim, Owner, StreamKey, StreamStatus, Terms
 from tests.ledger import Ledger, open_ledger
 from tests.tools.lengthy import starts_a_process
 from tests.tools.processes import die_producing
-from tests.tools.waiting import until
+from tests.tools.waiting import pass_time_sync, until
 
 REDIS = f"{RedisStore.__module__}.{RedisStore.__qualname__}"  # imported before a loop runs
 MEMORY = "resumable_streams.stores.memory.MemoryStore"
@@ -521,7 +521,7 @@ def test_an_interrupted_run_is_written_down_as_such(site, run, redis_server, key
 
     def interrupt() -> None:
         until(lambda: len(names(redis_server, f"{key_prefix}:t:g1")) == 30)
-        time.sleep(0.1)  # until the first batch has been counted
+        pass_time_sync(0.1)  # until the first batch has been counted
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=interrupt).start()

@@ -382,6 +382,7 @@ def test_the_end_of_the_process_does_not_wait_for_a_dead_database(
     assert recorder.lost == 1
 
 
+@pytest.mark.lengthy
 def test_a_process_writes_what_is_queued_before_it_ends(archive, tmp_path):
     import subprocess
     import sys

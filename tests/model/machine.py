@@ -31,6 +31,7 @@ from resumable_streams.types import Claim, Owner, Role, StreamKey
 
 from ..tools.processes import judge
 from ..tools.sources import Tap
+from ..tools.waiting import eventually, pass_time
 from .reference import Reference, Stream
 from .worlds import LEASE, TTL, World
 
@@ -38,7 +39,6 @@ __all__ = ["StreamMachine"]
 
 T = TypeVar("T")
 
-PATIENCE_SECONDS = 10.0
 STEP_SECONDS = 0.001
 TICK_SECONDS = 0.003  # a mark of a revocation has the store's resolution: milliseconds
 
@@ -200,10 +200,8 @@ class StreamMachine(RuleBasedStateMachine):
 
     async def _settle(self) -> None:
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                while not await self._has_settled():  # noqa: ASYNC110 - it is a server that settles
-                    await asyncio.sleep(STEP_SECONDS)
-        except TimeoutError:
+            await eventually(self._has_settled, pause=STEP_SECONDS)
+        except AssertionError:
             raise AssertionError(f"never settled: {await self._difference()}") from None
         done = [r for r in self.readings if r.end is not None]
         for reading in done:
@@ -427,10 +425,10 @@ class StreamMachine(RuleBasedStateMachine):
         self.do(self._revoke(owner))
 
     async def _revoke(self, owner: Owner) -> None:
-        await asyncio.sleep(TICK_SECONDS)
+        await pass_time(TICK_SECONDS)
         self.reference.revoke(owner)
         await get_engine("default").store.revoke("default", owner, keep=10_000_000)
-        await asyncio.sleep(TICK_SECONDS)
+        await pass_time(TICK_SECONDS)
 
     # Faults.
 

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from tests.acceptance.servers import launch, migrate
+from tests.tools.lengthy import starts_a_process
 
 from .site import ADDRESSES
 from .sites import prefix_of
@@ -25,6 +26,7 @@ Serve = Callable[..., Callable[..., Site]]
 
 
 @pytest.fixture(scope="module")
+@starts_a_process
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Migrate once for all sites: each gets a copy."""
     path = tmp_path_factory.mktemp("setups") / "empty.sqlite3"
@@ -38,6 +40,7 @@ def environment(name: str, database: Path) -> dict[str, str]:
 
 
 @pytest.fixture
+@starts_a_process
 def serve(empty: Path, tmp_path: Path) -> Iterator[Serve]:
     """Start a server of a site; return what makes that site, asked in one way or another."""
     with ExitStack() as running:

@@ -9,11 +9,13 @@ from resumable_streams.exceptions import StoreUnavailable
 from resumable_streams.stores.redis import RedisStore
 from resumable_streams.testing import KEY, TERMS, StreamStoreContract, look, refusal, start
 from resumable_streams.types import Claim
+from tests.tools.lengthy import starts_a_process
 
 from ..nodes import Node, cluster, move_slot
 
 
 @pytest.fixture(scope="module")
+@starts_a_process
 def nodes() -> Iterator[list[Node]]:
     with cluster() as running:
         yield running

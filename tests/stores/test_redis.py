@@ -352,14 +352,15 @@ async def test_repeated_appends_over_breaking_connections_store_each_byte_once(
                 except StoreUnavailable:
                     await asyncio.sleep(0)
 
-    async def disturb(writing: asyncio.Task[None]) -> None:
-        while not writing.done():
+    async def disturb() -> None:
+        while True:
             kill_connections(redis_server)
             await asyncio.sleep(0.01)
 
     async with listening(store, KEY) as (heard, _):
-        writing = asyncio.create_task(write())
-        await asyncio.gather(writing, disturb(writing))
+        disturbing = asyncio.create_task(disturb())
+        await write()
+        disturbing.cancel()
         info = await look(store)
         assert (await body(store), info.entries) == (b"".join(pieces), len(pieces))
         for _, _, offset, data in heard.appends:

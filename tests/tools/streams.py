@@ -7,7 +7,6 @@ The alias `elsewhere` names the same streams with a hub, a feed and connections 
 another process would have.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -134,9 +133,3 @@ def hear() -> Iterator[Callable[..., list[dict[str, Any]]]]:
     yield listen
     for signal, receiver in connected:
         signal.disconnect(receiver)
-
-
-@pytest.fixture
-def in_time() -> Callable[[float], asyncio.Timeout]:
-    """Return `asyncio.timeout`: what is awaited inside has to happen by then."""
-    return asyncio.timeout

@@ -38,7 +38,9 @@ PAUSE_SECONDS = 0.005
 TURN_SECONDS = 0.02  # of what passes between two turns of the loop, counted at most
 
 
-async def eventually(state: Callable[[], object], *, seconds: float = PATIENCE_SECONDS) -> None:
+async def eventually(
+    state: Callable[[], object], *, seconds: float = PATIENCE_SECONDS, pause: float = PAUSE_SECONDS
+) -> None:
     """Return once `state` returns something true, or an awaitable of it."""
     deadline = time.monotonic() + seconds
     while True:
@@ -48,7 +50,7 @@ async def eventually(state: Callable[[], object], *, seconds: float = PATIENCE_S
         if found:
             return
         _check(deadline, state, seconds)
-        await asyncio.sleep(PAUSE_SECONDS)
+        await asyncio.sleep(pause)
 
 
 def until(

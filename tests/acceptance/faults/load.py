@@ -4,12 +4,14 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from resumable_streams import StreamError, StreamFailed, StreamReader, streams
 from resumable_streams.signals import stream_appended
+from tests.tools.waiting import eventually
 
 __all__ = ["Load", "Reading", "Verdict", "chunk"]
 
@@ -104,15 +106,16 @@ class Load:
 
     async def is_marked(self, *, within: float) -> bool:
         """Wait until each reader has ended, or has bytes that are acknowledged from now on."""
-        marks = Counter(self.acknowledged)
-        waiting, give_up = list(self.readings), time.monotonic() + within
-        while waiting and time.monotonic() < give_up:
-            waiting = [
-                one
-                for one in waiting
-                if one.end is UNSETTLED and len(one.received) <= marks[f"s{one.stream}"]
-            ]
-            await asyncio.sleep(0.01)
+        marks, waiting = Counter(self.acknowledged), set(self.readings)
+
+        def have_arrived() -> bool:
+            for one in list(waiting):
+                if one.end is not UNSETTLED or len(one.received) > marks[f"s{one.stream}"]:
+                    waiting.discard(one)
+            return not waiting
+
+        with suppress(AssertionError):
+            await eventually(have_arrived, seconds=within)
         return not waiting
 
     async def finish(self, *, bound: float) -> None:
