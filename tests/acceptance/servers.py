@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.tools.waiting import until
+from tests.tools.serving import until_it_answers
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -110,18 +110,10 @@ def launch(command: str, environment: Mapping[str, str], log: Path) -> Iterator[
         )
     server = Server(url=f"http://127.0.0.1:{port}", process=process, log=log)
     try:
-        _wait_until_it_answers(server)
+        until_it_answers(process, server.url, log)
         yield server
     finally:
         server.stop()
-
-
-def _wait_until_it_answers(server: Server) -> None:
-    def answers() -> bool:
-        assert server.process.poll() is None, f"The server did not start:\n{server.written()}"
-        return httpx.get(server.url, timeout=5).status_code > 0
-
-    until(answers, passing=(httpx.TransportError,))
 
 
 @contextmanager

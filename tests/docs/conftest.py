@@ -17,7 +17,7 @@ import pytest
 
 from tests.acceptance.servers import free_port
 from tests.tools.lengthy import starts_a_process
-from tests.tools.waiting import until
+from tests.tools.serving import until_it_answers
 
 from .pages import DOCS, write_files
 
@@ -68,7 +68,7 @@ class Project:
                 stderr=subprocess.STDOUT,
             )
         try:
-            self._wait(process, f"http://127.0.0.1:{port}")
+            until_it_answers(process, f"http://127.0.0.1:{port}", self.log)
             yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()
@@ -99,13 +99,6 @@ class Project:
         finally:
             process.terminate()
             process.communicate(timeout=30)
-
-    def _wait(self, process: "subprocess.Popen[bytes]", url: str) -> None:
-        def answers() -> bool:
-            assert process.poll() is None, self.log.read_text(errors="replace")
-            return httpx.get(url, timeout=5).status_code > 0
-
-        until(answers, passing=(httpx.TransportError,))
 
     def audit_log(self) -> list[dict[str, Any]]:
         lines = self.log.read_text(errors="replace").splitlines()

@@ -3,14 +3,12 @@
 import os
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from example_project.private_redis import free_port
-from tests.tools.waiting import until
+from tests.tools.serving import until_it_answers
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 STOP_SECONDS = 30
@@ -34,7 +32,7 @@ def servers(folder: Path) -> Iterator[Serve]:
                 subprocess.Popen(command, cwd=ROOT, env=variables, stdout=output, stderr=output)
             )
         address = f"http://127.0.0.1:{port}"
-        _wait_for(address, running[-1], log)
+        until_it_answers(running[-1], f"{address}/streams/none/", log)
         return address
 
     try:
@@ -63,15 +61,3 @@ def manage(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess[
     return subprocess.run(
         command, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=60
     )
-
-
-def _wait_for(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    def answers() -> bool:
-        assert server.poll() is None, log.read_text()
-        try:
-            with urllib.request.urlopen(f"{address}/streams/none/", timeout=5):
-                return True
-        except urllib.error.HTTPError:
-            return True
-
-    until(answers, passing=(OSError,))

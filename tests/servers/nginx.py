@@ -4,20 +4,17 @@ import os
 import re
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
-
 from tests.acceptance.servers import free_port
 from tests.docs.pages import DOCS
+from tests.tools.serving import until_it_answers
 
 __all__ = ["BLOCKS", "nginx"]
 
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
-START_SECONDS = 30
 
 CONFIGURATION = """\
 daemon off;
@@ -67,7 +64,7 @@ def nginx(*servers: str, block: str, folder: Path) -> Iterator[str]:
     errors = folder / "error.log"
     process = subprocess.Popen([found, "-p", str(folder), "-c", "nginx.conf", "-e", str(errors)])
     try:
-        _wait(process, f"http://127.0.0.1:{port}", errors)
+        until_it_answers(process, f"http://127.0.0.1:{port}", errors)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
@@ -82,15 +79,3 @@ def _configuration(servers: tuple[str, ...], block: str, port: int) -> str:
         port=port,
         block=block.replace("http://127.0.0.1:8000", "http://site"),
     )
-
-
-def _wait(process: "subprocess.Popen[bytes]", url: str, errors: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            httpx.get(url, timeout=5)
-            return
-        except httpx.TransportError:
-            alive = process.poll() is None and time.monotonic() < deadline
-            assert alive, errors.read_text(errors="replace")
-            time.sleep(0.05)

@@ -21,7 +21,7 @@ __all__ = [
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-FOLDERS = {"acceptance", "benchmarks", "browser", "model", "soak"}
+FOLDERS = {"acceptance", "benchmarks", "browser", "model", "servers", "soak"}
 PROCESSES = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"}
 REMEDY = "mark the test with `pytest.mark.lengthy`"
 
