@@ -18,6 +18,16 @@ def _sets() -> defaultdict[str, set[Holding]]:
     return defaultdict(set)
 
 
+def _discard(sets: dict[str, set[Holding]], name: str, holding: Holding) -> bool:
+    """Take it out of a set, which goes when it is empty; return whether it was there."""
+    found = holding in sets.get(name, ())
+    if found:
+        sets[name].discard(holding)
+        if not sets[name]:
+            del sets[name]
+    return found
+
+
 @dataclass(slots=True)
 class Table:
     """Who lives until when, and who holds what. Times are seconds of the store's clock."""
@@ -54,7 +64,7 @@ class MemoryProcesses(Processes):
 
     async def leave(self, process: str) -> None:
         with self._at():
-            if not (self._table.held[process] or self._table.telling[process]):
+            if process not in self._table.held and process not in self._table.telling:
                 self._table.processes.pop(process, None)
 
     async def hold(self, process: str, holding: Holding) -> bool:
@@ -73,7 +83,7 @@ class MemoryProcesses(Processes):
 
     async def drop(self, holder: str, holding: Holding) -> None:
         with self._at():
-            self._table.held[holder].discard(holding)
+            _discard(self._table.held, holder, holding)
             self._table.waiting.pop(holder, None)
 
     async def take(self, holder: str, *, by: str, lease: float) -> Taken | None:
@@ -84,20 +94,21 @@ class MemoryProcesses(Processes):
             table.processes.pop(holder, None)
             table.waiting.pop(holder, None)
             table.dying[holder] = now + lease
-            return Taken(held=list(table.held[holder]), telling=list(table.telling[holder]))
+            return Taken(
+                held=list(table.held.get(holder, ())),
+                telling=list(table.telling.get(holder, ())),
+            )
 
     async def move(self, holding: Holding, *, holder: str, by: str) -> bool:
         with self._at():
             table = self._table
             if by not in table.processes or (by != holder and holder in table.processes):
                 return False
-            sources = [table.held[holder], table.telling[holder]]
-            is_there = any(holding in source for source in sources)
-            for source in sources:
-                source.discard(holding)
-            if is_there:
+            sources = (table.held, table.telling)
+            is_there = [_discard(source, holder, holding) for source in sources]
+            if any(is_there):
                 table.telling[by].add(holding)
-            return holding in table.telling[by]  # or a caller has it already, unanswered
+            return holding in table.telling.get(by, ())  # or a caller has it already, unanswered
 
     async def adopt(self, holding: Holding, *, by: str) -> bool:
         with self._at():
@@ -108,15 +119,13 @@ class MemoryProcesses(Processes):
 
     async def told(self, holding: Holding, *, by: str) -> None:
         with self._at():
-            self._table.telling[by].discard(holding)
+            _discard(self._table.telling, by, holding)
 
     async def bury(self, holder: str) -> None:
         with self._at():
             table = self._table
-            if table.held.get(holder) or table.telling.get(holder):
+            if holder in table.held or holder in table.telling:
                 return
-            table.held.pop(holder, None)
-            table.telling.pop(holder, None)
             if table.dying.pop(holder, None) is not None:
                 table.judged.add(holder)
 
