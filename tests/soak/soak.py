@@ -14,6 +14,7 @@ import httpx
 from redis import Redis
 
 from example_project.private_redis import private_server
+from resumable_streams.keys import KeySpace
 
 from ..acceptance.servers import Server, migrate, serve
 from .troubles import Troubles
@@ -222,6 +223,13 @@ async def _watch(
 
 
 def _left_keys(site: _Site) -> list[str]:
-    """Return the keys that have no lifetime or outlived it, but for the control of the tenant."""
-    names = [name.decode() for name in site.store.scan_iter(f"{site.prefix}:*")]
-    return [name for name in names if name != f"{site.prefix}:default:control"]
+    """Return the keys that have no lifetime or outlived it.
+
+    The control of the tenant stays, and for a week what processes share; but nothing is held, and
+    no end is being told, when all have ended.
+    """
+    keys = KeySpace(site.prefix)
+    shared = [keys.shared(name) for name in ("news", "processes", "judged")]
+    kept = {keys.control("default"), *(name for name in shared if site.store.pttl(name) > 0)}
+    names = {name.decode() for name in site.store.scan_iter(f"{site.prefix}:*")}
+    return sorted(names - kept)
