@@ -76,7 +76,7 @@ needs-servers:
 		PATH="$$PATH:/usr/sbin:/usr/local/sbin" command -v $$tool >/dev/null || missing="$$missing $$tool"; \
 	done; test -z "$$missing" || { echo "Missing:$$missing. On Debian: apt-get install nginx-light nodejs npm" >&2; exit 1; }
 
-browser: $(VENV)/.dev ## Try the page of the example in Chromium (yours: CHROMIUM, or the first on PATH)
+browser: $(VENV)/.dev ## Try the pages of the example and of the README in Chromium (yours: CHROMIUM, or the first on PATH)
 	@$(PIP) install --group browser
 	@$(BIN)/python -m pytest -q tests/browser $(ARGS)
 

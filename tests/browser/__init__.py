@@ -1,1 +1,1 @@
-"""The page of the example in a real browser: `make browser`."""
+"""The pages of the example and of the README in a real browser: `make browser`."""
