@@ -21,13 +21,15 @@ from .exceptions import (
     StreamUnreadable,
 )
 from .readers import StreamReader
+from .sources import cancellation_reason
 from .streams import StreamManager, streams
-from .types import PUBLIC, ErrorCode, Owner, Role, StreamInfo, StreamStatus
+from .types import PUBLIC, CancellationReason, ErrorCode, Owner, Role, StreamInfo, StreamStatus
 
 __version__ = "0.1.0"
 
 __all__ = [
     "PUBLIC",
+    "CancellationReason",
     "ErrorCode",
     "InvalidOffset",
     "InvalidOwner",
@@ -53,5 +55,6 @@ __all__ = [
     "StreamReplaced",
     "StreamStatus",
     "StreamUnreadable",
+    "cancellation_reason",
     "streams",
 ]

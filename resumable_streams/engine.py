@@ -213,7 +213,7 @@ class Engine:
             # A platform that tears handlers down is told what to wait for.
             try:
                 import_string(self.settings.wait_until)(task)
-            except Exception:
+            except (Exception, SystemExit):
                 logger.exception("WAIT_UNTIL failed; the producer goes on.")
         return task
 

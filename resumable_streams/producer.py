@@ -43,11 +43,11 @@ from .keys import holding_of
 from .patience import for_seconds, patiently
 from .runtime import runtime
 from .signals import StreamSignal, stream_appended, stream_started, whose
-from .sources import Chunk, Source, encode, open_source
+from .sources import Cancellation, Chunk, Source, encode, is_for_the_process, open_source
 from .stores.base import MAX_APPEND_BYTES, BaseStore
 from .tail import Tail
 from .telling import Ending
-from .types import Claim, ErrorCode, StreamInfo, StreamStatus
+from .types import CancellationReason, Claim, ErrorCode, StreamInfo, StreamStatus
 
 __all__ = ["Producer"]
 
@@ -108,6 +108,7 @@ class Producer:
         self._source = source
         self._started = time.monotonic()
         self._gathering = Gathering()
+        self._cancellation = Cancellation()
         self._most = settings.limits.max_chunk_bytes
 
     async def run(self) -> None:
@@ -126,8 +127,10 @@ class Producer:
             verdict = Verdict(status=StreamStatus.DONE)
         except asyncio.CancelledError:
             verdict = Verdict(status=StreamStatus.ERROR, code=ErrorCode.INTERRUPTED)
+            self._cancellation.reason = CancellationReason.INTERRUPTED
         except Exception as error:
             verdict = self._diagnose(error)
+            self._cancellation.reason = _reason(error, self.tail)
         await _see_through(self._stop(gather), name=f"close {self.key.stream_id}")
         return verdict
 
@@ -142,6 +145,7 @@ class Producer:
     # From the source.
 
     async def _gather(self) -> None:
+        self._cancellation.enter()
         try:
             if stream_started.receivers:
                 await self._notify(stream_started)
@@ -150,9 +154,10 @@ class Producer:
         except HookFailed as error:
             self._gathering.close(error)
         except BaseException as error:
-            if not self._source_failed(error) and isinstance(error, Exception):
+            is_ours = is_for_the_process(error)
+            if not self._source_failed(error) and not is_ours:
                 logger.error("A source failed while it was closed.", exc_info=error)
-            if not isinstance(error, Exception):
+            if is_ours:
                 raise
 
     async def _gather_from(self, chunks: AsyncIterator[Chunk]) -> None:
@@ -168,7 +173,7 @@ class Producer:
         except BaseException as error:
             # Also a cancellation: ours comes when nobody takes any more, one of the source's own
             # making must end the stream. And what was raised after ours must be told by somebody.
-            if not self._source_failed(error) or not isinstance(error, Exception):
+            if not self._source_failed(error) or is_for_the_process(error):
                 raise
         else:
             self._gathering.close()
@@ -415,3 +420,16 @@ def _diagnose(error: Exception) -> tuple[ErrorCode | None, BaseException]:
             return ErrorCode.HOOK_FAILED, error.__cause__ or error
         case _:
             return ErrorCode.HOOK_FAILED, error
+
+
+def _reason(error: Exception, tail: Tail) -> CancellationReason | None:
+    """Return why a source is stopped by what its producer met; None: it has failed by itself."""
+    lost, gone = CancellationReason.PRODUCER_LOST, CancellationReason.EXPIRED
+    code: str | None = _diagnose(error)[0]
+    if code is None:  # the store says that the stream is not ours any more; the tail may know more
+        code = gone if isinstance(error, StreamDoesNotExist) else tail.ending or lost
+        if isinstance(error, StreamFinalized) and error.status == StreamStatus.CANCELLED:
+            code = CancellationReason.CANCELLED
+    if code == ErrorCode.SOURCE_FAILED:
+        return None
+    return CancellationReason(code) if code in list(CancellationReason) else lost

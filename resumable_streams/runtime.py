@@ -15,6 +15,7 @@ running producers given time, the rest interrupted in writing.
 
 import asyncio
 import contextvars
+import logging
 import os
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
@@ -31,6 +32,8 @@ from .holdings import TransientThread
 from .threads import Asker, AskingLoop, AskingThread, asker
 
 __all__ = ["Resource", "Runtime", "runtime"]
+
+logger = logging.getLogger("resumable_streams.runtime")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -254,8 +257,13 @@ def _start_thread() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
 
     def serve() -> None:
-        loop.run_forever()
-        loop.close()
+        while not loop.is_closed():
+            try:
+                loop.run_forever()
+            except (SystemExit, KeyboardInterrupt) as error:  # of a task that a source has started
+                logger.error("A task raised %s; the others go on.", type(error).__name__)
+            else:
+                loop.close()
 
     threading.Thread(target=serve, name="resumable_streams", daemon=True).start()
     return loop

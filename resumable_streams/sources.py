@@ -5,22 +5,74 @@ an awaitable of one. The callable is called on the home loop, by the elected pro
 must not block. A sync iterable is advanced in the producer's own thread.
 """
 
+import asyncio
+import signal
+import threading
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from contextvars import ContextVar
 from inspect import isawaitable
-from typing import Any
+from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
 
 from .holdings import kept_thread
+from .types import CancellationReason
 
-__all__ = ["Chunk", "Source", "encode", "open_source"]
+__all__ = [
+    "Cancellation",
+    "Chunk",
+    "Source",
+    "cancellation_reason",
+    "encode",
+    "is_for_the_process",
+    "open_source",
+]
 
 Chunk = bytes | str
 Iterables = AsyncIterable[Chunk] | Iterable[Chunk]
 Source = Iterables | Callable[[], Iterables | Awaitable[Iterables]]
 
+T = TypeVar("T")
+
 _END: Any = object()
+
+
+class Cancellation:
+    """What a source may ask about its end; known before it is cancelled or closed."""
+
+    def __init__(self) -> None:
+        self.reason: CancellationReason | None = None
+
+    def enter(self) -> None:
+        """Have the code that runs in this context, and what it starts, ask here."""
+        _cancellation.set(self)
+
+
+_cancellation: ContextVar[Cancellation | None] = ContextVar(
+    "resumable_streams.cancellation", default=None
+)
+
+
+def cancellation_reason() -> CancellationReason | None:
+    """Return why the source that asks is being stopped; None: it is not, or this is no source.
+
+    For the `finally` of a source, async or sync, and what it calls. A sync source that works for
+    long between two chunks asks now and then, and returns: nothing else stops a thread.
+    """
+    cancellation = _cancellation.get()
+    return None if cancellation is None else cancellation.reason
+
+
+def is_for_the_process(error: BaseException) -> bool:
+    """Return whether what a source raised concerns others, too: a cancellation, or a real Ctrl-C.
+
+    SystemExit, say, or a KeyboardInterrupt that is raised by hand does not: the source has failed.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        in_main = threading.current_thread() is threading.main_thread()
+        return in_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    return isinstance(error, asyncio.CancelledError)
 
 
 def encode(chunk: object) -> bytes:
@@ -80,8 +132,28 @@ async def _in_thread(source: Iterable[Chunk]) -> AsyncIterator[Chunk]:
 
     with kept_thread():
         try:
-            while (chunk := await sync_to_async(advance)()) is not _END:
+            while (chunk := await sync_to_async(_contained(advance))()) is not _END:
                 yield chunk
         finally:
             if hasattr(source, "close") or hasattr(chunks, "close"):
-                await sync_to_async(close)()
+                await sync_to_async(_contained(close))()
+
+
+def _contained(function: Callable[[], T]) -> Callable[[], T]:
+    """Have whatever a source raises in its thread reach the loop as an ordinary error.
+
+    A future does not end with a StopIteration; a GeneratorExit or CancelledError in one would not
+    fail who awaits it, but close or cancel it.
+    """
+
+    def call() -> T:
+        try:
+            return function()
+        except StopIteration as error:
+            raise RuntimeError("A source raised StopIteration.") from error
+        except Exception:
+            raise
+        except BaseException as error:
+            raise RuntimeError(f"A source raised {type(error).__name__}.") from error
+
+    return call

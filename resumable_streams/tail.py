@@ -112,6 +112,13 @@ class Tail:
     def has_ended(self) -> bool:
         return self._failure is not None or not self.info.is_streaming
 
+    @property
+    def ending(self) -> str:
+        """How the stream ended, as far as is known here: an error's code, a status, or nothing."""
+        if self._failure is not None:
+            return self._failure.code if isinstance(self._failure, StreamFailed) else ""
+        return "" if self.info.is_streaming else self.info.error_code or self.info.status
+
     def replaces(self, info: StreamInfo) -> bool:
         """Return whether this is the stream that came after `info` under the same id."""
         if self.info.epoch == info.epoch:

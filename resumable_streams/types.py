@@ -66,6 +66,19 @@ class ErrorCode(StrEnum):
     EXPIRED = "expired"  # expired or deleted under an attached reader
 
 
+class CancellationReason(StrEnum):
+    """Why a source is stopped before its end; those after the first two are codes of errors."""
+
+    CANCELLED = "cancelled"  # by its owner, or an operator
+    INTERRUPTED = "interrupted"  # this process drains
+    EXPIRED = "expired"  # the stream was deleted, revoked, rotated away or purged
+    PRODUCER_LOST = "producer_lost"  # the claim is somebody else's, or nobody's
+    LIMIT_EXCEEDED = "limit_exceeded"
+    STORE_UNAVAILABLE = "store_unavailable"
+    DATA_LOST = "data_lost"
+    HOOK_FAILED = "hook_failed"
+
+
 class Role(StrEnum):
     """Tell the one who was elected from everyone else."""
 
