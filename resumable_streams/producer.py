@@ -130,17 +130,27 @@ class Producer:
             self._cancellation.reason = CancellationReason.INTERRUPTED
         except Exception as error:
             verdict = self._diagnose(error)
-            self._cancellation.reason = _reason(error, self.tail)
+            self._stopped_by(error)
         await _see_through(self._stop(gather), name=f"close {self.key.stream_id}")
         return verdict
 
     def _ended_elsewhere(self) -> None:
         """Stop: the stream was cancelled, deleted, taken over, or its lease ran out."""
-        self._gathering.abort(StreamFinalized(self.tail.info.status))
+        self._abort(StreamFinalized(self.tail.info.status))
 
     def lose_claim(self) -> None:
         """Stop: the store says that somebody else produces this stream, or nobody any more."""
-        self._gathering.abort(StreamClaimLost())
+        self._abort(StreamClaimLost())
+
+    def _abort(self, error: StreamError) -> None:
+        # Before the source hears of it: while an append is under way, that is earlier than we do.
+        self._stopped_by(error)
+        self._gathering.abort(error)
+
+    def _stopped_by(self, error: Exception) -> None:
+        """Have the source know why it is stopped; the first reason stays."""
+        if self._cancellation.reason is None:
+            self._cancellation.reason = _reason(error, self.tail)
 
     # From the source.
 
@@ -166,7 +176,9 @@ class Producer:
             async for chunk in chunks:
                 data = encode(chunk)
                 if self._most is not None and len(data) > self._most:
-                    self._gathering.close(StreamLimitExceeded("MAX_CHUNK_BYTES", self._most))
+                    excess = StreamLimitExceeded("MAX_CHUNK_BYTES", self._most)
+                    self._stopped_by(excess)
+                    self._gathering.close(excess)
                     return
                 if data and not await self._gathering.put(data):
                     return

@@ -164,8 +164,11 @@ async def test_what_an_operator_bars_has_expired(
     assert asking.reasons == ["expired"]
 
 
-async def test_a_limit(configure_memory: Configure, memory_manager: StreamManager) -> None:
-    configure_memory(LIMITS={"MAX_STREAM_BYTES": 100_000})
+@pytest.mark.parametrize("limit", ["MAX_STREAM_BYTES", "MAX_CHUNK_BYTES"])
+async def test_a_limit(
+    configure_memory: Configure, memory_manager: StreamManager, limit: str
+) -> None:
+    configure_memory(LIMITS={limit: 10_000})
     asking = Asking()
     with pytest.raises(StreamError, match="limit_exceeded"):
         await read_all(await memory_manager.run("s", asking.full, owner="a"))
@@ -200,9 +203,7 @@ async def test_a_claim_that_is_lost(memory_manager: StreamManager) -> None:
 
 def producers() -> list[Any]:
     """Return what this process produces."""
-    engine: Any = get_engine("default")
-    keeper = getattr(engine, "leases", None) or engine._heart
-    return list(keeper._producers)
+    return list(get_engine("default").leases._producers)
 
 
 async def test_who_is_not_stopped_is_given_no_reason(memory_manager: StreamManager) -> None:
