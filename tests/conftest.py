@@ -7,9 +7,11 @@ connection open.
 
 import asyncio
 import os
+import signal
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from asgiref.sync import SyncToAsync
@@ -24,15 +26,23 @@ from tests.tools.waiting import until
 
 pytest_plugins = ["tests.tools.quick", "tests.tools.streams"]
 
-GRACE = float(
-    os.environ.get("SUITE_GRACE", "10")
-)  # seconds for what was cancelled or closed to be gone
+AGAIN_SECONDS = 1.0
+GRACE = float(os.environ.get("SUITE_GRACE", "10"))  # seconds for what was closed to be gone
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start with what takes longest, so that two workers end together."""
     items.sort(key=lambda item: {"acceptance", "soak"}.isdisjoint(item.path.parts))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> Iterator[Any]:
+    """Fail a test that is over its time again and again: a task may have swallowed the first."""
+    result = yield
+    if settings.method == "signal":
+        signal.setitimer(signal.ITIMER_REAL, settings.timeout, AGAIN_SECONDS)
+    return result
 
 
 @pytest.fixture(scope="session")

@@ -87,7 +87,7 @@ def test_a_test_that_waits_for_a_time_is_found():
 
 
 CARELESS = """
-import asyncio, time, redis, resumable_streams
+import asyncio, pytest, redis, resumable_streams, time
 
 kept = []
 
@@ -101,7 +101,22 @@ def test_leaves_a_connection(redis_url):
 async def test_blocks_the_loop():
     module = resumable_streams.__path__[0] + "/sample.py"
     exec(compile("time.sleep(0)", module, "exec"), {"time": time})
+
+@pytest.mark.timeout(0.5)
+async def test_goes_on_for_ever():
+    try:
+        time.sleep(60)
+    except BaseException:  # what ends a test ends some task
+        await asyncio.Event().wait()
 """
+
+
+COMPLAINTS = [
+    "tasks left pending",
+    "connections left open",
+    "Blocking call to time.sleep",
+    "Timeout (>0.5s)",
+]
 
 
 @pytest.mark.lengthy
@@ -116,6 +131,6 @@ def test_careless_tests_fail(tmp_path: Path):
         capture_output=True,
         text=True,
     )
-    assert "1 failed, 2 passed, 2 errors" in run.stdout, run.stdout + run.stderr
-    for complaint in ("tasks left pending", "connections left open", "Blocking call to time.sleep"):
+    assert "2 failed, 2 passed, 3 errors" in run.stdout, run.stdout + run.stderr
+    for complaint in COMPLAINTS:
         assert complaint in run.stdout
