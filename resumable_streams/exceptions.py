@@ -23,7 +23,7 @@ No message names an owner, a payload or the credentials of a URL.
 """
 
 from copy import copy
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -46,7 +46,10 @@ __all__ = [
     "StreamLimitExceeded",
     "StreamReplaced",
     "StreamUnreadable",
+    "fresh",
 ]
+
+E = TypeVar("E", bound=Exception)
 
 
 class StreamError(Exception):
@@ -55,21 +58,22 @@ class StreamError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (type(self), self.args, vars(self))
 
-    def fresh(self) -> Self:
-        """Return an equal error, to be raised in place of one that is kept.
-
-        Whatever an error was raised through stays alive with it, and would be shown to everybody
-        else who is told of it.
-        """
-        again = copy(self)
-        again.__cause__ = self.__cause__
-        return again
-
 
 def _restore(kind: type[StreamError], args: tuple[Any, ...], state: dict[str, Any]) -> StreamError:
     error = kind.__new__(kind, *args)
     error.__dict__.update(state)
     return error
+
+
+def fresh(error: E) -> E:
+    """Return an equal error, to be raised in place of one that is kept.
+
+    Whatever an error is raised through stays alive with it, and shows in the reports of everybody
+    else who is told of it.
+    """
+    again = copy(error)
+    again.__cause__ = error.__cause__
+    return again
 
 
 class StreamDoesNotExist(StreamError):

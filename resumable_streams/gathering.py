@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 
+from .exceptions import fresh
 from .stores.base import MAX_APPEND_BYTES
 
 __all__ = ["GATHER_BYTES", "GATHER_CHUNKS", "Gathering"]
@@ -20,7 +21,7 @@ class Gathering:
         self._news = asyncio.Event()
         self._room = asyncio.Event()
         self._closed = False
-        self._error: BaseException | None = None
+        self._error: Exception | None = None
 
     async def put(self, chunk: bytes) -> bool:
         """Add a chunk; wait while it doesn't fit (one that never fits, fits when alone).
@@ -39,7 +40,7 @@ class Gathering:
         self._news.set()
         return True
 
-    def close(self, error: BaseException | None = None) -> bool:
+    def close(self, error: Exception | None = None) -> bool:
         """Say that no more will come; `error` is raised once everything before it was taken.
 
         Returns False when that has been said before, which stays.
@@ -50,7 +51,7 @@ class Gathering:
         self._news.set()
         return True
 
-    def abort(self, error: BaseException | None = None) -> None:
+    def abort(self, error: Exception | None = None) -> None:
         """End at the next take, whatever is left; with `error` if there is one."""
         self._chunks.clear()
         self._size = 0
@@ -67,7 +68,7 @@ class Gathering:
             self._news.clear()
             await self._news.wait()
         if not self._chunks and self._error is not None:
-            raise self._error
+            raise fresh(self._error)  # not the one that is kept, and all that it passes through
         taken: list[bytes] = []
         size = 0
         while self._chunks and (not taken or size + len(self._chunks[0]) <= MAX_APPEND_BYTES):

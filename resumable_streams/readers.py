@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Self
 
 from .engine import Engine
-from .exceptions import StoreUnavailable
+from .exceptions import StoreUnavailable, StreamError
 from .tail import Tail
 from .types import Role, StreamInfo, StreamKey
 
@@ -93,6 +93,9 @@ class StreamReader:
                 if data != b"":
                     return data
             return None
+        except StreamError:  # its last word: nobody has to close what has ended
+            self.close()
+            raise
         finally:
             self._reading = False
 

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from .exceptions import ShuttingDown, StoreUnavailable, StreamError, StreamFailed
+from .exceptions import ShuttingDown, StoreUnavailable, StreamError, StreamFailed, fresh
 from .signals import StreamSignal, news_missed, producer_lost, stream_delivered
 from .stores.base import BaseStore
 from .types import ErrorCode, Standing, StreamInfo, StreamKey, StreamStatus
@@ -201,13 +201,13 @@ class Tail:
             raise ShuttingDown
         # Who was cut off gets nothing more, also of what is here; who lost the store gets that.
         if isinstance(self._failure, StreamFailed):
-            raise self._failure.fresh()
+            raise fresh(self._failure)
         if data := self.window.read(offset):
             return data
         if offset < self.window.end:
             return await self._page(offset)
         if self._failure is not None:
-            raise self._failure.fresh()
+            raise fresh(self._failure)
         if self.info.status is StreamStatus.ERROR:
             raise StreamFailed(self.info.error_code, self.info.error)
         if not live or not self.info.is_streaming:
@@ -251,7 +251,10 @@ class Tail:
             task = asyncio.create_task(self._read(offset), name="resumable_streams.tail.page")
             self._pages[offset] = task
             task.add_done_callback(lambda done: self._page_done(offset, done))
-        return await asyncio.shield(task)
+        await asyncio.wait([task])  # it goes on for the others when this reader is cancelled
+        if isinstance(error := task.exception(), StreamError):
+            raise fresh(error)
+        return task.result()
 
     def _page_done(self, offset: int, task: asyncio.Task[bytes]) -> None:
         del self._pages[offset]

@@ -14,7 +14,6 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Coroutine
-from copy import copy
 from typing import Any
 
 from hiredis import pack_command
@@ -32,7 +31,7 @@ from redis.exceptions import (
     ResponseError,
 )
 
-from ...exceptions import StoreForbidden, StoreUnavailable
+from ...exceptions import StoreForbidden, StoreUnavailable, fresh
 from .connect import Connect, backoff_seconds, open_connection
 
 __all__ = ["Argument", "Command", "Unreadable", "Wire"]
@@ -234,8 +233,8 @@ class Wire:
         await asyncio.wait([connecting])
         if connecting.cancelled():
             raise ConnectionError("closed")
-        if error := connecting.exception():
-            raise copy(error)  # what is raised to many at once would hold what all of them hold
+        if isinstance(error := connecting.exception(), Exception):
+            raise fresh(error)  # what is raised to many at once would hold what all of them hold
         return connecting.result()
 
     async def _reconnect(self) -> _Link:
