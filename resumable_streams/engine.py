@@ -282,21 +282,24 @@ class Engine:
         standings = dict(zip(pairs, found, strict=True))
         barring, unjudged = [], set()
         for tail, outcome in zip(tails, infos, strict=True):
-            standing = standings[tail.key.tenant, tail.info.owner]
-            if standing is None or isinstance(outcome, StoreUnavailable):
-                unjudged.add(tail)
-            elif tail.own(known(outcome)) is None:
-                barring.append(self._bar(tail, tail.why_gone(standing)))
-            elif not standing.admits(tail.info):
-                barring.append(self._bar(tail, ErrorCode.EXPIRED))
+            match standings[tail.key.tenant, tail.info.owner], outcome:
+                case (StoreUnavailable() as trouble, _) | (_, StoreUnavailable() as trouble):
+                    if trouble.is_final:
+                        tail.fail(trouble)  # what nobody may look up is served to nobody
+                    else:
+                        unjudged.add(tail)
+                case Standing() as standing, _:
+                    if code := _bars(standing, tail, known(outcome)):
+                        barring.append(self._bar(tail, code))
         await asyncio.gather(*barring)
         return unjudged
 
-    async def _standing(self, tenant: str, owner: Owner) -> Standing | None:
-        """Return what is in force for an owner; None where that cannot be known now."""
-        with suppress(StoreUnavailable):
+    async def _standing(self, tenant: str, owner: Owner) -> Standing | StoreUnavailable:
+        """Return what is in force for an owner, or what keeps it from being known."""
+        try:
             return await self.store.standing(tenant, owner)
-        return None
+        except StoreUnavailable as error:
+            return error
 
     async def _bar(self, tail: Tail, code: ErrorCode) -> None:
         """End the readers first, so that they are told why; then the producer."""
@@ -341,6 +344,13 @@ class Engine:
         await self.leases.aclose()
         await self.hub.aclose()
         await self.store.aclose()
+
+
+def _bars(standing: Standing, tail: Tail, info: StreamInfo | None) -> ErrorCode | None:
+    """Return why the stream of a tail is served no more; None if it is."""
+    if tail.own(info) is None:
+        return tail.why_gone(standing)
+    return None if standing.admits(tail.info) else ErrorCode.EXPIRED
 
 
 def get_engine(alias: str) -> Engine:

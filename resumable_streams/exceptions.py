@@ -157,8 +157,8 @@ class StreamFailed(StreamError):
 class StoreUnavailable(StreamError):
     """A store of `alias` that could not be reached, or cannot do what was asked; see the cause.
 
-    `reason` says why in words for an operator, where that is known. What was asked for may have
-    been done all the same: only its answer is missing.
+    `reason` says why in words for an operator, where a server has answered. Without one, what was
+    asked for may have been done all the same: only its answer is missing.
     """
 
     is_final: ClassVar[bool] = False

@@ -272,6 +272,8 @@ class Producer:
             return Verdict(status=None)
         if code in _FAULTS:
             logger.error("%s", f"{_FAULTS[code]} {whose(cause)}".strip(), exc_info=cause)
+        elif isinstance(cause, StoreUnavailable) and cause.reason:
+            logger.error("A stream cannot go on: %s", cause)
         detail = f"{type(cause).__name__}: {cause}" if self._settings.debug else ""
         return Verdict(status=StreamStatus.ERROR, code=code, detail=detail, cause=cause)
 

@@ -271,8 +271,8 @@ class Tail:
                 if page is None or self.own(page.info) is None:
                     standing = await self._store.standing(self.key.tenant, self.info.owner)
                     raise StreamFailed(self.why_gone(standing))
-            except StoreUnavailable:
-                if is_late:
+            except StoreUnavailable as error:
+                if is_late or error.is_final:
                     raise
             else:
                 if page.data:

@@ -249,9 +249,9 @@ class Tally:
 class Worker:
     """Take orders and produce, up to `concurrency` streams at a time, until this process drains.
 
-    A store that is away is waited for. In a drain no more orders are taken, and what was taken has
-    the grace of the process to end; then what another worker can go on with is put back, and the
-    rest is interrupted.
+    A store that is away is waited for; one that refuses us for good ends the worker. In a drain no
+    more orders are taken, and what was taken has the grace of the process to end; then what another
+    worker can go on with is put back, and the rest is interrupted.
     """
 
     def __init__(self, alias: str, *, name: str, concurrency: int = 100):
@@ -261,9 +261,13 @@ class Worker:
         self._slots = asyncio.Semaphore(concurrency)
         self._working: dict[str, tuple[_Job, asyncio.Task[None]]] = {}
         self._backoff = FIRST_BACKOFF_SECONDS
+        self._refusal: StoreUnavailable | None = None
 
     async def run(self) -> None:
-        """Work until the process drains; raises InvalidStoreError for a store without a queue."""
+        """Work until the process drains; raises InvalidStoreError for a store without a queue.
+
+        Raises StoreForbidden, after a drain, once the store has refused us.
+        """
         engine = get_engine(self._alias)
         queue = engine.store.queue(self._name)
         if queue is None:
@@ -282,6 +286,8 @@ class Worker:
             await runtime.drain()
             tasks = [task for _, task in self._working.values()]
             await asyncio.gather(*tasks, return_exceptions=True)
+            if self._refusal is not None:
+                raise self._refusal
         finally:
             runtime.before_interrupting.remove(hand_over)
             keeping.cancel()
@@ -310,6 +316,9 @@ class Worker:
             self._begin(engine, queue, _Job(ticket=taken[0], sealed=taken[1]))
 
     async def _back_off(self, error: StoreUnavailable) -> None:
+        if error.is_final:
+            self._give_up(error)
+            return
         pause = self._backoff * random.uniform(0.5, 1.0)  # noqa: S311
         cause = type(error.__cause__ or error).__name__
         logger.warning("%s (%s) Trying again in %.1f seconds.", error, cause, pause)
@@ -317,6 +326,11 @@ class Worker:
         with suppress(TimeoutError):
             async with asyncio.timeout(pause):
                 await runtime.drain_started.wait()
+
+    def _give_up(self, error: StoreUnavailable) -> None:
+        """Drain: the next order would be refused as well, and this one again and again."""
+        self._refusal = error
+        runtime.start_drain()
 
     def _begin(self, engine: Engine, queue: Queue, job: _Job) -> None:
         task = asyncio.create_task(
@@ -347,9 +361,11 @@ class Worker:
         else:
             try:
                 await self._carry_out(engine, queue, job, job.letter)
-            except (StreamClaimLost, StoreUnavailable, StreamLimitExceeded):
+            except (StreamClaimLost, StoreUnavailable, StreamLimitExceeded) as error:
                 # Somebody else works on it, the store is away, or the queue is full: the order
                 # stays, and is handed out again if nobody keeps it.
+                if isinstance(error, StoreUnavailable) and error.is_final:
+                    self._give_up(error)
                 return
             except (StreamFinalized, StreamDoesNotExist):
                 pass  # nothing is left to do

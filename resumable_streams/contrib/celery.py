@@ -47,6 +47,8 @@ def produce(self: "Task[Any, None]", alias: str, order: str) -> None:
     try:
         is_done = runtime.call_sync(carry_out, alias, order)
     except StoreUnavailable as error:
+        if error.is_final:
+            raise
         raise self.retry(exc=error, countdown=get_settings(alias).lease) from error
     if not is_done:
         raise self.retry(countdown=1.5 * get_settings(alias).lease)

@@ -19,7 +19,7 @@ from django.core.management.base import CommandError
 from resumable_streams import shutdown
 from resumable_streams.conf import get_settings
 from resumable_streams.engine import get_engine
-from resumable_streams.exceptions import InvalidStoreError
+from resumable_streams.exceptions import InvalidStoreError, StoreUnavailable
 from resumable_streams.management.arguments import number, pause
 from resumable_streams.runtime import runtime
 from resumable_streams.workers import Worker
@@ -54,7 +54,7 @@ def work(options: Mapping[str, Any], write: Write) -> None:
         get_settings(options["using"])
         with _deaf_once() as heard:
             asyncio.run(_work(options, name, write, heard))
-    except InvalidStoreError as refusal:
+    except (InvalidStoreError, StoreUnavailable) as refusal:
         raise CommandError(str(refusal)) from refusal
 
 

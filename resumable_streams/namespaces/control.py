@@ -231,7 +231,9 @@ async def put_in_force(engine: Engine, tenant: str, generation: int, ttl: float 
             while True:
                 try:
                     return await engine.store.set_control(tenant, generation=generation, ttl=ttl)
-                except StoreUnavailable:
+                except StoreUnavailable as error:
+                    if error.is_final:
+                        raise
                     await asyncio.sleep(AGAIN_SECONDS)
     except TimeoutError as error:
         raise Unconfirmed(engine.settings.alias) from error

@@ -94,6 +94,8 @@ def apply(row: "StreamNamespace", fields: Collection[str]) -> int:
     try:
         return runtime.call_sync(_apply, row.alias, row.tenant, generation, ttl)
     except StoreUnavailable as error:
+        if error.is_final:
+            raise
         raise NotInForce(row) from error
 
 

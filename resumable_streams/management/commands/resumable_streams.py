@@ -18,7 +18,7 @@ from resumable_streams.incidents import incident, operating_user
 from resumable_streams.management import worker
 from resumable_streams.management.console import confirm, interruptions, progress
 from resumable_streams.management.verbs import VERBS, Verb
-from resumable_streams.namespaces import Interrupted, Unconfirmed
+from resumable_streams.namespaces import Interrupted, Unconfirmed, Unsaved
 from resumable_streams.runtime import runtime
 
 __all__ = ["Command"]
@@ -57,10 +57,14 @@ class Command(BaseCommand):
             except KeyboardInterrupt:
                 signum = heard[0] if heard else 2
                 return "Interrupted: what is counted here stays done.", 128 + signum
-            except (CommandError, Unconfirmed, ValueError) as error:
+            except (Unconfirmed, Unsaved) as error:
+                verb.may_have_acted = True
                 return str(error), 1
             except StoreUnavailable as error:
+                verb.may_have_acted = not error.reason
                 return _unavailable(error), 1
+            except (CommandError, ValueError) as error:
+                return str(error), 1
             except StreamError as error:
                 return str(error), 1
             except (DatabaseTrouble, ImproperlyConfigured, LookupError) as error:
@@ -137,8 +141,9 @@ def _stop(verb: Verb) -> None:
 
 def _unavailable(error: StoreUnavailable) -> str:
     cause = error.__cause__
-    why = f" ({type(cause).__name__})" if cause else ""
-    return f"{str(error).rstrip('.')}{why}: what is counted here was done, the rest was not."
+    why = f" ({type(cause).__name__})" if cause and not error.reason else ""
+    rest = "the rest was not" if error.reason else "of the rest, some may have been done"
+    return f"{str(error).rstrip('.')}{why}; what is counted here was done, {rest}."
 
 
 def _refusal(verb: Verb) -> str:

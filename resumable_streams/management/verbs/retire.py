@@ -68,6 +68,8 @@ class Retire(Verb):
         return {"ttl": self.ttl or None, "shortened": self.tally.done}
 
     def report(self) -> list[str]:
+        if not self.is_set and self.may_have_acted:
+            return [f"The TTL of {self.where} may have changed."]
         if not (self.is_set or self.dry_run):
             return [f"The TTL of {self.where} is what it was."]
         verb = "would live" if self.dry_run else "live"

@@ -55,6 +55,8 @@ class Revoke(Verb):
     def report(self) -> list[str]:
         if self.dry_run:
             return [f"Owner {self.digest} would be revoked in {self.where}."]
+        if self.may_have_acted:
+            return [f"Owner {self.digest} may have been revoked in {self.where}."]
         if self.mark is None:
             return [f"Owner {self.digest} is not revoked in {self.where}."]
         until = _when(self.mark)

@@ -58,6 +58,8 @@ class Rotate(Verb):
         return counted | ({"purged": self.tally.done} if self.purge_old else {})
 
     def report(self) -> list[str]:
+        if self.generation is None and self.may_have_acted:
+            return [f"The generation of {self.where} may have changed."]
         if self.generation is None:
             return [f"The generation of {self.where} is what it was."]
         verb = "would begin" if self.dry_run else "is in force"

@@ -60,6 +60,7 @@ class Verb:
         self.dry_run: bool = options["dry_run"]
         self.tally = Tally()
         self.sweep: Sweep | None = None
+        self.may_have_acted = False  # where it failed: nobody knows if the answer alone was lost
         self._options = options
 
     @property

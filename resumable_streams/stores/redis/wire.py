@@ -12,6 +12,7 @@ whether such a command was carried out; whoever sent it asks again.
 
 import asyncio
 import math
+import re
 from collections import deque
 from collections.abc import Coroutine
 from typing import Any
@@ -46,6 +47,9 @@ REASONS: dict[type[Exception], str] = {
     ReadOnlyError: "the server is a read-only replica",
     OutOfMemoryError: "the memory of the server is full (maxmemory)",
 }
+WHERE_IN_SCRIPT = re.compile(r" script: (?:\w+, )?on @.*$", re.DOTALL)
+REFUSALS_IN_SCRIPTS = ("The user executing the script can't", "ACL failure in script")
+"""What servers say without NOPERM, the first up to Redis 7.0."""
 
 
 class Unreadable(Exception):
@@ -54,8 +58,9 @@ class Unreadable(Exception):
 
 def _meaning(alias: str, error: Exception) -> Exception:
     """Return what an error of the driver, or of the server, means to those who use the store."""
-    words = str(error).partition(" script: ")[0].rstrip(".")
-    if isinstance(error, NoPermissionError | AuthenticationError):
+    words = WHERE_IN_SCRIPT.sub("", str(error)).rstrip(".")
+    is_refused = isinstance(error, NoPermissionError | AuthenticationError)
+    if is_refused or words.startswith(REFUSALS_IN_SCRIPTS):
         return StoreForbidden(alias, words)
     if isinstance(error, ResponseError) and words.startswith(("WRONGTYPE", "user_script:")):
         return Unreadable(words)  # the second: a script of ours found what it could not work with
