@@ -21,7 +21,7 @@ from redis.asyncio.connection import (
     UnixDomainSocketConnection,
 )
 from redis.asyncio.sentinel import SentinelConnectionPool
-from redis.exceptions import RedisError
+from redis.exceptions import NoPermissionError, ReadOnlyError, RedisError, ResponseError
 
 from ...exceptions import InvalidStoreError
 from .caches import caches_of_database, database_of, pool_of_cache
@@ -60,7 +60,12 @@ def _maker(pool: ConnectionPool) -> Connect:
     return lambda: pool.connection_class(**pool.connection_kwargs)
 
 
-async def open_connection(connect: Connect, *, timeout: float) -> AbstractConnection:  # noqa: ASYNC109
+async def open_connection(
+    connect: Connect,
+    *,
+    timeout: float,  # noqa: ASYNC109
+    refuses_replica: bool = False,
+) -> AbstractConnection:
     """Make a connection and connect it within `timeout` seconds.
 
     redis-py limits the connect; what it sends afterwards (AUTH, SELECT) could wait for ever for a
@@ -70,10 +75,27 @@ async def open_connection(connect: Connect, *, timeout: float) -> AbstractConnec
     try:
         async with asyncio.timeout(timeout):
             await connection.connect()
+            if refuses_replica:
+                await _refuse_replica(connection)
     except BaseException:
         await connection.disconnect(nowait=True)
         raise
     return connection
+
+
+async def _refuse_replica(connection: AbstractConnection) -> None:
+    """Raise ReadOnlyError if this is no primary: what is read here may be older than a revocation.
+
+    A script that says that it may write is refused there, though it writes nothing. It needs no
+    right that we do not need anyhow.
+    """
+    await connection.send_command("EVAL", "#!lua flags=allow-oom\nreturn 1", 0)
+    try:
+        await connection.read_response()
+    except (ReadOnlyError, NoPermissionError):
+        raise
+    except ResponseError:
+        pass  # cannot persist, lacks replicas, is busy: it says so again to whom it concerns
 
 
 def backoff_seconds(failures: int, most: float) -> float:

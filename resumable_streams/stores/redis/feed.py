@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable
 
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from ...keys import KeySpace
 from ...types import StreamKey
@@ -92,8 +92,7 @@ class RedisFeed(Feed):
                 self._failures += 1
                 if self._failures == 1:
                     logger.warning(
-                        "Push connection lost (%s); reconnecting.",
-                        type(group.exceptions[0]).__name__,
+                        "Push connection lost (%s); reconnecting.", _cause(group.exceptions[0])
                     )
             except* Exception:  # whatever it is, a process that hears nothing more would be worse
                 self._failures += 1
@@ -203,3 +202,9 @@ class RedisFeed(Feed):
             silent = 0 if self._heard else silent + 1
             if silent == 2:
                 raise ConnectionError("the push connection went silent")
+
+
+def _cause(error: BaseException) -> str:
+    """Name what broke the connection; in the server's words where it refused us."""
+    is_refusal = isinstance(error, ResponseError | AuthenticationError)
+    return f"{type(error).__name__}: {error}" if is_refusal else type(error).__name__

@@ -137,6 +137,7 @@ class RedisStore(BaseStore):
         self._connect_timeout = connect_timeout + command_timeout  # the handshake asks, too
         self._command_timeout = command_timeout
         self._wait_replicas = wait_replicas
+        self._is_cluster = bool(cluster)
         source = Source(
             alias=alias,
             location=location or "redis://127.0.0.1:6379/0",
@@ -170,6 +171,7 @@ class RedisStore(BaseStore):
             alias=self.alias,
             connect_timeout=self._connect_timeout,
             timeout=timeout or self._command_timeout,
+            refuses_replica=not self._is_cluster,  # there, replicas send us on by themselves
         )
 
     def _keys_of(self, place: Place) -> list[str]:

@@ -177,9 +177,16 @@ class Wire:
     """Carry out commands on one pipelined connection that is made, and made again, on demand."""
 
     def __init__(
-        self, connect: Connect, *, alias: str, timeout: float, connect_timeout: float = 10
+        self,
+        connect: Connect,
+        *,
+        alias: str,
+        timeout: float,
+        connect_timeout: float = 10,
+        refuses_replica: bool = False,
     ):
         self._connect = connect
+        self._refuses_replica = refuses_replica
         self._connect_timeout = connect_timeout
         self._alias = alias
         self._timeout = timeout
@@ -248,7 +255,11 @@ class Wire:
                 await self._link.aclose()
                 self._link = None
             await self._pause()
-            connection = await open_connection(self._connect, timeout=self._connect_timeout)
+            connection = await open_connection(
+                self._connect,
+                timeout=self._connect_timeout,
+                refuses_replica=self._refuses_replica,
+            )
             self._failures = 0
             self._link = _Link(connection, self._timeout)
             return self._link
