@@ -25,6 +25,8 @@ class Proxy:
         self._dead: set[asyncio.StreamReader] = set()  # half open, for good
         self._forgotten: set[asyncio.StreamReader] = set()
         self._sources: set[asyncio.StreamReader] = set()
+        self._answers: set[asyncio.StreamReader] = set()
+        self.connections = 0  # that were ever made
         self.refused = b""  # whoever sends this is cut off
         self.refused_one = asyncio.Event()
 
@@ -52,6 +54,14 @@ class Proxy:
         """Serve new connections again."""
         self._is_hole = False
 
+    def lose(self) -> None:
+        """Let no byte through of who is connected now; whoever comes later is served."""
+        self._dead |= self._sources
+
+    def lose_answers(self) -> None:
+        """Let what clients ask through, of those who are connected now, and no answer."""
+        self._dead |= self._answers
+
     def forget(self) -> None:
         """Know nothing of who is connected, as a client that was switched off: nobody is told.
 
@@ -71,6 +81,8 @@ class Proxy:
             return
         self._writers |= {writer, back}
         self._sources |= {reader, there}
+        self._answers.add(there)
+        self.connections += 1
         if self._is_hole:
             self._dead |= {reader, there}
         try:
@@ -82,6 +94,7 @@ class Proxy:
                 one.transport.abort()
             self._writers -= {writer, back}
             self._sources -= {reader, there}
+            self._answers.discard(there)
             self._dead -= {reader, there}
             self._forgotten -= {reader, there}
             self._tasks.discard(task)

@@ -7,6 +7,7 @@ RESP2 and never decodes.
 
 import asyncio
 import random
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -44,6 +45,16 @@ OURS: Mapping[str, Any] = {
     "socket_timeout": None,
     "health_check_interval": 0,
     **QUIET,
+}
+
+# Have the system notice a peer that is gone, and whatever is on the way that we are still there.
+KEEPALIVE: Mapping[str, Any] = {
+    "socket_keepalive": True,
+    "socket_keepalive_options": {
+        getattr(socket, name): value
+        for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
+        if hasattr(socket, name)
+    },
 }
 
 # What of a cache's connection also describes ours; the rest (parsers, timeouts, decoding, retries)
@@ -147,14 +158,18 @@ class Source:
         pool = self._behind(sentinels, service) if sentinels else self._from_url()
         return caches_of_database(database_of(pool))
 
-    def _ours(self) -> dict[str, Any]:
-        return {**OURS, "socket_connect_timeout": self.connect_timeout}
+    def _ours(self, kind: type[AbstractConnection], theirs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what connections of a kind are made with, whatever else was asked for."""
+        ours = {**OURS, "socket_connect_timeout": self.connect_timeout}
+        if issubclass(kind, Connection) and "socket_keepalive" not in theirs:
+            ours |= KEEPALIVE
+        return ours
 
     def _from_url(self) -> ConnectionPool:
         """Read a `redis://`, `rediss://` or `unix://` URL; its query string may set more."""
         try:
             pool = ConnectionPool.from_url(self.location)
-            pool.connection_kwargs.update(self._ours())
+            pool.connection_kwargs.update(self._ours(pool.connection_class, pool.connection_kwargs))
             _maker(pool)()  # not connected: only to find options that no connection has
         except (ValueError, TypeError, RedisError):
             # The cause is not chained: it may quote the URL, and with it a password.
@@ -173,8 +188,8 @@ class Source:
                 f"cache of django-redis, or Django's own RedisCache, with one primary."
             ) from error
         kwargs = {k: v for k, v in theirs.connection_kwargs.items() if k in FROM_CACHE}
-        kwargs.update(self._ours())
         kind = _async_kind(theirs.connection_class.__name__)
+        kwargs.update(self._ours(kind, kwargs))
         sentinel = getattr(theirs, "sentinel_manager", None)
         if sentinel is None:
             return ConnectionPool(connection_class=kind, **kwargs)

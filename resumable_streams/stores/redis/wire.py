@@ -8,6 +8,10 @@ every verb of a store may be repeated.
 When the connection breaks, or the oldest command got no answer within the time limit, everything
 in flight fails with StoreUnavailable and the next command connects again. Nobody knows then
 whether such a command was carried out; whoever sent it asks again.
+
+What lies between us and the server (a NAT, a load balancer) forgets connections that rest, and
+tells nobody. So one that rests is used now and then, and one that has rested has to answer soon:
+if it does not, what was sent there is sent once more, on a new one.
 """
 
 import asyncio
@@ -36,6 +40,11 @@ from ...exceptions import StoreForbidden, StoreUnavailable, fresh
 from .connect import Connect, backoff_seconds, open_connection
 
 __all__ = ["Argument", "Command", "Unreadable", "Wire"]
+
+WARM_SECONDS = 20.0  # between two signs of life; the shortest memory known to us is a minute's
+RESTED_SECONDS = 2.0  # without an answer, after which a connection has to prove that it is one
+RESTED_SHARE = 0.25  # of the time limit, for that proof
+MIN_RESTED_TIMEOUT = 0.25
 
 MAX_BACKOFF_SECONDS = 0.5  # all that waits for the store waits for it, so not long
 
@@ -68,10 +77,19 @@ def _meaning(alias: str, error: Exception) -> Exception:
     return StoreUnavailable(alias, reason)
 
 
+def rested_timeout(timeout: float) -> float:
+    """Return how long one that has rested may take to answer, where others may take `timeout`."""
+    return min(timeout, max(timeout * RESTED_SHARE, MIN_RESTED_TIMEOUT))
+
+
 def _observe(task: asyncio.Future[Any]) -> None:
     """Take note of how a task or a command ended, though all who waited for it may be gone."""
     if not task.cancelled():
         task.exception()
+
+
+class _Forgotten(ConnectionError):
+    """A connection that had rested and gave no answer any more."""
 
 
 class _Link:
@@ -80,11 +98,15 @@ class _Link:
     def __init__(self, connection: AbstractConnection, timeout: float):
         self._connection = connection
         self._timeout = timeout
+        self._rested_timeout = rested_timeout(timeout)
         self._loop = asyncio.get_running_loop()
         self._unsent: list[bytes] = []
         self._waiting: deque[tuple[asyncio.Future[Any], float]] = deque()
         self._wake = asyncio.Event()
         self._watchdog: asyncio.TimerHandle | None = None
+        self._heard_at = self._loop.time()
+        self._has_rested = False  # and has not answered since
+        self._warmer = self._loop.call_later(WARM_SECONDS, self._warm)
         self.broken: BaseException | None = None
         self._tasks = [
             self._loop.create_task(self._write(), name="resumable_streams.wire.write"),
@@ -97,11 +119,27 @@ class _Link:
         future = self._loop.create_future()
         # The connection's own packs in Python, which takes five times as long.
         self._unsent.append(pack_command(arguments))  # type: ignore[arg-type] # of any length
-        self._waiting.append((future, self._loop.time()))
+        now = self._loop.time()
+        if not self._waiting and now - self._heard_at >= RESTED_SECONDS:
+            self._has_rested = True
+            self._reset_watchdog()
+        self._waiting.append((future, now))
         self._wake.set()
         if self._watchdog is None:
-            self._watchdog = self._loop.call_later(self._timeout, self._watch)
+            self._watchdog = self._loop.call_later(self._patience, self._watch)
         return future
+
+    @property
+    def _patience(self) -> float:
+        return self._rested_timeout if self._has_rested else self._timeout
+
+    def _warm(self) -> None:
+        """Use a connection that rests, so that nobody on the way takes it for dead."""
+        idle = self._loop.time() - self._heard_at
+        if idle >= WARM_SECONDS and not self._waiting:
+            self.send(("PING",)).add_done_callback(_observe)
+            idle = 0.0
+        self._warmer = self._loop.call_later(max(WARM_SECONDS - idle, 0.01), self._warm)
 
     async def _write(self) -> None:
         try:
@@ -122,6 +160,8 @@ class _Link:
             while True:
                 answer = await self._answer()
                 future, _ = self._waiting.popleft()
+                self._heard_at = self._loop.time()
+                self._has_rested = False
                 if future.done():  # its caller was cancelled
                     continue
                 if isinstance(answer, ResponseError):
@@ -145,9 +185,10 @@ class _Link:
         """Fail the link if its oldest command is overdue; one timer, however many commands."""
         self._watchdog = None
         if self._waiting:
-            due = self._waiting[0][1] + self._timeout
+            due = self._waiting[0][1] + self._patience
             if due <= self._loop.time():
-                self.fail(TimeoutError("no answer in time"))
+                late = _Forgotten if self._has_rested else TimeoutError
+                self.fail(late("no answer in time"))
             else:
                 self._watchdog = self._loop.call_at(due, self._watch)
 
@@ -155,17 +196,22 @@ class _Link:
         if self.broken is not None:
             return
         self.broken = error
-        if self._watchdog is not None:
-            self._watchdog.cancel()
-        is_refused = isinstance(error, AuthenticationError)
+        self._reset_watchdog()
+        self._warmer.cancel()
+        told = error if isinstance(error, AuthenticationError | _Forgotten) else None
         for future, _ in self._waiting:
             if not future.done():
-                broken = ConnectionError("the connection broke")
-                future.set_exception(AuthenticationError(*error.args) if is_refused else broken)
+                broken = fresh(told) if told else ConnectionError("the connection broke")
+                future.set_exception(broken)
                 future.exception()  # a caller that is gone must not make the loop complain
         self._waiting.clear()
         for task in self._tasks:
             task.cancel()
+
+    def _reset_watchdog(self) -> None:
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+            self._watchdog = None
 
     async def aclose(self) -> None:
         self.fail(ConnectionError("closed"))
@@ -230,8 +276,23 @@ class Wire:
             return await answer, await second
         except (NoScriptError, MovedError, AskError):
             raise
+        except _Forgotten:
+            return await self._carry_out_anew(arguments, first=first, then=then)
         except (RedisError, OSError, TimeoutError) as error:
             raise _meaning(self._alias, error) from error
+
+    async def _carry_out_anew(
+        self, arguments: Command, *, first: Command | None, then: Command | None
+    ) -> Any:
+        """Carry out once more what may have got lost, in what is left of its time.
+
+        Every verb of a store may be repeated, and an order is handed out at least once anyhow.
+        """
+        try:
+            async with asyncio.timeout(self._timeout - rested_timeout(self._timeout)):
+                return await self._carry_out(arguments, first=first, then=then)
+        except TimeoutError as error:
+            raise StoreUnavailable(self._alias) from error
 
     async def _connected(self) -> _Link:
         """Share one attempt to connect between all who need it now."""
