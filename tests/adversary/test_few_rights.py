@@ -73,7 +73,9 @@ async def test_who_may_not_publish_changes_nothing(
 
 
 def everything(server: Node, prefix: str) -> dict[str, str]:
-    return {str(name): str(server.client.dump(name)) for name in server.client.keys(f"{prefix}*")}
+    """Return all that is there, but for the hints to look at it."""
+    names = [name for name in server.client.keys(f"{prefix}*") if not name.endswith(b":news")]
+    return {str(name): str(server.client.dump(name)) for name in names}
 
 
 @pytest.mark.parametrize("command", ["pexpire", "append", "del", "hset"])

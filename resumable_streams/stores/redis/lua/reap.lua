@@ -4,6 +4,7 @@
 if not is_epoch(ARGV[1]) then return nil end
 local state = redis.call('HMGET', meta, 'status', 'holder')
 if state[1] == 'streaming' and state[2] == ARGV[2] then
+  need('$PUBLISH', log, '')
   if ARGV[3] ~= '' then
     redis.call('HSET', meta, 'holder', ARGV[3])
   else
