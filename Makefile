@@ -69,7 +69,7 @@ $(NPM): tests/npm/package.json tests/npm/package-lock.json
 	@touch $@
 
 servers: $(VENV)/.dev needs-servers $(NPM) ## Try streams behind nginx, and with clients from npm (needs nginx, node, npm)
-	@$(BIN)/python -m pytest -q tests/servers $(ARGS)
+	@$(BIN)/python -m pytest -q -n 2 --dist load tests/servers $(ARGS)
 
 needs-servers:
 	@for tool in nginx node npm; do \

@@ -37,4 +37,4 @@ def test_an_answer_in_several_bodies_is_whole(
     end = json.loads(following.stdout.read())
     assert end["outcome"] == "ended"
     assert end["text"] == "".join(f"{number} " for number in range(COUNT))
-    assert end["states"].count("offline") >= 2  # it was cut, and came back
+    assert "offline" in end["states"]  # it was cut, and came back
