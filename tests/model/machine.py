@@ -228,7 +228,8 @@ class StreamMachine(RuleBasedStateMachine):
             ended = not production.takes_bytes and not production.is_stopped
             if ended and production.tap.opened.is_set() and not production.tap.closed.is_set():
                 return f"the source of {production.stream.stream_id} was not closed"
-            if production.has_lost_claim and self._is_at_work(production):
+            is_idle = production.is_stopped or not production.has_lost_claim
+            if not is_idle and self._is_at_work(production):
                 return f"a producer of {production.stream.stream_id} has not let go of it"
         return self._untold()
 
@@ -318,8 +319,14 @@ class StreamMachine(RuleBasedStateMachine):
     def hand_over(self, stream_id: str, alias: str) -> None:
         """Let another producer go on, as a worker does; the old one may be stopped."""
         production = self._producing(stream_id)
-        if production is not None and production.alias != alias:
+        if production is None or production.alias == alias:
+            return
+        # Readers beside a stopped producer of it would be sent to resume with the new one.
+        if not any(p.is_stopped and p.stream is production.stream for p in self._at(alias)):
             self.do(self._hand_over(production, alias))
+
+    def _at(self, alias: str) -> list[Production]:
+        return [production for production in self.productions if production.alias == alias]
 
     async def _hand_over(self, old: Production, alias: str) -> None:
         engine, stream = get_engine(alias), old.stream
