@@ -84,6 +84,7 @@ class LeaseKeeper:
         # So often that what is left of the lease outlasts a store that is away.
         self._interval = max(lease / 6, min(lease / 3, (lease - store_timeout) / 2))
         self._loop = asyncio.get_running_loop()
+        self._one_beat = asyncio.Lock()
         self._position = ""
         self._is_known = False
         self._last: float | None = None
@@ -142,7 +143,14 @@ class LeaseKeeper:
             )
 
     async def beat(self) -> None:
-        """Renew the lease once, and act on what that brings."""
+        """Renew the lease once, and act on what that brings.
+
+        One at a time: of two that hear that we were judged, each would begin anew.
+        """
+        async with self._one_beat:
+            await self._beat()
+
+    async def _beat(self) -> None:
         asked = self._loop.time()
         try:
             beat = await self._table.beat(self.process, lease=self._lease, position=self._position)
@@ -151,7 +159,7 @@ class LeaseKeeper:
             raise
         if beat.is_judged:
             self._begin_anew()
-            await self.beat()
+            await self._beat()
             return
         if beat.is_new and self._is_known:  # the store lost what it knew of everybody
             self._in_time_since = None
@@ -182,7 +190,10 @@ class LeaseKeeper:
 
     async def passed(self) -> Sequence[str]:
         """Return the holders that are dead, as the store sees it now."""
-        beat = await self._table.beat(self.process, lease=self._lease, position=self._position)
+        async with self._one_beat:
+            beat = await self._table.beat(self.process, lease=self._lease, position=self._position)
+        if beat.is_judged:
+            return ()  # the next heartbeat acts on it
         self._hear(beat)
         return beat.passed
 
@@ -214,7 +225,8 @@ class LeaseKeeper:
         self.process = secrets.token_hex(8)
         self._is_known = False
         self._in_time_since = None
-        for producer in list(self._producers):
+        lost, self._producers = self._producers, set()
+        for producer in lost:
             producer.lose_claim()
 
     async def hold(self, holding: Holding) -> bool:

@@ -12,7 +12,7 @@ from resumable_streams.engine import Engine, get_engine
 from resumable_streams.keys import KeySpace, holding_of
 from resumable_streams.runtime import runtime
 from resumable_streams.signals import StreamSignal, stream_failed, stream_finalized
-from resumable_streams.types import StreamKey
+from resumable_streams.types import Fate, StreamKey
 from tests.tools.processes import die_producing, judge, kill
 from tests.tools.readers import read_all, read_until
 from tests.tools.sources import Tap, finished
@@ -170,6 +170,26 @@ async def test_a_process_that_was_taken_for_dead_stops_and_tells_nothing(
     assert len(ends) == 1
     await read_all(await manager.run("again", finished([b"y"]), owner="a"))  # under another name
     await eventually(lambda: len(ends) == 2)
+
+
+async def test_a_process_that_hears_twice_at_once_that_it_was_judged_begins_anew_once(
+    short, manager: StreamManager, elsewhere: StreamManager, hear
+):
+    ends = hear(stream_finalized)
+    tap = Tap(b"x")
+    reader = await manager.run("chat", tap, owner="a")
+    await read_until(reader, 1)
+    engine = get_engine("default")
+    await engine_of(elsewhere)
+    await kill(engine)
+    await eventually(lambda: ends)
+    await asyncio.gather(*(engine.leases.beat() for _ in range(5)))
+    table, process = engine.store.processes, engine.leases.process
+    await tap.closed.wait()
+    await table.leave(process)  # it holds nothing: what was lost stays lost
+    assert await table.fates([process]) == [Fate.UNKNOWN]
+    await engine.leases.beat()
+    assert len(ends) == 1
 
 
 async def test_an_outage_kills_nobody(
