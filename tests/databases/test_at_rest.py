@@ -22,7 +22,7 @@ from tests.tools.waiting import eventually, pass_time
 from .conftest import Running, Serve
 
 IS_FULL = os.environ.get("HOLDINGS") == "full"
-READERS, PRODUCERS = (200, 60) if IS_FULL else (40, 20)
+READERS, PRODUCERS = (200, 60) if IS_FULL else (24, 20)
 AT_ONCE = 16
 QUERIES = 3 * PRODUCERS
 
@@ -123,12 +123,12 @@ async def visited(
         await visited.aclose()
 
 
-KINDS = pytest.mark.parametrize("kind", ["uvicorn", "daphne"])
-CONNECTIONS = pytest.mark.parametrize("connections", ["pool", "persistent"])
+SITES = [("uvicorn", "pool"), ("daphne", "pool"), ("uvicorn", "persistent")]
+if IS_FULL:
+    SITES.append(("daphne", "persistent"))
 
 
-@KINDS
-@CONNECTIONS
+@pytest.mark.parametrize(("kind", "connections"), SITES)
 async def test_live_streams_hold_no_connection_and_no_thread(
     site: Serve, postgres_server: Postgres, kind: str, connections: str
 ):
@@ -147,7 +147,7 @@ async def test_live_streams_hold_no_connection_and_no_thread(
         await at.get("/stage?over")
 
 
-@CONNECTIONS
+@pytest.mark.parametrize("connections", ["pool", "persistent"])
 async def test_live_streams_hold_no_connection_under_wsgi(
     site: Serve, postgres_server: Postgres, connections: str
 ):
@@ -163,9 +163,8 @@ async def test_live_streams_hold_no_connection_under_wsgi(
         await at.get("/stage?over")
 
 
-@CONNECTIONS
-async def test_what_is_in_use_stays(site: Serve, postgres_server: Postgres, connections: str):
-    async with visited(site, postgres_server, "uvicorn", connections) as at:
+async def test_what_is_in_use_stays(site: Serve, postgres_server: Postgres):
+    async with visited(site, postgres_server, "uvicorn", "persistent") as at:
         (slow,) = await at.start(1, "/produce/rows")
         (atomic,) = await at.start(1, "/produce/in_a_transaction")
         await pass_time(1.5)  # longer than what nobody uses is held
@@ -181,12 +180,11 @@ async def test_what_is_in_use_stays(site: Serve, postgres_server: Postgres, conn
         assert at.users == READERS + 2
 
 
-@CONNECTIONS
 async def test_workers_hold_no_connection(
-    site: Serve, postgres_server: Postgres, redis_url: str, key_prefix: str, connections: str
+    site: Serve, postgres_server: Postgres, redis_url: str, key_prefix: str
 ):
     store = {"REDIS_URL": redis_url, "KEY_PREFIX": key_prefix}
-    async with visited(site, postgres_server, "uvicorn", connections, **store) as at:
+    async with visited(site, postgres_server, "uvicorn", "pool", **store) as at:
         with worker(at.environment):
             answers = await at.start(5, "/order")
             for answer in answers:
