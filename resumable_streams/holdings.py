@@ -86,7 +86,7 @@ class TransientThread(Executor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         future = self.end()
-        if wait:
+        if wait and asyncio._get_running_loop() is None:  # older asgiref asks on the loop
             future.result()
 
     @contextmanager

@@ -70,7 +70,9 @@ async def test_an_executor_that_somebody_else_replaced_meanwhile_stays():
 
 async def test_an_executor_that_a_project_gave_is_not_replaced():
     with ThreadPoolExecutor(max_workers=1) as theirs, ThreadPoolExecutor() as new:
-        async with ThreadSensitiveContext(executor=theirs):
+        async with ThreadSensitiveContext() as context:
+            context._executor = theirs  # what asgiref 3.13 does with its argument `executor`
+            SyncToAsync.context_to_thread_executor[context] = theirs
             assert executor_here() is theirs
             assert not replace_executor(theirs, new)
 
