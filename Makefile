@@ -98,7 +98,7 @@ deploys: $(VENV)/.dev ## Replace every kind of server under load; writes the tab
 		tests/acceptance/test_deploy.py tests/acceptance/test_stalled.py
 
 faults: $(VENV)/.dev ## Inject every fault under load; prints the table and writes it to docs/reliability.md
-	@FAULTS=full $(if $(ARGS),,WRITE_FAULTS_TABLE=1) $(BIN)/python -m pytest -q -m "not benchmark" -p no:randomly tests/acceptance/faults $(ARGS)
+	@FAULTS=full $(if $(ARGS),,WRITE_FAULTS_TABLE=1) $(BIN)/python -m pytest -q -m "not benchmark" -p no:randomly tests/acceptance/faults tests/acceptance/test_incident.py $(ARGS)
 
 soak: $(VENV)/.dev ## Live through ten minutes of trouble, then look for leaks (ARGS="--minutes 60")
 	@$(BIN)/python -m tests.soak $(ARGS)

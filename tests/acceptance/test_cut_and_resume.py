@@ -6,17 +6,27 @@ import httpx
 import pytest
 
 from .conftest import Serve
-from .servers import visitor
+from .servers import Server, visitor, warmed_up
 
 CUTS = 20
 
 
-@pytest.fixture(params=["memory", "redis"])
-def store(request: pytest.FixtureRequest) -> dict[str, str]:
-    """Choose where streams rest, as the environment of a server says it."""
-    if request.param == "memory":
-        return {}
-    return {"REDIS_URL": request.getfixturevalue("redis_url")}
+@pytest.fixture(scope="module")
+def server(request: pytest.FixtureRequest, lasting: Serve, redis_url: str) -> Server:
+    """Return a server of a kind, whose streams rest in memory or in Redis."""
+    kind, store = request.param
+    more = {"REDIS_URL": redis_url} if store == "redis" else {}
+    return warmed_up(lasting(kind, DEMO_RATE="2000", **more))
+
+
+def on(*kinds: str) -> pytest.MarkDecorator:
+    """Run a test on these servers, with each store."""
+    servers = [
+        pytest.param((kind, store), id=f"{store}-{kind}")
+        for kind in kinds
+        for store in ("memory", "redis")
+    ]
+    return pytest.mark.parametrize("server", servers, indirect=True, scope="module")
 
 
 def read_until(response: httpx.Response, cut: int) -> bytes:
@@ -29,11 +39,8 @@ def read_until(response: httpx.Response, cut: int) -> bytes:
     return received
 
 
-@pytest.mark.parametrize("kind", ["daphne", "uvicorn"])
-def test_joined_bytes_equal_the_answer_for_every_cut(
-    site: Serve, store: dict[str, str], expected: bytes, kind: str
-) -> None:
-    server = site(kind, DEMO_RATE="2000", **store)
+@on("daphne", "uvicorn")
+def test_joined_bytes_equal_the_answer_for_every_cut(server: Server, expected: bytes) -> None:
     with visitor(server) as owner, visitor(server) as stranger:
         for cut in sorted(random.sample(range(1, len(expected)), CUTS)):
             with owner.stream("POST", "/api/raw") as response:
@@ -47,10 +54,8 @@ def test_joined_bytes_equal_the_answer_for_every_cut(
     assert "Traceback" not in server.written()
 
 
-def test_an_answer_is_finished_without_any_reader(
-    site: Serve, store: dict[str, str], expected: bytes
-) -> None:
-    server = site(DEMO_RATE="300", **store)
+@on("daphne")
+def test_an_answer_is_finished_without_any_reader(server: Server, expected: bytes) -> None:
     with visitor(server) as owner:
         with owner.stream("POST", "/api/raw") as response:
             address = f"/streams/{response.headers['X-Resumable-Stream-Id']}/"
@@ -59,10 +64,8 @@ def test_an_answer_is_finished_without_any_reader(
         assert owner.get(f"{address}status/").json()["status"] == "done"
 
 
-def test_foreign_and_missing_streams_answer_the_same_bytes(
-    site: Serve, store: dict[str, str]
-) -> None:
-    server = site(**store)
+@on("daphne")
+def test_foreign_and_missing_streams_answer_the_same_bytes(server: Server) -> None:
     with visitor(server) as owner, visitor(server) as stranger:
         identifier = owner.post("/api/raw").headers["X-Resumable-Stream-Id"]
         for suffix in ("", "?offset=3", "?offset=999999999", "status/"):
@@ -83,13 +86,13 @@ def headers(response: httpx.Response) -> list[tuple[str, str]]:
     return [item for item in response.headers.items() if item[0] != "date"]
 
 
+@on("daphne")
 @pytest.mark.parametrize(
     ("offset", "status"), [("-1", 400), ("abc", 400), ("1" + "0" * 30, 416), ("", 400)]
 )
 def test_an_impossible_offset_is_refused_and_harms_nothing(
-    site: Serve, store: dict[str, str], expected: bytes, offset: str, status: int
+    server: Server, expected: bytes, offset: str, status: int
 ) -> None:
-    server = site(**store)
     with visitor(server) as owner:
         address = f"/streams/{owner.post('/api/raw').headers['X-Resumable-Stream-Id']}/"
         assert owner.get(address, params={"offset": offset}).status_code == status

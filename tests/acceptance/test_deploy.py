@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.tools.serving import PLAIN
 from tests.tools.waiting import pass_time, until
 
 from .conftest import Serve
@@ -103,7 +104,7 @@ def worker(tmp_path: Path, key_prefix: str, redis_url: str) -> Iterator[Workers]
 @asynccontextmanager
 async def clients() -> AsyncIterator[httpx.AsyncClient]:
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
-    async with httpx.AsyncClient(limits=limits, timeout=30) as client:
+    async with httpx.AsyncClient(verify=PLAIN, limits=limits, timeout=30) as client:
         yield client
 
 

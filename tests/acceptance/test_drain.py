@@ -5,27 +5,40 @@ import time
 import httpx
 import pytest
 
+from tests.tools.serving import PLAIN
 from tests.tools.waiting import A_SECOND, until
 
 from .conftest import Serve
 from .deploy_site import line
-from .servers import COMMANDS, at, visitor
+from .servers import COMMANDS, Server, at, visitor, warmed_up
 from .table import Table
 from .test_two_processes import Reading, begin
 
 KINDS = list(COMMANDS)
-# Within how many seconds attached readers are sent elsewhere. Hypercorn tells its workers by an
-# event that only it sees, and waits for its readers first: they go when its patience (3 s) ends.
+# Hypercorn tells its workers by an event that only it sees, and waits for its readers first: they
+# go when its patience ends, after 3 seconds. Answers are to be longer than that, and shorter than
+# what we give them.
 RELEASED_WITHIN = {"hypercorn": 3 + A_SECOND}
+RATE = {"hypercorn": "50"}
+
+
+@pytest.fixture(scope="module")
+def other(lasting: Serve, redis_url: str) -> Server:
+    """Return a server of the same site that goes on."""
+    return warmed_up(lasting(REDIS_URL=redis_url))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_short_answer_is_finished_and_its_reader_resumes_elsewhere(
-    site: Serve, redis_url: str, expected: bytes, kind: str, servers_table: Table
+    passing: Serve,
+    other: Server,
+    redis_url: str,
+    expected: bytes,
+    kind: str,
+    servers_table: Table,
 ) -> None:
-    # Longer than Hypercorn's patience, shorter than ours.
-    ending = site(kind, DEMO_RATE="50", REDIS_URL=redis_url, DRAIN_TIMEOUT="8")
-    other = site(REDIS_URL=redis_url)
+    rate = RATE.get(kind, "100")
+    ending = passing(kind, DEMO_RATE=rate, REDIS_URL=redis_url, DRAIN_TIMEOUT="8")
     with visitor(ending) as owner, at(other, owner) as elsewhere, at(ending, owner) as tab:
         address = begin(owner)
         reading = Reading(tab, address)
@@ -47,10 +60,9 @@ def test_a_short_answer_is_finished_and_its_reader_resumes_elsewhere(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_long_answer_is_interrupted_in_writing(
-    site: Serve, redis_url: str, expected: bytes, kind: str, servers_table: Table
+    passing: Serve, other: Server, redis_url: str, kind: str, servers_table: Table
 ) -> None:
-    ending = site(kind, DEMO_RATE="10", REDIS_URL=redis_url, DRAIN_TIMEOUT="1")
-    other = site(REDIS_URL=redis_url)
+    ending = passing(kind, DEMO_RATE="10", REDIS_URL=redis_url, DRAIN_TIMEOUT="1")
     with visitor(ending) as owner, at(other, owner) as elsewhere:
         address = begin(owner)
         ending.process.terminate()
@@ -73,7 +85,9 @@ def test_it_streams_chunk_by_chunk_and_keeps_nothing_of_who_has_left(
         DRAIN_TIMEOUT="0",
     )
     with (
-        httpx.Client(base_url=server.url, headers={"X-User": "me"}, timeout=20) as client,
+        httpx.Client(
+            verify=PLAIN, base_url=server.url, headers={"X-User": "me"}, timeout=20
+        ) as client,
         client.stream("POST", "/produce?count=10&every=0.1") as response,
     ):
         chunks = list(response.iter_raw())

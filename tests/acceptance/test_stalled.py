@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from tests.tools.serving import PLAIN
 from tests.tools.waiting import pass_time_sync, until
 
 from .conftest import Serve
@@ -80,7 +81,7 @@ def test_a_stalled_reader_holds_bounded_memory_and_nobody_else(
     start: Callable[..., Server], kind: str, servers_table: Table
 ) -> None:
     server = start(kind)
-    with httpx.Client(base_url=server.url, headers=ME, timeout=30) as client:
+    with httpx.Client(verify=PLAIN, base_url=server.url, headers=ME, timeout=30) as client:
         with client.stream("POST", f"/flood?size={SIZE}") as response:
             address = f"/streams/{response.headers['X-Resumable-Stream-Id']}/"
             assert sum(map(len, response.iter_raw())) == SIZE
@@ -102,7 +103,7 @@ def test_daphne_drops_who_reads_nothing_for_as_long_as_a_response_may_last(
     start: Callable[..., Server],
 ) -> None:
     server = start("daphne", MAX_RESPONSE_SECONDS="2")
-    with httpx.Client(base_url=server.url, headers=ME, timeout=30) as client:
+    with httpx.Client(verify=PLAIN, base_url=server.url, headers=ME, timeout=30) as client:
         with client.stream("POST", f"/flood?size={SIZE}") as response:
             address = f"/streams/{response.headers['X-Resumable-Stream-Id']}/"
             assert sum(map(len, response.iter_raw())) == SIZE
@@ -116,7 +117,7 @@ def test_daphne_drops_who_reads_nothing_for_as_long_as_a_response_may_last(
 def test_daphne_may_end_a_response_itself(start: Callable[..., Server]) -> None:
     """Its --http-timeout finishes a request that we have asked to tell us about its client."""
     server = start(IMPATIENT)
-    with httpx.Client(base_url=server.url, headers=ME, timeout=30) as client:
+    with httpx.Client(verify=PLAIN, base_url=server.url, headers=ME, timeout=30) as client:
         with client.stream("POST", "/produce?count=20000&every=0.001") as response:
             received = b"".join(response.iter_raw())
         assert len(received) > 65_536

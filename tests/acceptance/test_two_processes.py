@@ -10,16 +10,26 @@ import pytest
 from tests.tools.waiting import A_SECOND, pass_time_sync, until
 
 from .conftest import Serve
-from .servers import Server, at, visitor
+from .servers import Server, at, visitor, warmed_up
 
 LEASE, SWEEP = 1.5, 0.5
 SLOW = {"DEMO_RATE": "60", "LEASE": str(LEASE), "SWEEP": str(SWEEP)}
 
 
+@pytest.fixture(scope="module")
+def first(lasting: Serve, redis_url: str) -> Server:
+    return warmed_up(lasting(**SLOW, REDIS_URL=redis_url))
+
+
+@pytest.fixture(scope="module")
+def second(lasting: Serve, redis_url: str) -> Server:
+    return warmed_up(lasting("uvicorn", **SLOW, REDIS_URL=redis_url))
+
+
 @pytest.fixture
-def pair(site: Serve, redis_url: str) -> tuple[Server, Server]:
-    slow = {**SLOW, "REDIS_URL": redis_url}
-    return site(**slow), site("uvicorn", **slow)
+def doomed(passing: Serve, redis_url: str) -> Server:
+    """Return a server of the same site that the test may kill."""
+    return passing(**SLOW, REDIS_URL=redis_url)
 
 
 class Reading(threading.Thread):
@@ -53,17 +63,15 @@ def begin(client: httpx.Client) -> str:
 
 
 def test_produced_in_one_process_and_resumed_in_the_other(
-    pair: tuple[Server, Server], expected: bytes
+    first: Server, second: Server, expected: bytes
 ) -> None:
-    first, second = pair
     with visitor(first) as owner, at(second, owner) as elsewhere, visitor(second) as stranger:
         address = begin(owner)
         assert stranger.get(address).status_code == 404
         assert elsewhere.get(address).content == expected
 
 
-def test_cancelled_from_the_other_process(pair: tuple[Server, Server], expected: bytes) -> None:
-    first, second = pair
+def test_cancelled_from_the_other_process(first: Server, second: Server, expected: bytes) -> None:
     with visitor(first) as owner, at(second, owner) as elsewhere, at(first, owner) as tab:
         address = begin(owner)
         reading = Reading(tab, address)
@@ -86,15 +94,14 @@ def test_cancelled_from_the_other_process(pair: tuple[Server, Server], expected:
 
 
 def test_a_killed_producer_is_reported_within_lease_and_sweep(
-    pair: tuple[Server, Server], expected: bytes
+    doomed: Server, second: Server, expected: bytes
 ) -> None:
-    first, second = pair
-    with visitor(first) as owner, at(second, owner) as elsewhere:
+    with visitor(doomed) as owner, at(second, owner) as elsewhere:
         address = begin(owner)
         reading = Reading(elsewhere, address)
         reading.start()
         reading.wait_for_bytes()
-        first.kill()
+        doomed.kill()
         killed = time.monotonic()
         reading.join(timeout=30)
         assert reading.ended_at - killed < LEASE + SWEEP + A_SECOND
@@ -106,15 +113,14 @@ def test_a_killed_producer_is_reported_within_lease_and_sweep(
 
 
 def test_a_chat_that_loses_its_producer_ends_with_an_error_part(
-    pair: tuple[Server, Server],
+    doomed: Server, second: Server
 ) -> None:
-    first, second = pair
     question = {
         "id": "chat-1",
         "trigger": "submit-message",
         "messages": [{"id": "m", "role": "user", "parts": [{"type": "text", "text": "Hello"}]}],
     }
-    with visitor(first) as owner, at(second, owner) as elsewhere:
+    with visitor(doomed) as owner, at(second, owner) as elsewhere:
         with owner.stream("POST", "/api/chat", json=question) as response:
             assert response.status_code == 200
             assert response.headers["x-vercel-ai-ui-message-stream"] == "v1"
@@ -122,7 +128,7 @@ def test_a_chat_that_loses_its_producer_ends_with_an_error_part(
         reading = Reading(elsewhere, "/api/chat/chat-1/stream")
         reading.start()
         reading.wait_for_bytes()
-        first.kill()
+        doomed.kill()
         reading.join(timeout=30)
         frames = reading.received.decode().strip().split("\n\n")
         parts = [json.loads(frame[6:]) for frame in frames if frame != "data: [DONE]"]

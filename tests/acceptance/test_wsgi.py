@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from tests.tools.serving import PLAIN
 from tests.tools.waiting import A_SECOND, until
 
 from .conftest import Serve
@@ -20,11 +21,21 @@ from .test_two_processes import Reading
 KINDS = list(WSGI_COMMANDS)
 VIEWS = ["produce", "produce-sync", "produce-in-a-sync-view"]
 ME = {"X-User": "me"}
+SITE = "tests.acceptance.deploy_site"
 
 
 @pytest.fixture
-def start(site: Serve, redis_url: str) -> Callable[..., Server]:
-    return partial(site, DJANGO_SETTINGS_MODULE="tests.acceptance.deploy_site", REDIS_URL=redis_url)
+def start(passing: Serve, redis_url: str) -> Callable[..., Server]:
+    """Return a function that starts a server which the test may end."""
+    return partial(passing, DJANGO_SETTINGS_MODULE=SITE, REDIS_URL=redis_url)
+
+
+@pytest.fixture(scope="module")
+def other(lasting: Serve, redis_url: str) -> Server:
+    """Return a server of the same site for those who come back."""
+    server = lasting("uvicorn", DJANGO_SETTINGS_MODULE=SITE, REDIS_URL=redis_url)
+    httpx.post(f"{server.url}/produce?count=1&every=0", headers=ME, timeout=30)  # to warm it up
+    return server
 
 
 def answer(count: int) -> bytes:
@@ -36,7 +47,7 @@ def test_it_streams_chunk_by_chunk_and_is_resumed(
     start: Callable[..., Server], kind: str, servers_table: Table
 ) -> None:
     server = start(kind)
-    with httpx.Client(base_url=server.url, headers=ME, timeout=30) as client:
+    with httpx.Client(verify=PLAIN, base_url=server.url, headers=ME, timeout=30) as client:
         for view in VIEWS:
             with client.stream("POST", f"/{view}?count=10&every=0.1") as response:
                 assert response.status_code == 200
@@ -54,10 +65,10 @@ def test_it_streams_chunk_by_chunk_and_is_resumed(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_deploy_sends_readers_elsewhere_and_lets_short_answers_finish(
-    start: Callable[..., Server], kind: str, servers_table: Table
+    start: Callable[..., Server], other: Server, kind: str, servers_table: Table
 ) -> None:
-    ending, other = start(kind, DRAIN_TIMEOUT="8"), start("uvicorn")
-    with httpx.Client(base_url=ending.url, headers=ME, timeout=30) as client:
+    ending = start(kind, DRAIN_TIMEOUT="8")
+    with httpx.Client(verify=PLAIN, base_url=ending.url, headers=ME, timeout=30) as client:
         address, reading = _begin(client, "/produce?count=30&every=0.1")
         ending.process.terminate()
         told = time.monotonic()
@@ -77,10 +88,10 @@ def test_a_deploy_sends_readers_elsewhere_and_lets_short_answers_finish(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_deploy_interrupts_a_long_answer_in_writing(
-    start: Callable[..., Server], kind: str, servers_table: Table
+    start: Callable[..., Server], other: Server, kind: str, servers_table: Table
 ) -> None:
-    ending, other = start(kind, DRAIN_TIMEOUT="1"), start("uvicorn")
-    with httpx.Client(base_url=ending.url, headers=ME, timeout=30) as client:
+    ending = start(kind, DRAIN_TIMEOUT="1")
+    with httpx.Client(verify=PLAIN, base_url=ending.url, headers=ME, timeout=30) as client:
         address, _ = _begin(client, "/produce?count=1000&every=0.1")
         ending.process.terminate()
         told = time.monotonic()

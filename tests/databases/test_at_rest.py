@@ -17,6 +17,7 @@ import pytest
 
 from tests.acceptance.servers import ROOT
 from tests.postgres import Postgres
+from tests.tools.serving import PLAIN
 from tests.tools.waiting import eventually, pass_time
 
 from .conftest import Running, Serve
@@ -39,7 +40,7 @@ class Site:
         self.users = 0
         self._keys: list[str] = []
         self._client = httpx.AsyncClient(
-            base_url=self.server.url, timeout=30, limits=httpx.Limits()
+            verify=PLAIN, base_url=self.server.url, timeout=30, limits=httpx.Limits()
         )
         self._at_once = asyncio.Semaphore(AT_ONCE)
         self._open = AsyncExitStack()

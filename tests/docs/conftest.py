@@ -17,7 +17,7 @@ import pytest
 
 from tests.acceptance.servers import free_port
 from tests.tools.lengthy import starts_a_process
-from tests.tools.serving import until_it_answers
+from tests.tools.serving import PLAIN, until_it_answers
 
 from .pages import DOCS, write_files
 
@@ -153,6 +153,7 @@ def login(
         add_site(project, f"{tenant}.example.com")
     token = "a" * 32
     with httpx.Client(
+        verify=PLAIN,
         base_url=project.url,
         timeout=30,
         headers={"Host": f"{tenant}.example.com", "X-CSRFToken": token},

@@ -4,13 +4,11 @@ import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Self
 
-import httpx
-
 from example_project.private_redis import free_port
+from tests.tools.serving import until_it_answers
 
 from .pages import DOCS, write_files
 
@@ -19,7 +17,6 @@ __all__ = ["Site", "recipe"]
 README = DOCS.parent / "README.md"
 PAGE = "<!-- templates/answer.html -->"
 TEMPLATES = 'TEMPLATES[0]["DIRS"] = [BASE_DIR / "templates"]'
-START_SECONDS = 30
 
 
 class Site:
@@ -62,15 +59,7 @@ class Site:
     def start(self) -> None:
         """Serve it, with an empty store."""
         self._server = self._command("runserver", "--noreload", self._where)
-        deadline = time.monotonic() + START_SECONDS
-        while True:
-            try:
-                httpx.get(self.url, timeout=5)
-                return
-            except httpx.TransportError:
-                alive = self._server.poll() is None and time.monotonic() < deadline
-                assert alive, (self._path / "log").read_text(errors="replace")
-                time.sleep(0.1)
+        until_it_answers(self._server, self.url, self._path / "log")
 
     def stop(self) -> None:
         """End it at once, as `runserver` does when a file has changed."""

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from tests.example.server import servers
+from tests.tools.serving import PLAIN
 
 from .readme import Site, recipe
 
@@ -29,7 +30,7 @@ def test_the_recipe_with_curl_has_the_whole_exactly(demo: str, tmp_path: Path) -
         line.split(": ", 1) for line in (here / "headers").read_text().splitlines() if ": " in line
     )
     jar = [line.split("\t") for line in (here / "jar").read_text().splitlines() if "\t" in line]
-    with httpx.Client(cookies={cookie[5]: cookie[6] for cookie in jar}) as visitor:
+    with httpx.Client(verify=PLAIN, cookies={cookie[5]: cookie[6] for cookie in jar}) as visitor:
         whole = visitor.get(f"{demo}{headers['Location']}").content
     assert len(whole) > 5_000
     assert (here / "part").read_bytes() == whole
@@ -45,7 +46,10 @@ def test_the_recipe_adds_nothing_of_another_incarnation(demo: str, tmp_path: Pat
 
 
 def test_the_project_answers_and_goes_on_after_an_event(tmp_path: Path) -> None:
-    with Site(tmp_path) as site, httpx.Client(base_url=site.url, timeout=30) as visitor:
+    with (
+        Site(tmp_path) as site,
+        httpx.Client(verify=PLAIN, base_url=site.url, timeout=30) as visitor,
+    ):
         assert "EventSource" in visitor.get("/").text
         token = {"X-CSRFToken": visitor.cookies["csrftoken"]}
         with visitor.stream("POST", "/answer/", headers=token) as started:

@@ -12,6 +12,7 @@ import pytest
 from example_project.chat import parts
 from example_project.chat.llm import SCRIPT
 from tests.tools.lengthy import starts_a_process
+from tests.tools.serving import PLAIN
 from tests.tools.waiting import eventually
 
 from .server import Serve, environment_for, manage, servers
@@ -41,7 +42,7 @@ def slow(serve: Serve) -> str:
 @asynccontextmanager
 async def visit(address: str) -> AsyncIterator[httpx.AsyncClient]:
     """Be a new visitor, who has opened the page and so has a session and a CSRF token."""
-    async with httpx.AsyncClient(base_url=address, timeout=20) as client:
+    async with httpx.AsyncClient(verify=PLAIN, base_url=address, timeout=20) as client:
         page = await client.get("/")
         assert page.status_code == 200
         client.headers["X-CSRFToken"] = client.cookies["csrftoken"]

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from tests.acceptance.servers import Server
+from tests.tools.serving import PLAIN
 
 from .conftest import Proxy
 from .nginx import BLOCKS
@@ -28,7 +29,7 @@ def start(site: Any, redis_url: str) -> Start:
 
 @contextmanager
 def visitor(url: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=url, headers={"X-User": "me"}, timeout=20) as client:
+    with httpx.Client(verify=PLAIN, base_url=url, headers={"X-User": "me"}, timeout=20) as client:
         yield client
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.acceptance.servers import launch, migrate
 from tests.tools.lengthy import starts_a_process
+from tests.tools.serving import PLAIN
 
 from .site import ADDRESSES
 from .sites import prefix_of
@@ -53,7 +54,7 @@ def serve(empty: Path, tmp_path: Path) -> Iterator[Serve]:
             )
             base = f"{server.url}{prefix}/"
             return lambda **more: Site(
-                open=lambda: httpx.AsyncClient(base_url=base, timeout=30), **more
+                open=lambda: httpx.AsyncClient(verify=PLAIN, base_url=base, timeout=30), **more
             )
 
         yield start

@@ -58,6 +58,7 @@ def until(
     *,
     seconds: float = PATIENCE_SECONDS,
     passing: tuple[type[Exception], ...] = (),
+    pause: float = PAUSE_SECONDS,
 ) -> T:
     """Return what `state` returns, once that is true; errors that are `passing` mean "not yet"."""
     deadline = time.monotonic() + seconds
@@ -68,7 +69,7 @@ def until(
         except passing:
             pass
         _check(deadline, state, seconds)
-        time.sleep(PAUSE_SECONDS)
+        time.sleep(pause)
 
 
 @asynccontextmanager

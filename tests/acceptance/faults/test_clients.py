@@ -15,6 +15,8 @@ import httpx
 import pytest
 from redis import Redis
 
+from tests.tools.serving import PLAIN
+
 from ...proxy import proxy_to
 from ...tools.waiting import eventually, pass_time
 from ..conftest import Serve
@@ -58,7 +60,7 @@ async def opened(
     )
     # Servers close what is idle for 5 seconds: be the first.
     limits = httpx.Limits(max_connections=None, keepalive_expiry=1)
-    async with httpx.AsyncClient(limits=limits, timeout=20, headers=ME) as client:
+    async with httpx.AsyncClient(verify=PLAIN, limits=limits, timeout=20, headers=ME) as client:
         yield server, client
 
 

@@ -14,6 +14,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.tools.serving import PLAIN
+
 from ...nodes import Node, node, scripts_run
 from ...tools.waiting import eventually, pass_time
 from ..conftest import Serve
@@ -131,7 +133,7 @@ def opened(site: Serve, store: Node, tmp_path: Path) -> Callable[..., Any]:
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
         async with (
             site_of(partial(start, kind, LEASE=str(lease)), store, tmp_path, SECONDS) as running,
-            httpx.AsyncClient(limits=limits, timeout=PATIENCE) as client,
+            httpx.AsyncClient(verify=PLAIN, limits=limits, timeout=PATIENCE) as client,
         ):
             yield running, client
 
