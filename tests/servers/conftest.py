@@ -22,7 +22,8 @@ Node = Callable[..., "subprocess.Popen[str]"]
 
 NPM = Path(__file__).parent.parent / "npm"
 
-empty_database, recording, site = acceptance.empty_database, acceptance.recording, acceptance.site
+empty_database, new_site = acceptance.empty_database, acceptance.new_site
+recording, site = acceptance.recording, acceptance.site
 
 
 def pytest_ignore_collect(config: pytest.Config) -> bool | None:
