@@ -1,6 +1,6 @@
 """System checks: what is wrong with RESUMABLE_STREAMS, and what bites only in production.
 
-    E001 to E010   cannot work
+    E001 to E011   cannot work
     W001 to W005   works, but not as it reads
     W012           a view that cannot work as the rest of the project is set up
     W013           streams in a database that `cache.clear()` empties
@@ -40,6 +40,7 @@ from .conf import (
 )
 from .engine import make_store
 from .exceptions import InvalidStoreError, StoreUnavailable
+from .green import EVENTLET, is_eventlet
 from .stores.base import BaseStore
 from .stores.memory import MemoryStore
 
@@ -118,6 +119,12 @@ def _is_callable(path: str) -> bool:
         return callable(import_string(path))
     except ImportError:
         return False
+
+
+def check_eventlet(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
+    """E011: eventlet has patched this process."""
+    hint = "See docs/servers.md for the servers that work."
+    return [Error(EVENTLET, hint=hint, id="resumable_streams.E011")] if is_eventlet() else []
 
 
 # --- Settings that disagree with each other -----------------------------------------------------
@@ -417,6 +424,7 @@ CHECKS: Sequence[Check] = (
     check_settings,
     check_backends,
     check_callables,
+    check_eventlet,
     check_memory_store,
     check_shared_keys,
     check_caches,

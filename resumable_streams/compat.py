@@ -22,6 +22,8 @@ from django.utils import functional
 __all__ = [
     "blocks_a_thread",
     "executor_here",
+    "have_shared_sync_code_run_by",
+    "have_sync_code_run_by",
     "is_unloaded",
     "keep_unread",
     "loads_session_user",
@@ -94,6 +96,19 @@ async def sync_code_in(executor: Executor) -> AsyncIterator[None]:
 def blocks_a_thread() -> bool:
     """Return whether a sync caller waits for us: its thread, then, runs our sync code."""
     return getattr(getattr(AsyncToSync, "executors", None), "current", None) is not None
+
+
+def have_sync_code_run_by(executor: Executor) -> None:
+    """Have the sync code of the running task, and of what it starts, run by `executor`."""
+    executors = getattr(AsyncToSync, "executors", None)
+    if executors is not None:
+        executors.current = executor
+
+
+def have_shared_sync_code_run_by(executor: Executor) -> None:
+    """Have sync code run by `executor` that no context has an executor for."""
+    if hasattr(SyncToAsync, "single_thread_executor"):
+        SyncToAsync.single_thread_executor = executor  # type: ignore[assignment]
 
 
 def runs_one_call(loop: asyncio.AbstractEventLoop | None) -> bool:

@@ -19,7 +19,9 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.views.generic import View
 
+from .green import is_green
 from .owners import load_user
+from .runtime import runtime
 
 __all__ = ["AsyncView", "non_atomic"]
 
@@ -50,7 +52,7 @@ class AsyncView(View):
             await load_user(request)
             return await _respond(partial(answer, request, *args, **kwargs), in_thread=not is_bare)
 
-        return non_atomic(view)
+        return non_atomic(_in_greenlet(view) if is_green() else view)
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         """Call the handler: awaitable on an event loop, the response itself in a thread."""
@@ -63,6 +65,22 @@ class AsyncView(View):
         dispatch = super().dispatch
         is_last = getattr(dispatch, "__func__", None) is View.dispatch
         return await _respond(partial(dispatch, request, *args, **kwargs), in_thread=not is_last)
+
+
+def _in_greenlet(view: Callable[..., Any]) -> Callable[..., HttpResponseBase]:
+    """Return a sync view that has `view` run on the home loop, in its thread.
+
+    Django would run a loop in the greenlet of the request, in the thread of all other greenlets.
+    """
+
+    @wraps(view)
+    def waiting(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        response: HttpResponseBase = runtime.call_sync(view, request, *args, **kwargs)
+        return response
+
+    for mark in ("_is_coroutine", "_is_coroutine_mark"):  # what `wraps` has copied, too
+        vars(waiting).pop(mark, None)
+    return waiting
 
 
 def _is_on_loop() -> bool:

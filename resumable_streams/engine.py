@@ -30,6 +30,7 @@ from .stores.base import BaseStore, known
 from .tail import Tail
 from .takeover import TakeOver
 from .telling import Ending, Teller
+from .threads import AskingThread
 from .types import (
     Claim,
     ErrorCode,
@@ -318,6 +319,10 @@ class Engine:
             coroutine.close()
             raise ShuttingDown
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+
+    def wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the home loop of this engine, and wait; for threads without a loop."""
+        return AskingThread().wait_for(self.submit(coroutine))
 
     def release_readers(self) -> None:
         for tail in self.hub.tails:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager, suppress
 from functools import partial
-from queue import Empty, SimpleQueue
+from queue import Empty
 from typing import Any, ParamSpec, TypeVar
 
 from asgiref.sync import sync_to_async
@@ -28,6 +28,7 @@ from django.db.backends.signals import connection_created
 
 from .compat import blocks_a_thread, executor_here, replace_executor, watch_cursors
 from .databases import are_pooled, close_all, close_idle, is_any_open
+from .green import Mailbox, lock, mailbox, start_thread
 
 __all__ = ["TransientThread", "kept_thread", "let_go", "lets_go_by_itself"]
 
@@ -52,9 +53,9 @@ class TransientThread(Executor):
     """
 
     def __init__(self) -> None:
-        self._jobs: SimpleQueue[_Job] = SimpleQueue()
-        self._changing = threading.Lock()  # whether there is a thread
-        self._thread: threading.Thread | None = None
+        self._jobs: Mailbox[_Job] = mailbox()
+        self._changing = lock()  # whether there is a thread
+        self._has_thread = False
         self._is_ending = False
         self._keepers = 0
         self._opened_at: float | None = None
@@ -64,10 +65,10 @@ class TransientThread(Executor):
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         future: Future[T] = Future()
         with self._changing:
-            if self._thread is None:
-                thread = threading.Thread(target=self._work, name="resumable_streams.transient")
-                thread.start()  # raises where the interpreter ends
-                self._thread = thread
+            if not self._has_thread:
+                # Raises where the interpreter ends.
+                start_thread(self._work, name="resumable_streams.transient")
+                self._has_thread = True
             self._jobs.put((future, partial(fn, *args, **kwargs)))
         return future
 
@@ -78,7 +79,7 @@ class TransientThread(Executor):
         """
         future: Future[None] = Future()
         with self._changing:
-            if self._thread is None:
+            if not self._has_thread:
                 future.set_result(None)
             else:
                 self._jobs.put((future, self._close_all))
@@ -154,7 +155,7 @@ class TransientThread(Executor):
             stays = self._keepers or is_any_open()
             if not self._jobs.empty() or (stays and not self._is_ending):
                 return False
-            self._thread, self._is_ending = None, False
+            self._has_thread = self._is_ending = False
             return True
 
     def _close_all(self) -> None:

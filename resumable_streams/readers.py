@@ -78,7 +78,7 @@ class StreamReader:
             raise StopIteration
         if asyncio._get_running_loop() is not None:  # which would wait for itself
             raise RuntimeError("This is the sync form: in async code, use `async for`.")
-        return self._advance(self._engine.submit(self._next()).result(), StopIteration)
+        return self._advance(self._engine.wait_for(self._next()), StopIteration)
 
     async def _next(self) -> bytes | None:
         self._reading = True

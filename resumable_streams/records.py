@@ -38,6 +38,7 @@ from .clients import client_ip, request_id, user_id
 from .conf import SETTING, get_aliases, get_settings
 from .engine import get_engine
 from .exceptions import InvalidStoreError
+from .green import Mailbox, mailbox, start_thread
 from .keys import owner_digest
 from .models import StreamNamespace, StreamRecord
 from .runtime import runtime
@@ -83,8 +84,8 @@ class Recorder:
 
     def _reset(self) -> None:
         """Start empty: also in a forked child, whose parent writes what was queued before."""
-        self._queue: queue.SimpleQueue[Entry | threading.Event] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._queue: Mailbox[Entry | threading.Event] = mailbox()
+        self._has_thread = False
         self._starting = threading.Lock()
         self._closing = threading.Event()
         self._is_full = False
@@ -102,12 +103,12 @@ class Recorder:
             self._refuse()
             return
         self._queue.put(entry)
-        if self._thread is None:
+        if not self._has_thread:
             self._start()
 
     def flush(self, timeout: float = EXIT_SECONDS) -> bool:
         """Wait until all that is queued now was written or lost; return whether it was, in time."""
-        if self._thread is None:
+        if not self._has_thread:
             return True
         done = threading.Event()
         self._queue.put(done)
@@ -131,11 +132,9 @@ class Recorder:
 
     def _start(self) -> None:
         with self._starting:
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._work, name="resumable_streams.records", daemon=True
-                )
-                self._thread.start()
+            if not self._has_thread:
+                start_thread(self._work, name="resumable_streams.records", daemon=True)
+                self._has_thread = True
                 atexit.register(self.close)
 
     # In the thread.

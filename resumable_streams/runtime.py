@@ -26,8 +26,22 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 
 from django.utils import timezone, translation
 
-from .compat import runs_one_call, sync_code_in
+from .compat import (
+    have_shared_sync_code_run_by,
+    have_sync_code_run_by,
+    runs_one_call,
+    sync_code_in,
+)
 from .exceptions import ShuttingDown
+from .green import (
+    EVENTLET,
+    Greenlets,
+    Mailbox,
+    is_eventlet,
+    is_green,
+    mailbox,
+    start_real_thread,
+)
 from .holdings import TransientThread
 from .threads import Asker, AskingLoop, AskingThread, asker
 
@@ -40,6 +54,12 @@ T = TypeVar("T")
 
 THREAD_LINGERS_SECONDS = 0.05
 INTERRUPT_SECONDS = 15.0
+ASYNC_VIEW = (
+    "Under gevent, streams are used by sync code, with the sync verbs, and by the views of this "
+    "package: the event loop of an async view would keep every other greenlet off the database. "
+    "(The views of this package need gevent to have patched the process before they are imported: "
+    "no --preload.)"
+)
 
 
 class Resource(Protocol):
@@ -84,6 +104,8 @@ class Runtime:
         loop = self._loop
         if loop is not None and self._lasts(loop):
             return loop
+        if is_eventlet():
+            raise RuntimeError(EVENTLET)
         with self._lock:
             loop = self._loop
             if loop is None or not self._lasts(loop):
@@ -112,6 +134,8 @@ class Runtime:
         """Await `function` on the home loop, from any loop."""
         if self.is_home():
             return await function(*args, **kwargs)
+        if is_green():
+            raise RuntimeError(ASYNC_VIEW)
         return await asyncio.wrap_future(
             self._hop(partial(function, *args, **kwargs), AskingLoop())
         )
@@ -135,6 +159,8 @@ class Runtime:
     def _hop(self, work: Callable[[], Awaitable[T]], who: Asker) -> Future[T]:
         async def asked() -> T:
             asker.set(who)
+            if is_green() and isinstance(who, AskingThread):
+                have_sync_code_run_by(who)  # all of it: Django's part of a view, too
             return await work()
 
         # The language and the time zone of a thread are invisible to other threads.
@@ -254,9 +280,13 @@ def _lasting_loop() -> asyncio.AbstractEventLoop | None:
 
 
 def _start_thread() -> asyncio.AbstractEventLoop:
-    loop = asyncio.new_event_loop()
+    started: Mailbox[asyncio.AbstractEventLoop] = mailbox()
 
     def serve() -> None:
+        loop = asyncio.new_event_loop()
+        if is_green():
+            loop.set_default_executor(Greenlets())
+        started.put(loop)
         while not loop.is_closed():
             try:
                 loop.run_forever()
@@ -265,8 +295,10 @@ def _start_thread() -> asyncio.AbstractEventLoop:
             else:
                 loop.close()
 
-    threading.Thread(target=serve, name="resumable_streams", daemon=True).start()
-    return loop
+    if is_green():
+        have_shared_sync_code_run_by(TransientThread())
+    start_real_thread(serve, name="resumable_streams")
+    return started.get()
 
 
 def _stop_loop() -> None:

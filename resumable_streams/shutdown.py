@@ -18,7 +18,6 @@ import asyncio
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Collection
 from types import FrameType
 from typing import Any
@@ -26,6 +25,7 @@ from typing import Any
 from django.core.signals import request_started
 
 from .conf import handles_signals
+from .green import at_exit, is_main_thread
 from .runtime import runtime
 
 __all__ = ["answer_knocks", "drain", "install", "limit_grace", "serve", "work"]
@@ -42,7 +42,7 @@ def install(grace: float) -> None:
         _hook_signals()
     if runtime.grace is None:
         _hook_reactor()
-        threading._register_atexit(_at_exit)  # type: ignore[attr-defined]
+        at_exit(_at_exit)
     runtime.grace = max(runtime.grace or 0, 0 if _is_reloading() else grace)
 
 
@@ -119,8 +119,7 @@ def answer_knocks() -> None:
     HANDLE_SIGNALS off.
     """
     _process.serves = True
-    is_main = threading.current_thread() is threading.main_thread()
-    if is_main and KNOCK and "uwsgi" not in sys.modules and _process.is_ours():
+    if is_main_thread() and KNOCK and "uwsgi" not in sys.modules and _process.is_ours():
         signal.signal(KNOCK, _answer)
 
 
@@ -129,7 +128,7 @@ def _answer(number: int, frame: FrameType | None) -> None:
 
 
 def _hook_signals() -> None:
-    if threading.current_thread() is not threading.main_thread():
+    if not is_main_thread():
         if KNOCK and signal.getsignal(KNOCK) is _answer:
             os.kill(os.getpid(), KNOCK)
         return

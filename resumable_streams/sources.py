@@ -7,7 +7,6 @@ must not block. A sync iterable is advanced in the producer's own thread.
 
 import asyncio
 import signal
-import threading
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
@@ -16,6 +15,7 @@ from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
 
+from .green import is_main_thread
 from .holdings import kept_thread
 from .types import CancellationReason
 
@@ -70,8 +70,7 @@ def is_for_the_process(error: BaseException) -> bool:
     SystemExit, say, or a KeyboardInterrupt that is raised by hand does not: the source has failed.
     """
     if isinstance(error, KeyboardInterrupt):
-        in_main = threading.current_thread() is threading.main_thread()
-        return in_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        return is_main_thread() and signal.getsignal(signal.SIGINT) is signal.default_int_handler
     return isinstance(error, asyncio.CancelledError)
 
 

@@ -15,21 +15,22 @@ has to do. What nobody waits for runs in one thread of the process, in order.
 import asyncio
 import contextvars
 import os
-import queue
 import threading
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future
+from concurrent.futures import Executor, Future
 from contextvars import ContextVar
 from functools import partial
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.db import connections
 
+from .green import Mailbox, lock, mailbox
 from .holdings import TransientThread, lets_go_by_itself
 
 __all__ = ["Asker", "AskingLoop", "AskingThread", "asker", "run_soon", "run_sync"]
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 PATIENCE_SECONDS = 1.0
@@ -67,11 +68,15 @@ class AskingLoop:
         )
 
 
-class AskingThread:
-    """A thread that waits for the home loop and, meanwhile, runs what is meant for it."""
+class AskingThread(Executor):
+    """A thread that waits for the home loop and, meanwhile, runs what is meant for it.
+
+    What comes when it waits no more is run by a thread of its own.
+    """
 
     def __init__(self) -> None:
-        self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._calls: Mailbox[Callable[[], None] | None] = mailbox()
+        self._changing = lock()  # whether it waits
         self._waits = True
 
     def wait_for(self, future: Future[T]) -> T:
@@ -81,25 +86,40 @@ class AskingThread:
             while (call := self._calls.get()) is not None:
                 call()
         finally:
-            self._waits = False
+            self._run_what_is_left()
         return future.result()
 
-    async def run(self, function: Callable[[], T]) -> T:
-        if not self._waits:
-            raise RuntimeError("The thread that asked waits no more.")
+    def _run_what_is_left(self) -> None:
+        with self._changing:
+            self._waits = False
+        while not self._calls.empty():
+            if (call := self._calls.get()) is not None:
+                call()
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         future: Future[T] = Future()
-        self._calls.put(partial(_fulfil, future, function))
-        return await asyncio.wrap_future(future)
+        with self._changing:
+            if self._waits:
+                self._calls.put(partial(_fulfil, future, partial(fn, *args, **kwargs)))
+                return future
+        return TransientThread().submit(fn, *args, **kwargs)
+
+    async def run(self, function: Callable[[], T]) -> T:
+        return await asyncio.wrap_future(self.submit(function))
 
 
 def _fulfil(future: Future[T], function: Callable[[], T]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
     try:
-        future.set_result(function())
+        result = function()
     except Exception as error:
         future.set_exception(error)
-    except BaseException:  # Ctrl-C is for the thread that waits, not for the home loop
-        future.cancel()
+    except BaseException as error:  # Ctrl-C is for the thread that waits, not for the home loop
+        future.set_exception(RuntimeError(f"{type(error).__name__} in the thread that waits."))
         raise
+    else:
+        future.set_result(result)
 
 
 class _Call(Generic[T]):
@@ -184,12 +204,12 @@ def closing_what_it_opens(function: Callable[[], T]) -> T:
                 one.close()
 
 
-_background = TransientThread()
+_background: TransientThread | None = None
 
 
 def _reset() -> None:
     global _background
-    _background = TransientThread()
+    _background = None
 
 
 os.register_at_fork(after_in_child=_reset)
@@ -200,4 +220,7 @@ def run_soon(function: Callable[[], object]) -> None:
 
     What it raises is lost.
     """
+    global _background
+    if _background is None:
+        _background = TransientThread()
     _background.submit(function)

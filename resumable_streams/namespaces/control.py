@@ -206,13 +206,11 @@ def change_row(engine: Engine, tenant: str, change: Change) -> int:
                 .get_or_create(alias=engine.settings.alias, tenant=tenant)
             )
             # The store may be ahead (a change that was not saved) or behind (a lost key).
-            known = engine.submit(
-                engine.store.set_control(tenant, generation=row.generation)
-            ).result()
+            known = engine.wait_for(engine.store.set_control(tenant, generation=row.generation))
             ttl = change(row, known)
             row.write()
             # From here only the commit can fail: an exception undoes the row.
-            engine.submit(put_in_force(engine, tenant, row.generation, ttl)).result()
+            engine.wait_for(put_in_force(engine, tenant, row.generation, ttl))
             is_in_force = True
     except DatabaseTrouble as error:
         if is_in_force:

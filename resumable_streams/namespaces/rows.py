@@ -109,7 +109,7 @@ def rotate(alias: str, tenant: str, *, purge_old: bool = False) -> int:
     generation = change_row(engine, tenant, next_generation)
     if purge_old:
         old = Selection(tenant=tenant, before_generation=generation)
-        engine.submit(purge(Sweep(engine, old), Tally())).result()
+        engine.wait_for(purge(Sweep(engine, old), Tally()))
     return generation
 
 
@@ -122,7 +122,7 @@ def retire(alias: str, tenant: str, *, ttl: float | None, existing: bool = False
     tally = Tally()
     if existing and ttl:
         sweep = Sweep(engine, Selection(tenant=tenant))
-        engine.submit(shorten(sweep, tally, ttl=ttl)).result()
+        engine.wait_for(shorten(sweep, tally, ttl=ttl))
     return tally.done
 
 

@@ -57,22 +57,25 @@ def _urls() -> list[Any]:
     # Imported late: this module is the settings, too.
     from resumable_streams import streams
     from resumable_streams.http import ResumableStreamResponse
-    from resumable_streams.views import stream_response
+    from resumable_streams.views import AcquireView, stream_response
 
     def numbers(request: HttpRequest) -> dict[str, Any]:
         return {"count": int(request.GET["count"]), "every": float(request.GET["every"])}
 
-    async def produce(request: HttpRequest) -> HttpResponseBase:
-        wire_format = request.GET.get("format", "raw")
-        return await stream_response(
-            request,
-            lambda: paced("", **numbers(request)),
-            format=wire_format,
-            stream_id=request.GET.get("id"),
-        )
+    class Produce(AcquireView):
+        def setup(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
+            super().setup(request, *args, **kwargs)
+            self.format = request.GET.get("format", "raw")  # type: ignore[misc]
 
-    async def produce_sync(request: HttpRequest) -> HttpResponseBase:
-        return await stream_response(request, lambda: _paced_in_a_thread(**numbers(request)))
+        def get_stream_id(self, request: HttpRequest) -> str | None:
+            return request.GET.get("id")
+
+        def produce(self, request: HttpRequest) -> Any:
+            return paced("", **numbers(request))
+
+    class ProduceSync(Produce):
+        def produce(self, request: HttpRequest) -> Any:
+            return _paced_in_a_thread(**numbers(request))
 
     def produce_in_a_sync_view(request: HttpRequest) -> HttpResponseBase:
         reader = streams.run_sync(
@@ -116,8 +119,8 @@ def _urls() -> list[Any]:
     return [
         path("", process),
         path("readers", readers),
-        path("produce", produce),
-        path("produce-sync", produce_sync),
+        path("produce", Produce.as_view()),
+        path("produce-sync", ProduceSync.as_view()),
         path("produce-in-a-sync-view", produce_in_a_sync_view),
         path("order", order),
         path("flood", flood),

@@ -30,6 +30,7 @@ WSGI_COMMANDS = {
     "gunicorn sync": f"{GUNICORN} -w 3 {WSGI}",
     "gunicorn gthread": f"{GUNICORN} -k gthread --threads 8 {WSGI}",
     "gunicorn gthread --preload": f"{GUNICORN} -k gthread --threads 8 --preload {WSGI}",
+    "gunicorn gevent": f"{GUNICORN} -k gevent {WSGI}",
     "runserver (WSGI)": "manage.py runserver --noreload 127.0.0.1:{port}",
 }
 
