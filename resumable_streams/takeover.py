@@ -7,7 +7,7 @@ set: what another process goes on with is let alone.
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any
 
 from .exceptions import StoreUnavailable
@@ -72,8 +72,8 @@ class TakeOver:
         left, told = [*taken.held, *taken.telling], 0
         for start in range(0, len(left), BATCH):
             batch = left[start : start + BATCH]
-            told += sum(await asyncio.gather(*(self._settle(one, holder) for one in batch)))
-        await self._table.bury(holder)
+            told += await self._count(self._settle(one, holder) for one in batch)
+        await self._table.bury(holder)  # unless something is left, on a server that is away
         if left and not holder.startswith(WAITING):
             logger.warning(
                 "A process was silent for longer than its lease; it held %d streams, and the end "
@@ -134,7 +134,15 @@ class TakeOver:
         if ours is not Fate.LIVING or not self._leases.can_judge:
             return 0
         orphans = [i for i, fate in zip(infos, fates, strict=True) if fate is Fate.UNKNOWN]
-        return sum(await asyncio.gather(*(self._end_orphan(info, me) for info in orphans)))
+        return await self._count(self._end_orphan(info, me) for info in orphans)
+
+    async def _count(self, work: Iterable[Coroutine[Any, Any, bool]]) -> int:
+        """Do all of it, and return how often it was done; what could not be is found again."""
+        done = await asyncio.gather(*work, return_exceptions=True)
+        for one in done:
+            if isinstance(one, BaseException) and not isinstance(one, StoreUnavailable):
+                raise one
+        return sum(one is True for one in done)
 
     async def _end_orphan(self, info: StreamInfo, me: str) -> bool:
         """End it in our name, so that only one of those who find it tells of it."""

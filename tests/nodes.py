@@ -140,14 +140,18 @@ def sentinel_group() -> Iterator[tuple[Node, Node, Node]]:
 
 
 @contextmanager
-def cluster(primaries: int = 3, *, patience: float = 30) -> Iterator[list[Node]]:
+def cluster(primaries: int = 3, *settings: str, patience: float = 30) -> Iterator[list[Node]]:
     """Run a cluster: `primaries` primaries first, then a replica for each, in their order.
 
     Who is silent for `patience` seconds is dead: long, where nobody is meant to die and the machine
     may be busy.
     """
     with TemporaryDirectory(prefix="resumable-") as name, ExitStack() as running:
-        options = ("cluster-enabled yes", f"cluster-node-timeout {round(patience * 1000)}")
+        options = (
+            "cluster-enabled yes",
+            f"cluster-node-timeout {round(patience * 1000)}",
+            *settings,
+        )
         nodes = [
             running.enter_context(node(Path(name), *options, bus=free_port()))
             for _ in range(2 * primaries)

@@ -4,21 +4,25 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
 from resumable_streams import StreamFailed, StreamManager
 from resumable_streams.engine import get_engine
-from resumable_streams.exceptions import StoreForbidden
+from resumable_streams.exceptions import StoreForbidden, StreamClaimLost, StreamDoesNotExist
 from resumable_streams.stores.redis import RedisStore
 from resumable_streams.testing import KEY, TERMS, StreamStoreContract, refusal, start
-from resumable_streams.types import Claim, StreamStatus
+from resumable_streams.types import Claim, StreamKey, StreamStatus
 from resumable_streams.workers import Worker
 from tests.nodes import Node
+from tests.stores.test_rights import rights
 from tests.tools.readers import read_until
 from tests.tools.sources import Tap
 from tests.tools.waiting import pass_time, within
 
+from . import IS_FULL
 from .conftest import Run, entry, outcome
 
 EVERYTHING = ("on", ">pw", "~*", "&*", "+@all")
@@ -89,6 +93,55 @@ async def test_who_may_not_write_all_of_a_stream_begins_none(
     await store.aclose()
     assert command in str(error).lower() or "can't run this command" in str(error)
     assert everything(server, key_prefix) == {}
+
+
+NEEDED = sorted(right[1:] for right in rights() if right[0] == "+" and "|" not in right)
+SAMPLE = ("append", "del", "hget", "hset", "pexpire", "publish", "sadd", "unlink")
+
+
+@pytest.mark.parametrize("command", NEEDED if IS_FULL else SAMPLE)
+async def test_without_one_right_nothing_is_left_half_done(
+    server: Node, key_prefix: str, full_rights: RedisStore, command: str
+) -> None:
+    """Whatever a verb does or refuses: bytes and size agree, and everything expires.
+
+    Who produces has asked for all rights with the claim.
+    """
+    where = user(server, "poor", f"-{command}")
+    limits = StreamStoreContract.limits
+    store = RedisStore(alias="test", key_prefix=key_prefix, location=where, limits=limits)
+    claim, other = Claim(), await start(full_rights, OTHER)
+    mine = Claim(epoch=other.epoch)
+    verbs: list[Callable[[], Awaitable[object]]] = [
+        lambda: store.acquire(KEY, claim, TERMS),
+        lambda: store.append(KEY, claim, 0, b"abc"),
+        lambda: store.reclaim(OTHER, other.token, mine),
+        lambda: store.append(OTHER, mine, 0, b"abc"),
+        lambda: store.append(OTHER, mine, 0, b"abcdef"),
+        lambda: store.read(OTHER, 0, 10),
+        lambda: store.touch([(OTHER, mine)]),
+        lambda: store.expire(OTHER, 30),
+        lambda: store.finalize(OTHER, mine, StreamStatus.DONE),
+        lambda: store.cancel(KEY),
+        lambda: store.revoke("acme", "ada", keep=5),
+        lambda: store.delete(OTHER),
+    ]
+    for verb in verbs:
+        with suppress(StoreForbidden, StreamDoesNotExist, StreamClaimLost):
+            await verb()
+        for key in (KEY, OTHER):
+            assert is_whole(server, store, key)
+    await store.aclose()
+
+
+OTHER = replace(KEY, stream_id="other")
+
+
+def is_whole(server: Node, store: RedisStore, key: StreamKey) -> bool:
+    meta, log = store.keys.meta(key), store.keys.log(key)
+    size = int(server.client.hget(meta, "size") or 0)
+    lives = [server.client.pttl(name) for name in (meta, log)]
+    return server.client.strlen(log) == size and -1 not in lives
 
 
 async def test_a_user_who_is_unknown_is_told_so(server: Node, key_prefix: str) -> None:
@@ -197,7 +250,7 @@ def prepared(server: Node, prefix: str) -> dict[str, str]:
         )
         await store.set_control("default", generation=1, longest_ttl=60)
         for name in ("runs", "done"):
-            key = KEY.__class__(tenant="default", generation=1, stream_id=name)
+            key = StreamKey(tenant="default", generation=1, stream_id=name)
             claim = await start(store, key)
             await store.append(key, claim, 0, b"abc")
             if name == "done":

@@ -1,8 +1,10 @@
 """A server whose memory is full, and which evicts nothing: it takes nothing new, and can be run."""
 
+import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -16,7 +18,10 @@ from tests.tools.readers import read_until
 from tests.tools.sources import Tap
 from tests.tools.waiting import eventually, pass_time
 
+from . import IS_FULL
 from .conftest import Run, entry
+
+ROUNDS = 500 if IS_FULL else 20
 
 
 @contextmanager
@@ -126,6 +131,34 @@ async def test_a_producer_ends_its_stream_on_a_server_that_stays_full(
     assert info is not None
     assert (info.status, info.error_code) == (StreamStatus.ERROR, ErrorCode.STORE_UNAVAILABLE)
     assert tap.calls == 1
+
+
+async def test_wherever_the_memory_ends_nothing_is_left_half_done(
+    store: RedisStore, server: Node
+) -> None:
+    """Full in the middle of anything: bytes and size agree, and everything expires."""
+    dice = random.Random(4)
+    refused = 0
+    try:
+        for number in range(ROUNDS):
+            room = dice.choice((1, 10_000, 100_000, 300_000))
+            used = server.client.info("memory")["used_memory"]
+            server.client.config_set("maxmemory", used + room)
+            key, size, claim = replace(KEY, stream_id=f"s{number}"), 0, None
+            try:
+                claim = await start(store, key)
+                while size < 450_000:
+                    data = bytes(dice.randrange(1, 50_000))
+                    size = await store.append(key, claim, size, data)
+            except StoreUnavailable:
+                refused += 1
+            assert server.client.strlen(store.keys.log(key)) == size
+            assert int(server.client.hget(store.keys.meta(key), "size") or 0) == size
+            assert -1 not in map(server.client.pttl, (store.keys.meta(key), store.keys.log(key)))
+            assert await store.delete(key) is (claim is not None)
+    finally:
+        server.client.config_set("maxmemory", 0)
+    assert refused > ROUNDS / 4
 
 
 VERBS = {

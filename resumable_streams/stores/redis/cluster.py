@@ -110,6 +110,18 @@ class ClusterNodes(Nodes):
             wire = self._wires[address] = self._new_wire(self._connect_to(address))
         return wire
 
+    async def broadcast(self, channel: str, message: str) -> None:
+        """Push through the first node that answers: in a cluster each tells all others."""
+        first = await self.address(channel)
+        for address in [first, *(self.primaries - {first})]:
+            try:
+                await self._wire(address).execute("PUBLISH", channel, message)
+                return
+            except StoreUnavailable as error:
+                self.refresh_soon()
+                trouble = error
+        raise trouble
+
     async def wires(self) -> list[Wire]:
         await self.refresh()
         return [self._wire(address) for address in self.primaries]

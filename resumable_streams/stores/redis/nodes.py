@@ -28,6 +28,10 @@ class Nodes(ABC):
         """Carry out a command that touches the slot of `key`, as `Wire.execute` does."""
 
     @abstractmethod
+    async def broadcast(self, channel: str, message: str) -> None:
+        """Push to every process, whatever node it listens to."""
+
+    @abstractmethod
     async def wires(self) -> list[Wire]:
         """Return the connection to each primary: what is on none of them is not there."""
 
@@ -58,6 +62,9 @@ class OneNode(Nodes):
         self, key: str, *arguments: Argument, then: Command | None = None
     ) -> Coroutine[Any, Any, Any]:
         return self._wire.execute(*arguments, then=then)
+
+    async def broadcast(self, channel: str, message: str) -> None:
+        await self._wire.execute("PUBLISH", channel, message)
 
     async def wires(self) -> list[Wire]:
         return [self._wire]

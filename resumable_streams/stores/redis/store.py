@@ -473,9 +473,13 @@ class RedisStore(BaseStore):
 
     async def announce(self, about: str | StreamKey) -> None:
         # Cancelled between the two, the next heartbeats find it; before them, whoever repeats it.
-        hint, events = self.keys.hint(about), self.keys.events
-        await self._write("announce", self.keys.shared("news"), hint, MAX_NEWS_KEPT, KEEP_MS)
-        await self._nodes.execute(events, "PUBLISH", events, hint)
+        hint = self.keys.hint(about)
+        try:
+            await self._write("announce", self.keys.shared("news"), hint, MAX_NEWS_KEPT, KEEP_MS)
+        except StoreUnavailable:  # where no heartbeat finds it, the push is all there is
+            await self._nodes.broadcast(self.keys.events, hint)
+            raise
+        await self._nodes.broadcast(self.keys.events, hint)
 
     async def revoke(self, tenant: str, owner: Owner, *, keep: float) -> float:
         mark = await self._write(

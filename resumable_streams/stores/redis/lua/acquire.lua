@@ -8,9 +8,7 @@ if status_now() then
   return {elected, describe()}
 end
 need('DEL', log)
-need('PEXPIRE', log, 1)
-need('APPEND', log, '') -- or its producer could write nothing
-need('$PUBLISH', log, '')
+need_to_produce()
 -- First, as a full server refuses it; a log may be left from a state that was evicted alone.
 redis.call('HSET', meta, 'claim', ARGV[1], 'epoch', ARGV[2], 'owner', ARGV[3], 'ttl', ARGV[4],
   'finished_ttl', ARGV[5], 'grace', ARGV[7], 'seen', ARGV[8], 'holder', ARGV[9],

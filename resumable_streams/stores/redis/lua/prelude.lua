@@ -22,6 +22,15 @@ local function need(command, name, ...)
   end
 end
 
+-- Fail before anything is written, unless this user may do all that a producer does. It is asked
+-- once, by whoever takes a claim: what it costs is much beside an append, and little beside that.
+local function need_to_produce()
+  need('HSET', meta, '', '')
+  need('PEXPIRE', log, 1)
+  need('APPEND', log, '')
+  need('$PUBLISH', log, '')
+end
+
 -- End the stream. The state is the truth, the message only a hint to look at it.
 -- PEXPIRE goes first: a full server refuses what comes first, and HSET only then.
 local function finish(status, code, message)

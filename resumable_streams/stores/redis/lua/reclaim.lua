@@ -4,7 +4,7 @@
 local status = status_now()
 if not status or not is_epoch(ARGV[3]) then return {'missing'} end
 if status ~= 'streaming' then return {'final', status} end
-need('$PUBLISH', log, '')
+need_to_produce()
 local state = redis.call('HMGET', meta, 'claim', 'holder', 'ttl', 'size', 'deaths', 'died_at')
 -- A caller whose first answer was lost holds the new claim already.
 if state[1] ~= ARGV[1] and state[1] ~= ARGV[2] then
