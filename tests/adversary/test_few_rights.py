@@ -179,6 +179,23 @@ async def test_a_producer_that_loses_a_right_tries_nothing_again(
     assert time.monotonic() - refused < 5
 
 
+class Deaf:
+    """A listener to whom nothing matters."""
+
+    def appended(self, *args: object) -> None: ...
+    def disturbed(self, *args: object) -> None: ...
+    def governed(self, *args: object) -> None: ...
+
+
+async def test_pushes_that_are_refused_are_given_up_at_any_moment(store: RedisStore) -> None:
+    """Also while the server says no, which must not swallow that we want no more."""
+    for number in range(2_000 if IS_FULL else 200):
+        feed = store.feed(Deaf())
+        await pass_time(number % 40 / 10_000)
+        async with asyncio.timeout(5):
+            await feed.aclose()
+
+
 async def test_readers_of_what_may_not_be_looked_up_end_at_once(
     settings, server: Node, key_prefix: str, closes_runtime: None
 ) -> None:

@@ -58,6 +58,7 @@ class RedisFeed(Feed):
         self._on_trouble = on_trouble
         self._failures = 0  # since a subscription was confirmed
         self._lost_at: float | None = None  # when the first of these was
+        self._closed = False
         self._task = asyncio.create_task(self._run(), name="resumable_streams.redis.feed")
 
     def watch(self, key: StreamKey) -> None:
@@ -77,6 +78,7 @@ class RedisFeed(Feed):
         self._wake.set()
 
     async def aclose(self) -> None:
+        self._closed = True
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
@@ -97,6 +99,10 @@ class RedisFeed(Feed):
             except* Exception:  # whatever it is, a process that hears nothing more would be worse
                 self._failures += 1
                 logger.exception("The push connection failed; reconnecting.")
+            if (
+                self._closed
+            ):  # a group of tasks that fails as it is cancelled tells the failure only
+                return
             self._on_trouble()
             self._tell_loss()
             await asyncio.sleep(backoff_seconds(self._failures, MAX_BACKOFF_SECONDS))
