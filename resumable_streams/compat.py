@@ -120,27 +120,36 @@ def runs_one_call(loop: asyncio.AbstractEventLoop | None) -> bool:
 
 
 def watch_cursors(connection: BaseDatabaseWrapper) -> None:
-    """Have `open_cursors` know what this connection opens from now on.
+    """Have `open_cursors` know the chunked cursors of this connection; call it on connecting.
 
-    Server-side cursors and plain ones go through the same method. Without it nothing is counted: a
-    cursor that is read over several jobs then needs a transaction around it.
+    The cursor for which it connects is being made just then, and not by the method that we replace:
+    so the first one is watched whatever it is. Without `_prepare_cursor` it is not.
     """
+    if hasattr(connection.chunked_cursor, "opened"):
+        return
+    opened: set[weakref.ref[Any]] = set()
+    connection.chunked_cursor = _watching(connection.chunked_cursor, opened)  # type: ignore[method-assign]
     prepare = getattr(connection, "_prepare_cursor", None)
-    if prepare is not None and not hasattr(prepare, "opened"):
-        connection._prepare_cursor = _watched(prepare)  # type: ignore[attr-defined]
+    if prepare is not None:
+        first = _watching(prepare, opened, then=lambda: vars(connection).pop("_prepare_cursor"))
+        connection._prepare_cursor = first  # type: ignore[attr-defined]
 
 
 def open_cursors(connection: BaseDatabaseWrapper) -> int:
     """Return how many cursors of a watched connection are neither closed nor forgotten."""
-    return len(getattr(getattr(connection, "_prepare_cursor", None), "opened", ()))
+    return len(getattr(connection.chunked_cursor, "opened", ()))
 
 
-def _watched(prepare: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    opened: set[weakref.ref[Any]] = set()
-
-    @wraps(prepare)
-    def prepare_and_watch(raw: Any) -> Any:
-        cursor = prepare(raw)
+def _watching(
+    make: Callable[..., Any],
+    opened: set["weakref.ref[Any]"],
+    *,
+    then: Callable[[], object] = lambda: None,
+) -> Callable[..., Any]:
+    @wraps(make)
+    def make_and_watch(*arguments: Any) -> Any:
+        then()
+        cursor = make(*arguments)
         reference, close = weakref.ref(cursor, opened.discard), cursor.close
 
         def close_it() -> Any:
@@ -151,8 +160,8 @@ def _watched(prepare: Callable[[Any], Any]) -> Callable[[Any], Any]:
         cursor.close = close_it
         return cursor
 
-    prepare_and_watch.opened = opened  # type: ignore[attr-defined]
-    return prepare_and_watch
+    make_and_watch.opened = opened  # type: ignore[attr-defined]
+    return make_and_watch
 
 
 # --- Django: lazy objects, which to look at is to load ---

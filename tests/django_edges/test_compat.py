@@ -158,20 +158,19 @@ async def test_without_asgirefs_word_nobody_waits(monkeypatch: pytest.MonkeyPatc
 def connection() -> Any:
     """Return a connection to the suite's kind of database that nobody else uses."""
     made = connections.create_connection(DEFAULT_DB_ALIAS)
-    made.connect()
     yield made
     made.close()
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("kind", ["cursor", "chunked_cursor"])
-def test_an_open_cursor_is_counted_until_it_is_closed(connection: BaseDatabaseWrapper, kind: str):
-    watch_cursors(connection)
-    watch_cursors(connection)  # once more changes nothing
-    cursor = getattr(connection, kind)()
+@pytest.mark.parametrize("number", ["first", "second"])
+def test_a_chunked_cursor_is_counted_until_it_is_closed(connection: BaseDatabaseWrapper, number):
+    if number == "second":
+        connection.chunked_cursor().close()
+    cursor = connection.chunked_cursor()
     cursor.execute("SELECT 1")
     assert open_cursors(connection) == 1
-    with connection.cursor():
+    with connection.chunked_cursor():
         assert open_cursors(connection) == 2
     assert cursor.fetchone() == (1,)
     cursor.close()
@@ -179,22 +178,44 @@ def test_an_open_cursor_is_counted_until_it_is_closed(connection: BaseDatabaseWr
 
 
 @pytest.mark.django_db
+def test_a_plain_cursor_costs_nothing(connection: BaseDatabaseWrapper):
+    connection.cursor().close()  # the first one, which connects
+    with connection.cursor() as cursor:
+        assert "close" not in vars(cursor)
+        assert open_cursors(connection) == 0
+
+
+@pytest.mark.django_db
+def test_a_connection_is_watched_again_when_it_is_opened_again(connection: BaseDatabaseWrapper):
+    for _ in range(3):
+        with connection.chunked_cursor():
+            assert open_cursors(connection) == 1
+        connection.close()
+
+
+@pytest.mark.django_db
 def test_a_forgotten_cursor_is_not_counted(connection: BaseDatabaseWrapper):
-    watch_cursors(connection)
-    cursor = connection.cursor()
+    cursor = connection.cursor()  # the first one, of which nobody knows what it is for
     assert open_cursors(connection) == 1
     del cursor
     gc.collect()
     assert open_cursors(connection) == 0
 
 
-def test_a_connection_that_cannot_be_watched_has_no_open_cursors():
-    class Unknown:
-        pass
+@pytest.mark.django_db
+def test_without_its_hook_the_second_cursor_is_the_first_that_is_counted(monkeypatch):
+    monkeypatch.delattr(BaseDatabaseWrapper, "_prepare_cursor")
+    connection: Any = connections.create_connection(DEFAULT_DB_ALIAS)
+    watch_cursors(connection)
+    monkeypatch.undo()
+    connection.connect()
+    with connection.chunked_cursor():
+        assert open_cursors(connection) == 1
+    connection.close()
 
-    unknown: Any = Unknown()
-    watch_cursors(unknown)
-    assert open_cursors(unknown) == 0
+
+def test_a_connection_that_nobody_watches_has_no_open_cursors():
+    assert open_cursors(connections.create_connection(DEFAULT_DB_ALIAS)) == 0
 
 
 # LazyObject._wrapped, SimpleLazyObject._setupfunc, functional.empty
