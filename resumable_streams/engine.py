@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from contextvars import Context
 from typing import Any, TypeVar
 
 from django.core.signals import setting_changed
@@ -161,7 +162,7 @@ class Engine:
             with suppress(StoreUnavailable):
                 await patiently(verb, lambda pause: runtime.is_draining)
 
-        task = self.loop.create_task(attempt(), name=f"resumable_streams.{name}")
+        task = self.loop.create_task(attempt(), name=f"resumable_streams.{name}", context=Context())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
         return task
@@ -250,7 +251,7 @@ class Engine:
         self._unenforced.add(tenant)
         if self._enforcing is None or self._enforcing.done():
             self._enforcing = self.loop.create_task(
-                self._enforce(), name="resumable_streams.enforce"
+                self._enforce(), name="resumable_streams.enforce", context=Context()
             )
 
     async def _enforce(self) -> None:
@@ -364,7 +365,8 @@ def get_engine(alias: str) -> Engine:
         raise RuntimeError("An engine lives on the home loop: go there with `runtime.call`.")
     engine = runtime.resources.get(alias)
     if not isinstance(engine, Engine):
-        engine = runtime.resources[alias] = Engine(get_settings(alias))
+        # What it starts works for everybody: it keeps no context, and so no request, alive.
+        engine = runtime.resources[alias] = Context().run(Engine, get_settings(alias))
         shutdown.install(engine.settings.drain_timeout)
     return engine
 

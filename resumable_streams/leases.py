@@ -25,6 +25,7 @@ import secrets
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from contextvars import Context
 from typing import Protocol
 
 from .exceptions import StoreUnavailable
@@ -98,11 +99,13 @@ class LeaseKeeper:
         """Begin to beat; does nothing when that was done."""
         if self._beating is None:
             self._first_beat = self._loop.create_task(
-                self.beat(), name="resumable_streams.leases.first"
+                self.beat(), name="resumable_streams.leases.first", context=Context()
             )
             self._first_beat.add_done_callback(lambda done: done.cancelled() or done.exception())
             self._beating = self._loop.create_task(
-                self._beat_forever(self._first_beat), name="resumable_streams.leases"
+                self._beat_forever(self._first_beat),
+                name="resumable_streams.leases",
+                context=Context(),
             )
 
     async def ready(self) -> str:

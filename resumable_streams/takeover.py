@@ -8,6 +8,7 @@ set: what another process goes on with is let alone.
 import asyncio
 import logging
 from collections.abc import Coroutine, Iterable, Sequence
+from contextvars import Context
 from typing import Any
 
 from .exceptions import StoreUnavailable
@@ -56,7 +57,9 @@ class TakeOver:
             except Exception:
                 logger.exception("Taking over the streams of a dead process failed.")
 
-        task = asyncio.create_task(attempt(), name=f"resumable_streams.takeover {name}")
+        task = asyncio.create_task(
+            attempt(), name=f"resumable_streams.takeover {name}", context=Context()
+        )
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
+from contextvars import Context
 from typing import Any
 
 from redis.crc import key_slot
@@ -143,7 +144,7 @@ class ClusterNodes(Nodes):
     def _refresh_task(self) -> asyncio.Task[None]:
         if self._refreshing is None or self._refreshing.done():
             self._refreshing = asyncio.create_task(
-                self._refresh(), name="resumable_streams.redis.cluster"
+                self._refresh(), name="resumable_streams.redis.cluster", context=Context()
             )
             self._refreshing.add_done_callback(lambda t: t.cancelled() or t.exception())
         return self._refreshing

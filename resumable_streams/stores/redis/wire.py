@@ -19,6 +19,7 @@ import math
 import re
 from collections import deque
 from collections.abc import Coroutine
+from contextvars import Context
 from typing import Any
 
 from hiredis import pack_command
@@ -298,7 +299,7 @@ class Wire:
         """Share one attempt to connect between all who need it now."""
         if self._connecting is None:
             self._connecting = asyncio.create_task(
-                self._reconnect(), name="resumable_streams.wire.connect"
+                self._reconnect(), name="resumable_streams.wire.connect", context=Context()
             )
             self._connecting.add_done_callback(_observe)
         connecting = self._connecting
