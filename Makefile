@@ -16,7 +16,7 @@ PYENVS   := $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/*/bin/python3
 DISCOVER := $(if $(PYENVS),--discover $(PYENVS))
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test quick postgres servers needs-servers browser lint format deploys faults soak model bench matrix clean
+.PHONY: help venv demo test quick postgres servers needs-servers browser lint format deploys faults attack soak model bench matrix clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -99,6 +99,9 @@ deploys: $(VENV)/.dev ## Replace every kind of server under load; writes the tab
 
 faults: $(VENV)/.dev ## Inject every fault under load; prints the table and writes it to docs/reliability.md
 	@FAULTS=full $(if $(ARGS),,WRITE_FAULTS_TABLE=1) $(BIN)/python -m pytest -q -m "not benchmark" -p no:randomly tests/acceptance/faults tests/acceptance/test_incident.py $(ARGS)
+
+attack: $(VENV)/.dev ## Attack a store at length: poisoned keys, full, few rights, a replica, black holes
+	@ATTACK=full $(BIN)/python -m pytest -q --timeout 300 tests/adversary $(ARGS)
 
 soak: $(VENV)/.dev ## Live through ten minutes of trouble, then look for leaks (ARGS="--minutes 60")
 	@$(BIN)/python -m tests.soak $(ARGS)

@@ -62,8 +62,10 @@ REFUSALS_IN_SCRIPTS = ("The user executing the script can't", "ACL failure in sc
 """What servers say without NOPERM, the first up to Redis 7.0."""
 
 
-class Unreadable(Exception):
+class Unreadable(StoreUnavailable):
     """A key that holds something that is not ours; the cause is what the server said."""
+
+    is_final = True
 
 
 def _meaning(alias: str, error: Exception) -> Exception:
@@ -73,7 +75,9 @@ def _meaning(alias: str, error: Exception) -> Exception:
     if is_refused or words.startswith(REFUSALS_IN_SCRIPTS):
         return StoreForbidden(alias, words)
     if isinstance(error, ResponseError) and words.startswith(("WRONGTYPE", "user_script:")):
-        return Unreadable(words)  # the second: a script of ours found what it could not work with
+        return Unreadable(
+            alias, words
+        )  # the second: a script of ours found what it could not work with
     reason = next((REASONS[kind] for kind in type(error).__mro__ if kind in REASONS), "")
     return StoreUnavailable(alias, reason)
 
