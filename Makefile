@@ -4,6 +4,7 @@ PYTHON ?= python3
 PORT   ?= 8000
 DJANGO ?=
 ARGS   ?=
+COVER  ?=
 
 VENV := .venv
 BIN  := $(VENV)/bin
@@ -52,8 +53,8 @@ else
 	@exec $(BIN)/python $(SERVE)
 endif
 
-test: $(VENV)/.dev ## Run the whole suite, benchmarks excepted (ARGS="-k name" narrows it)
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder $(if $(ARGS),,--cov) $(ARGS)
+test: $(VENV)/.dev ## Run the whole suite, benchmarks excepted (ARGS="-k name", COVER=1: coverage)
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder $(if $(COVER),--cov) $(ARGS)
 
 quick: $(VENV)/.dev ## Run the tests that start no process and take a moment each (ARGS narrows)
 	@$(BIN)/python -m pytest -q -n 2 -m "not benchmark and not nightly and not lengthy" $(ARGS)

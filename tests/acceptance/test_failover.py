@@ -10,7 +10,7 @@ import pytest
 from pytest_django import Settings
 
 from resumable_streams import streams
-from resumable_streams.stores.redis import RedisStore
+from tests.tools.streams import REDIS
 
 from ..nodes import Node, cluster, sentinel_group
 from ..tools.readers import read_all
@@ -20,7 +20,6 @@ LOAD = 60
 CHUNKS = 100
 PAUSE = 0.03  # they take 3 s and more: the failure falls in the middle
 
-REDIS = f"{RedisStore.__module__}.{RedisStore.__qualname__}"
 
 pytestmark = pytest.mark.timeout(120)
 

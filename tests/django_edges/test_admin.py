@@ -15,16 +15,13 @@ from django.utils import timezone
 from resumable_streams import PUBLIC, StreamManager
 from resumable_streams.keys import owner_digest
 from resumable_streams.models import IncidentAction, StreamNamespace, StreamRecord
-from resumable_streams.stores.memory import MemoryStore
-from resumable_streams.stores.redis import RedisStore
+from tests.tools.streams import MEMORY, REDIS
 
 urlpatterns = [path("admin/", admin.site.urls)]
 
 pytestmark = [pytest.mark.urls(__name__), pytest.mark.django_db(transaction=True)]
 
 PAGES = ("streamnamespace", "streamrecord", "incidentaction")
-MEMORY = f"{MemoryStore.__module__}.{MemoryStore.__qualname__}"
-REDIS = f"{RedisStore.__module__}.{RedisStore.__qualname__}"
 SECRET = b"the payload of a stream"
 
 

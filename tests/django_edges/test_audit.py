@@ -11,7 +11,6 @@ from django.contrib.auth.models import User
 from django.http import HttpRequest
 from django.test import AsyncClient, RequestFactory
 from django.urls import path
-from pytest_django import Settings
 
 from resumable_streams import audit
 from resumable_streams.exceptions import StreamDoesNotExist, StreamFailed
@@ -22,17 +21,15 @@ from resumable_streams.types import PUBLIC
 from resumable_streams.views import resume_response, stream_response
 from tests.tools.readers import read_all
 from tests.tools.sources import Tap, finished
+from tests.tools.streams import Configure
 
-MEMORY = f"{MemoryStore.__module__}.{MemoryStore.__qualname__}"
 STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 @pytest.fixture
-def streams(settings: Settings, key_prefix: str):
-    settings.RESUMABLE_STREAMS = {
-        "default": {"BACKEND": MEMORY, "KEY_PREFIX": key_prefix, "TRUSTED_PROXIES": 1}
-    }
-    return StreamManager()
+def streams(memory_manager: StreamManager, configure_memory: Configure) -> StreamManager:
+    configure_memory(TRUSTED_PROXIES=1)
+    return memory_manager
 
 
 @pytest.fixture(autouse=True)

@@ -26,15 +26,13 @@ from resumable_streams.models import IncidentAction, StreamNamespace
 from resumable_streams.owners import SESSION_KEY, derived_token
 from resumable_streams.runtime import runtime
 from resumable_streams.signals import stream_finalized
-from resumable_streams.stores.redis import RedisStore
 from resumable_streams.types import Claim, Owner, StreamKey, StreamStatus, Terms
 from tests.ledger import Ledger, open_ledger
 from tests.tools.lengthy import starts_a_process
 from tests.tools.processes import die_producing
+from tests.tools.streams import MEMORY, REDIS
 from tests.tools.waiting import pass_time_sync, until
 
-REDIS = f"{RedisStore.__module__}.{RedisStore.__qualname__}"  # imported before a loop runs
-MEMORY = "resumable_streams.stores.memory.MemoryStore"
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 Run = Callable[..., str]

@@ -18,9 +18,8 @@ from resumable_streams import checks
 from resumable_streams.sse import event
 from resumable_streams.views import AcquireView
 from tests.ledger import Ledger, open_ledger
+from tests.tools.streams import MEMORY, REDIS
 
-REDIS = "resumable_streams.stores.redis.RedisStore"
-MEMORY = "resumable_streams.stores.memory.MemoryStore"
 NOWHERE = "redis://127.0.0.1:1/0"
 
 Ids = Callable[..., list[str]]

@@ -8,11 +8,11 @@ from django.contrib.sessions.backends.base import SessionBase
 from django.contrib.sessions.backends.db import SessionStore
 from django.http import HttpRequest
 from django.test import AsyncRequestFactory
-from pytest_django import Settings
 
 from resumable_streams.links import SignedLink
 from resumable_streams.owners import get_identity, get_link, owners_of, user_or_session
 from resumable_streams.types import PUBLIC, StreamInfo, StreamStatus
+from tests.tools.streams import Configure
 
 database = pytest.mark.django_db(transaction=True)
 
@@ -140,11 +140,11 @@ def tenant(request):
 
 
 @pytest.fixture
-def configure(settings: Settings):
-    def configure(**entry):
-        settings.RESUMABLE_STREAMS = {
-            "default": {k.upper(): f"{__name__}.{v}" for k, v in entry.items()}
-        }
+def configure(configure_memory: Configure) -> Configure:
+    """Return a function that has settings name functions of this module."""
+
+    def configure(**names: str) -> None:
+        configure_memory(**{key.upper(): f"{__name__}.{name}" for key, name in names.items()})
 
     return configure
 

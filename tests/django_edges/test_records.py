@@ -22,9 +22,9 @@ from resumable_streams.models import StreamNamespace, StreamRecord
 from resumable_streams.runtime import runtime
 from resumable_streams.signals import owner_bound, stream_deleted, stream_finalized
 from resumable_streams.types import StreamStatus
+from tests.tools.streams import MEMORY
 
 ARCHIVE = "archive"
-MEMORY = "resumable_streams.stores.memory.MemoryStore"
 Status = StreamRecord.Status
 
 

@@ -12,7 +12,6 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.db import transaction
 from django.http import HttpRequest
 from django.test import RequestFactory
-from pytest_django import Settings
 
 from resumable_streams import PUBLIC, StreamFailed, StreamManager, streams
 from resumable_streams.exceptions import StoreUnavailable
@@ -20,6 +19,7 @@ from resumable_streams.owners import user_or_session
 from resumable_streams.signals import stream_finalized
 from resumable_streams.stores.memory import MemoryStore
 from resumable_streams.types import Owner
+from tests.tools.streams import Configure
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -35,10 +35,11 @@ def tenant_of_header(request: HttpRequest) -> str:
 
 
 @pytest.fixture(autouse=True)
-def configure(settings: Settings, key_prefix: str) -> Any:
+def configure(configure_memory: Configure) -> Configure:
+    """Return a function that says on which events to revoke; on none, if it is not called."""
+
     def configure(*events: str, **more: Any) -> None:
-        entry = {"LOCATION": key_prefix, "REVOKE_ON": events, **more}
-        settings.RESUMABLE_STREAMS = {"default": entry}
+        configure_memory(REVOKE_ON=events, **more)
 
     configure()
     return configure

@@ -9,14 +9,12 @@ from redis import Redis
 from resumable_streams.keys import KeySpace
 from resumable_streams.stores.base import BaseStore
 from resumable_streams.stores.memory import MemoryStore
-from resumable_streams.stores.redis import RedisStore
 from resumable_streams.types import StreamKey
+from tests.tools.streams import MEMORY, REDIS
 
 __all__ = ["MemoryWorld", "RedisWorld", "World"]
 
 LEASE, TTL = 30.0, 3_600.0
-MEMORY = f"{MemoryStore.__module__}.{MemoryStore.__qualname__}"
-REDIS = f"{RedisStore.__module__}.{RedisStore.__qualname__}"
 
 
 class World(Protocol):

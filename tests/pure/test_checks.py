@@ -4,8 +4,7 @@ import pytest
 from django.core.checks import run_checks
 
 from resumable_streams import checks
-
-REDIS = "resumable_streams.stores.redis.RedisStore"
+from tests.tools.streams import REDIS
 
 
 def ids(settings, raw: object) -> list[str]:

@@ -28,11 +28,8 @@ from resumable_streams.keys import owner_digest
 from resumable_streams.namespaces import Selection, Sweep, Tally, purge, revoke
 from resumable_streams.namespaces.saved import SavedRows
 from resumable_streams.runtime import runtime
-from resumable_streams.stores.redis import RedisStore
 from resumable_streams.types import StreamStatus
-
-MEMORY = "resumable_streams.stores.memory.MemoryStore"
-REDIS = f"{RedisStore.__module__}.{RedisStore.__qualname__}"
+from tests.tools.streams import MEMORY, REDIS
 
 tenants = st.sampled_from(["4", "42", "4-2", "g1", "a_", "default"]) | st.from_regex(
     r"[A-Za-z0-9_-]{1,64}", fullmatch=True
