@@ -152,8 +152,10 @@ class TransientThread(Executor):
 
     def _leave(self) -> bool:
         with self._changing:
+            # An interpreter that ends waits for this thread: nobody comes back to what is open.
+            is_over = self._is_ending or not threading.main_thread().is_alive()
             stays = self._keepers or is_any_open()
-            if not self._jobs.empty() or (stays and not self._is_ending):
+            if not self._jobs.empty() or (stays and not is_over):
                 return False
             self._has_thread = self._is_ending = False
             return True
