@@ -10,12 +10,14 @@ from resumable_streams.exceptions import StoreUnavailable
 from resumable_streams.stores.redis import RedisStore
 from resumable_streams.testing import KEY, StreamStoreContract, refusal, start
 from tests.nodes import Node, binaries, node, until
+from tests.tools.lengthy import starts_a_process
 from tests.tools.sources import Tap
 
 from .conftest import Run, entry
 
 
 @pytest.fixture(scope="module", params=binaries())
+@starts_a_process
 def replica(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Node, Node]]:

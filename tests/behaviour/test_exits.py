@@ -167,6 +167,7 @@ os._exit(0)
 """
 
 
+@pytest.mark.lengthy
 def test_a_real_ctrl_c_is_the_process_s() -> None:
     """Without a handler, Python raises it wherever the main thread is: in a source, say."""
     done = subprocess.run(

@@ -9,12 +9,14 @@ import httpx
 import pytest
 
 from tests.example.server import servers
+from tests.tools.lengthy import starts_a_process
 from tests.tools.serving import PLAIN
 
 from .readme import Site, recipe
 
 
 @pytest.fixture
+@starts_a_process
 def demo(tmp_path: Path) -> Iterator[str]:
     """Serve the demo, as `make demo` does."""
     with servers(tmp_path) as start:
@@ -45,6 +47,7 @@ def test_the_recipe_adds_nothing_of_another_incarnation(demo: str, tmp_path: Pat
     assert (here / "part").stat().st_size == 5_000
 
 
+@pytest.mark.lengthy
 def test_the_project_answers_and_goes_on_after_an_event(tmp_path: Path) -> None:
     with (
         Site(tmp_path) as site,

@@ -342,6 +342,8 @@ async def test_repeated_appends_over_breaking_connections_store_each_byte_once(
     claim = await start(store)
     pieces = [b"piece %d;" % number for number in range(300)]
 
+    progress = asyncio.Event()
+
     async def write() -> None:
         size = 0
         for piece in pieces:
@@ -351,11 +353,14 @@ async def test_repeated_appends_over_breaking_connections_store_each_byte_once(
                     break
                 except StoreUnavailable:
                     await asyncio.sleep(0)
+            progress.set()
 
     async def disturb() -> None:
         while True:
             kill_connections(redis_server)
+            progress.clear()
             await asyncio.sleep(0.01)
+            await progress.wait()  # or a busy machine would never get one piece stored
 
     async with listening(store, KEY) as (heard, _):
         disturbing = asyncio.create_task(disturb())
