@@ -1,7 +1,7 @@
 """A store that goes away, comes back, or comes back older than it was."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from example_project.private_redis import free_port
 from resumable_streams import StoreUnavailable, StreamFailed, StreamManager, StreamReader
 from resumable_streams.engine import get_engine
 from resumable_streams.keys import KeySpace
+from resumable_streams.runtime import runtime
 from resumable_streams.signals import stream_appended, stream_finalized
 from resumable_streams.types import StreamKey
 from tests.tools.lengthy import starts_a_process
@@ -36,7 +37,7 @@ def server(tmp_path: Path) -> Iterator[ValkeyServer]:
 
 
 @pytest.fixture
-def mortal(settings, key_prefix: str, server: ValkeyServer, closes_runtime: None) -> Configure:
+async def mortal(settings, key_prefix: str, server: ValkeyServer) -> AsyncIterator[Configure]:
     """Return a function that configures the aliases on that server."""
 
     def configure(**entry: object) -> None:
@@ -54,7 +55,8 @@ def mortal(settings, key_prefix: str, server: ValkeyServer, closes_runtime: None
         with Redis(port=server.port) as client:
             client.hset(KeySpace(key_prefix).control("default"), "generation", 1)
 
-    return configure
+    yield configure
+    await runtime.aclose()  # before the server
 
 
 async def moves(reader: StreamReader) -> None:
@@ -157,7 +159,7 @@ async def test_a_server_that_stays_away_ends_the_readers_of_a_quiet_source(
 async def test_a_reader_on_pages_waits_for_a_server_that_is_back_in_time(
     mortal: Configure, server: ValkeyServer
 ):
-    mortal(STORE_TIMEOUT=5, LEASE=15)
+    mortal(STORE_TIMEOUT=30, LEASE=60)
     manager, tap = StreamManager(), Tap(b"x" * 900_000)
     await read_until(await manager.run("chat", tap, owner="a"), 900_000)
     slow = await manager.using("elsewhere").require_resume("chat", owner="a")
