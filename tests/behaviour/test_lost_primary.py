@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 from redis.crc import key_slot
 
-from resumable_streams import StoreUnavailable, StreamFailed, StreamManager
+from resumable_streams import StoreUnavailable, StreamFailed, StreamManager, StreamReader
 from resumable_streams.engine import get_engine
 from resumable_streams.keys import KeySpace
 from resumable_streams.namespaces import Selection, Sweep, Tally, purge, revoke
@@ -75,6 +75,15 @@ def governs(keys: KeySpace) -> bool:
     return any(map(place.is_lost, names))
 
 
+async def end_of(reader: StreamReader, reading: "asyncio.Task[bytes]") -> str:
+    """Return how a barred stream ended for a reader; the end of its producer may come first."""
+    try:
+        await reading
+    except StreamFailed as failure:
+        return failure.code
+    return str(reader.info.status)
+
+
 async def test_readers_of_what_the_others_have_learn_its_end_and_what_bars_it(place: Place) -> None:
     produced, read = StreamManager(), StreamManager("elsewhere")
     bad = next(place.streams(lost=True))
@@ -96,8 +105,7 @@ async def test_readers_of_what_the_others_have_learn_its_end_and_what_bars_it(pl
         for name in good[:-1]:
             assert await reading[name] == b"abcdef"
         await revoke("default", "default", "a")
-        with pytest.raises(StreamFailed, match="expired"):
-            await reading[good[-1]]
+        assert await end_of(readers[good[-1]], reading[good[-1]]) in ("expired", "cancelled")
         with pytest.raises((StoreUnavailable, StreamFailed)):
             await reading[bad]
 
