@@ -1181,12 +1181,13 @@ class StreamStoreContract:
         assert 29 < first.living["ours"] <= 30
         again = await table.beat("ours", lease=30, position=first.position)
         assert (again.is_new, again.is_gap) == (False, False)
-        await table.beat("theirs", lease=self.short, position="")
+        await table.beat("theirs", lease=30, position="")
         assert await table.fates(["ours", "theirs", "nobody"]) == [
             Fate.LIVING,
             Fate.LIVING,
             Fate.UNKNOWN,
         ]
+        await table.beat("theirs", lease=self.short, position="")
         await self.pass_time(self.short + 0.05)
         assert await table.fates(["ours", "theirs"]) == [Fate.LIVING, Fate.ENDING]
         beat = await table.beat("ours", lease=30, position=first.position)
@@ -1206,22 +1207,20 @@ class StreamStoreContract:
 
     async def test_one_takes_over_what_a_dead_process_held_and_told(self, store: BaseStore) -> None:
         table, held, telling = store.processes, holding(), holding(epoch="ffff0000")
-        await table.beat("dead", lease=self.short, position="")
+        await table.beat("dead", lease=30, position="")
         for one in (held, telling):
             await table.hold("dead", one)
         assert await table.move(telling, holder="dead", by="dead")
         assert await table.take("dead", by="ours", lease=30) is None  # it lives
+        await table.beat("dead", lease=self.short, position="")
         await self.pass_time(self.short + 0.05)
         async with self.another(store) as other:
-            answers = [
-                await table.take("dead", by="ours", lease=self.short),
-                await other.processes.take("dead", by="theirs", lease=30),
-            ]
-            taken, late = answers
+            taken = await table.take("dead", by="ours", lease=2)
+            late = await other.processes.take("dead", by="theirs", lease=30)
             assert late is None
             assert taken is not None
             assert (list(taken.held), list(taken.telling)) == ([held], [telling])
-            await self.pass_time(self.short + 0.05)  # whoever took it died, too
+            await self.pass_time(2.05)  # whoever took it died, too
             again = await other.processes.take("dead", by="theirs", lease=30)
             assert again is not None
             assert list(again.held) == [held]
