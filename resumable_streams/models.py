@@ -127,7 +127,7 @@ class StreamNamespace(models.Model):
 
     in_force: Any = None  # what the store says, once somebody has asked it
     trouble = ""  # why it could not be put in force
-    _loaded_generation: int | None = None
+    _loaded: dict[str, Any] | None = None  # what governs, as it was read or written last
 
     class Meta:
         verbose_name = _("namespace")
@@ -157,6 +157,7 @@ class StreamNamespace(models.Model):
     ) -> None:
         """Write the row, and put it in force in the store as soon as that is committed.
 
+        What somebody else has changed since the row was read, and you have not, stays theirs.
         Raises ValueError for a generation below the one that was read, and NotInForce, after the
         commit, if the store does not answer. A new row that says nothing changes nothing there.
         """
@@ -166,8 +167,8 @@ class StreamNamespace(models.Model):
         fields = GOVERNING if update_fields is None else GOVERNING.intersection(update_fields)
         is_silent = not fields or (self._state.adding and rows.says_nothing(self))
         with transaction.atomic(using=using):
-            if "generation" in fields:
-                self._grow(using)
+            if fields:
+                self._catch_up(fields, using)
             self.write(
                 force_insert=force_insert,
                 force_update=force_update,
@@ -182,19 +183,19 @@ class StreamNamespace(models.Model):
     def write(self, **named: Any) -> None:
         """Write the row alone: for whoever puts it in force."""
         super().save(**named)
-        self._loaded_generation = self.__dict__.get("generation")
+        self._note()
 
     write.alters_data = True  # type: ignore[attr-defined]
 
     @classmethod
     def from_db(cls, *args: Any, **named: Any) -> "StreamNamespace":
         row = super().from_db(*args, **named)
-        row._loaded_generation = row.__dict__.get("generation")
+        row._note()
         return row
 
     def refresh_from_db(self, *args: Any, **named: Any) -> None:
         super().refresh_from_db(*args, **named)
-        self._loaded_generation = self.__dict__.get("generation")
+        self._note()
 
     def clean(self) -> None:
         super().clean()
@@ -203,13 +204,23 @@ class StreamNamespace(models.Model):
         except (ValueError, ImproperlyConfigured) as error:
             raise ValidationError(str(error)) from error
 
-    def _grow(self, using: str) -> None:
-        """Keep a later generation that somebody else has written since; refuse to go back."""
+    def _note(self) -> None:
+        """Remember what was read; fields that were deferred are not known."""
+        self._loaded = {k: self.__dict__[k] for k in GOVERNING if k in self.__dict__}
+
+    def _catch_up(self, fields: Collection[str], using: str) -> None:
+        """Keep what somebody else has written since this row was read; refuse to go back."""
         rows = type(self)._base_manager.using(using).select_for_update()
-        saved = rows.filter(pk=self.pk).values_list("generation", flat=True).first()
-        if saved is None or self.generation >= saved:
+        saved, loaded = rows.filter(pk=self.pk).values(*GOVERNING).first(), self._loaded or {}
+        if saved is None:
             return
-        if self._loaded_generation is None or self.generation < self._loaded_generation:
+        if "ttl" in fields and "ttl" in loaded and self.ttl == loaded["ttl"]:
+            self.ttl = saved["ttl"]
+        if "generation" in fields and self.generation < saved["generation"]:
+            self._grow(saved["generation"], loaded.get("generation"))
+
+    def _grow(self, saved: int, loaded: int | None) -> None:
+        if loaded is None or self.generation < loaded:
             raise ValueError(
                 f"A generation only grows: this tenant is at {saved}, and streams of "
                 f"{self.generation} must not be reached again. "
@@ -218,11 +229,19 @@ class StreamNamespace(models.Model):
         self.generation = saved
 
     def _apply(self, fields: Collection[str], using: str) -> None:
-        in_force = _rows().apply(self, fields)
-        if in_force > self.generation:  # the store knew a later one
-            self.generation = self._loaded_generation = in_force
-            rows = type(self)._base_manager.using(using)
-            rows.filter(pk=self.pk, generation__lt=in_force).update(generation=in_force)
+        """Put in force what the row says now: somebody may have changed it since our commit."""
+        with transaction.atomic(using=using):
+            row = type(self)._base_manager.using(using).filter(pk=self.pk)
+            # Not by select_for_update: SQLite locks for whoever writes.
+            if not row.update(generation=models.F("generation")):
+                return  # somebody has deleted it
+            saved = row.get()
+            in_force = _rows().apply(saved, fields)
+            if in_force > saved.generation:  # the store knew a later one
+                row.update(generation=in_force)
+        if in_force > self.generation:
+            self.generation = in_force
+            self._note()
 
 
 class StreamRecord(models.Model):

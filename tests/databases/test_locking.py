@@ -2,14 +2,17 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
 import psycopg
 import pytest
-from django.db import connections
+from django.db import connections, router, transaction
 
 from resumable_streams import StreamManager
+from resumable_streams.engine import get_engine
 from resumable_streams.models import StreamNamespace
 from resumable_streams.namespaces import retire, rotate
 from tests.ledger import open_database
@@ -100,3 +103,46 @@ async def test_rotations_at_the_same_time_are_one_generation_each(
     rotations = [rotate("default", TENANT) for _ in range(8)]  # the first of which makes the row
     assert sorted(await asyncio.gather(*rotations)) == list(range(2, 10))
     assert (await row()).generation == 9
+
+
+async def test_a_row_that_is_saved_keeps_a_ttl_that_was_written_meanwhile(
+    memory_manager: StreamManager, other
+):
+    await retire("default", TENANT, ttl=3_600)
+    read = await row()
+    other.execute("UPDATE resumable_streams_streamnamespace SET ttl = 7200")
+    read.generation += 1
+    await in_thread(read.save)
+    changed = await row()
+    assert (changed.generation, changed.ttl) == (2, 7_200)
+
+
+async def test_what_is_put_in_force_late_is_what_the_row_says_then(
+    memory_manager: StreamManager, other
+):
+    """Between a commit and what follows it, somebody else changes the row and the store."""
+    await rotate("default", TENANT)
+    read = await row()
+
+    def save() -> None:
+        using = router.db_for_write(StreamNamespace)
+        with transaction.atomic(using=using):
+            act = partial(StreamNamespace.objects.retire, TENANT, ttl=7_200)
+            transaction.on_commit(partial(in_a_thread_of_its_own, act), using=using)
+            read.ttl = 3_600
+            read.save()
+
+    await in_thread(save)
+    found = await get_engine("default").store.standing(TENANT, "ada")
+    assert found.ttl == (await row()).ttl == 7_200
+
+
+def in_a_thread_of_its_own(act: Callable[[], object]) -> None:
+    def run() -> None:
+        try:
+            act()
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor() as thread:
+        thread.submit(run).result()
