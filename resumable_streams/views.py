@@ -257,7 +257,7 @@ class AcquireView(StreamMixin):
         if refusal is not None:
             return refusal
         stream_id = await self._ask("get_stream_id", request)
-        await sync_to_async(_read_body)(request)
+        await sync_to_async(_read_request)(request)
         attrs = {**await self._ask("get_attrs", request), "format": self.format}
         return ResumableStreamResponse(await self._run(request, stream_id, attrs), request)
 
@@ -301,16 +301,18 @@ async def _produce(
         close_files()
 
 
-def _read_body(request: HttpRequest) -> None:
+def _read_request(request: HttpRequest) -> None:
     """Read what the client sent: the server's file of it is gone when the response is.
 
-    What others have read by now stays as it is, and what they left in the stream can be read on.
+    A form or a query that Django refuses is refused here, before anything is produced for it. What
+    others have read by now stays as it is, and what they left in the stream can be read on.
     """
+    request.GET  # noqa: B018
     try:
-        if request.content_type == "multipart/form-data":
-            request.POST  # noqa: B018
-        else:
+        if request.content_type != "multipart/form-data":
             request.body  # noqa: B018
+        if request.content_type in FORMS:
+            request.POST  # noqa: B018
     except RawPostDataException:
         keep_unread(request)
 
@@ -320,6 +322,9 @@ def _keep_files_open(request: HttpRequest) -> Callable[[], None]:
     close = request.close
     request.close = lambda: None  # type: ignore[method-assign]
     return close
+
+
+FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 
 
 def idempotent_stream_id(

@@ -8,7 +8,9 @@ import httpx
 import pytest
 from django.http import HttpRequest
 from django.urls import include, path
+from django.views.decorators.csrf import csrf_exempt
 
+from resumable_streams.signals import stream_acquired
 from resumable_streams.views import AcquireView
 
 from .conftest import Open
@@ -109,6 +111,7 @@ urlpatterns = [
     path("parsed/", Parsed.as_view()),
     path("begun/", Begun.as_view()),
     path("refused/", Refused.as_view()),
+    path("exempt/", csrf_exempt(Told.as_view())),
     *(
         path(f"{hook}/{what}/", view.as_view(read=staticmethod(read)))
         for hook, view in HOOKS.items()
@@ -190,3 +193,27 @@ async def test_what_a_hook_has_left_in_the_stream_is_read_when_the_response_is_o
 async def test_the_files_of_a_stream_that_is_refused_are_closed(client: httpx.AsyncClient):
     assert (await client.post("refused/", **FORM)).status_code == 400
     assert Refused.files.pop().closed
+
+
+MANY = {f"field-{number}": "" for number in range(1_001)}
+REFUSED: dict[str, dict[str, Any]] = {
+    "another encoding": {
+        "content": b"question=why",
+        "headers": {"Content-Type": "application/x-www-form-urlencoded; charset=latin-1"},
+    },
+    "too many fields": {"data": MANY},
+    "too many parameters": {"params": MANY},
+    "no boundary": {"content": b"--x--", "headers": {"Content-Type": "multipart/form-data"}},
+}
+
+
+@pytest.mark.parametrize("sent", REFUSED.values(), ids=REFUSED)
+async def test_what_django_refuses_to_read_starts_no_stream(
+    client: httpx.AsyncClient, hear: Callable[..., list[Any]], sent: dict[str, Any]
+):
+    """No protection against CSRF has read it before, as where a token says who asks."""
+    started = hear(stream_acquired)
+    client.headers.pop("X-CSRFToken")
+    client.cookies.clear()
+    assert (await client.post("exempt/", **sent)).status_code == 400
+    assert not started
