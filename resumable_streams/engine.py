@@ -22,6 +22,7 @@ from .exceptions import (
     StreamFailed,
 )
 from .hub import Hub
+from .lasting import Lasting
 from .leases import LeaseKeeper
 from .patience import patiently
 from .producer import Producer
@@ -104,6 +105,7 @@ class Engine:
         self._unjudged: set[Tail] = set()  # whose standing could not be looked up
         self._enforcing: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
+        self.lasting = Lasting()
         self.left_behind: Counter[tuple[str, str]] = Counter()
         """How many sources go on though their stream has ended, by tenant and owner digest."""
         self._teller = Teller(self.store)
@@ -345,6 +347,7 @@ class Engine:
             self._enforcing.cancel()
             await asyncio.gather(self._enforcing, return_exceptions=True)
         await self.takeover.aclose()
+        await self.lasting.aclose()
         for task in self._closing:
             task.cancel()
         await self.leases.aclose()

@@ -450,10 +450,16 @@ class StreamManager:
         if found is None:
             return None
         key, info, owner = found
-        # The epoch keeps the check and the act about the same incarnation.
-        ended = await engine.store.cancel(key, epoch=info.epoch)
-        await self._notify(stream_cancelled, engine, key, owner, epoch=info.epoch, request=request)
-        return ended
+
+        async def act() -> StreamInfo | None:
+            # The epoch keeps the check and the act about the same incarnation.
+            ended = await engine.store.cancel(key, epoch=info.epoch)
+            await self._notify(
+                stream_cancelled, engine, key, owner, epoch=info.epoch, request=request
+            )
+            return ended
+
+        return await engine.lasting.whole(act(), name=f"cancel {key.stream_id}")
 
     async def delete(
         self,
@@ -483,9 +489,15 @@ class StreamManager:
         if found is None:
             return False
         key, info, owner = found
-        was_there = await engine.store.delete(key, epoch=info.epoch)
-        await self._notify(stream_deleted, engine, key, owner, epoch=info.epoch, request=request)
-        return was_there
+
+        async def act() -> bool:
+            was_there = await engine.store.delete(key, epoch=info.epoch)
+            await self._notify(
+                stream_deleted, engine, key, owner, epoch=info.epoch, request=request
+            )
+            return was_there
+
+        return await engine.lasting.whole(act(), name=f"delete {key.stream_id}")
 
     # Sync twins, for threads without an event loop.
 

@@ -13,7 +13,9 @@ from typing import Any
 
 from .exceptions import StoreUnavailable
 from .keys import holding_of
+from .lasting import Lasting, as_a_whole
 from .leases import LeaseKeeper
+from .patience import for_seconds, patiently
 from .stores.base import BaseStore
 from .stores.processes import WAITING
 from .telling import Teller, ending_of
@@ -35,7 +37,8 @@ class TakeOver:
         self._leases = leases
         self._teller = teller
         self._lease = lease
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.lasting = Lasting()
+        self._ending: set[Holding] = set()  # orphans, by us
 
     def soon(self, holders: Sequence[str]) -> None:
         """Take over dead holders in the background."""
@@ -57,11 +60,7 @@ class TakeOver:
             except Exception:
                 logger.exception("Taking over the streams of a dead process failed.")
 
-        task = asyncio.create_task(
-            attempt(), name=f"resumable_streams.takeover {name}", context=Context()
-        )
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self.lasting.start(attempt(), name=f"takeover {name}", context=Context())
 
     async def take(self, holder: str) -> int:
         """End or hand on what a dead holder held, and tell; return how many ends were told.
@@ -86,6 +85,7 @@ class TakeOver:
             )
         return told
 
+    @as_a_whole  # of an end that is moved and not told, nobody would tell while we live
     async def _settle(self, holding: Holding, holder: str) -> bool:
         """Take over one stream; return whether its end was told by us."""
         info = await self._end(holding, holder)
@@ -147,18 +147,34 @@ class TakeOver:
                 raise one
         return sum(one is True for one in done)
 
+    @as_a_whole
     async def _end_orphan(self, info: StreamInfo, me: str) -> bool:
         """End it in our name, so that only one of those who find it tells of it."""
         holding = holding_of(info)
-        ended = await self._store.reap(holding.key, info.epoch, holder=info.holder, by=me)
-        if ended is None or ended.is_streaming or ended.holder != me:
+        if holding in self._ending:
             return False
-        if await self._table.adopt(holding, by=me):
-            await self._teller.tell_moved(holding, ending_of(ended), by=me)
+        self._ending.add(holding)
+        try:
+            found = await self._store.look(holding.key)  # we may have ended it since it was seen
+            is_as_seen = found and (found.epoch, found.status) == (info.epoch, info.status)
+            return bool(is_as_seen) and await self._end_and_tell(holding, info.holder, me)
+        finally:
+            self._ending.discard(holding)
+
+    async def _end_and_tell(self, holding: Holding, holder: str, me: str) -> bool:
+        """End an orphan; it is ours to tell from before that, so that somebody always tells it."""
+        if not await self._table.adopt(holding, by=me):
+            return False
+        ended = await patiently(  # or nobody would tell what was done, and not answered
+            lambda: self._store.reap(holding.key, holding.epoch, holder=holder, by=me),
+            for_seconds(self._lease),
+        )
+        if ended is None or ended.is_streaming or ended.holder != me:
+            await self._table.told(holding, by=me)  # somebody else's
+            return False
+        await self._teller.tell_moved(holding, ending_of(ended), by=me)
         return True
 
     async def aclose(self) -> None:
         """Stop; what was not finished, somebody else takes over."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.lasting.aclose()

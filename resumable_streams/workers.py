@@ -182,8 +182,16 @@ async def carry_out(alias: str, sealed: str) -> bool:
     engine = get_engine(alias)
     if runtime.is_draining:
         return False
+    # Between the step in which the stream becomes ours and the start of its producer a cancellation
+    # would leave it to nobody, for as long as we live.
+    starting = engine.lasting.start(
+        _start(engine, letter, Claim(epoch=letter.epoch)), name=f"order {letter.key.stream_id}"
+    )
     try:
-        task = await _start(engine, letter, Claim(epoch=letter.epoch))
+        task = await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        starting.add_done_callback(_interrupt)
+        raise
     except (StreamClaimLost, ShuttingDown):
         return False
     except (StreamFinalized, StreamDoesNotExist):
@@ -195,6 +203,14 @@ async def carry_out(alias: str, sealed: str) -> bool:
             task.cancel()
             raise
     return True
+
+
+def _interrupt(starting: "asyncio.Task[asyncio.Task[None] | None]") -> None:
+    """Cancel the producer that was started for somebody who has left meanwhile."""
+    if not starting.cancelled() and starting.exception() is None:
+        producing = starting.result()
+        if producing is not None:
+            producing.cancel()
 
 
 async def _start(engine: Engine, letter: _Letter, claim: Claim) -> asyncio.Task[None] | None:

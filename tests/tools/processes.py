@@ -3,9 +3,12 @@
 from resumable_streams import StreamManager
 from resumable_streams.engine import Engine, get_engine
 from resumable_streams.keys import holding_of
+from resumable_streams.stores.base import BaseStore
+from resumable_streams.stores.memory import MemoryStore
+from resumable_streams.stores.redis import RedisStore
 from resumable_streams.types import Claim, Role, StreamInfo, StreamKey, Terms
 
-__all__ = ["die_producing", "judge", "kill", "successor_of"]
+__all__ = ["die_producing", "forget", "judge", "kill", "successor_of"]
 
 
 async def die_producing(
@@ -29,6 +32,20 @@ async def die_producing(
     if data:
         await store.append(key, claim, 0, data)
     return elected.info
+
+
+async def forget(store: BaseStore, process: str) -> None:
+    """Have the store lose what it knew of a process, and of what that held."""
+    if isinstance(store, MemoryStore):
+        table = store._space.table
+        for one in (table.processes, table.waiting, table.dying):
+            one.pop(process, None)
+        table.held.pop(process, None)
+        return
+    assert isinstance(store, RedisStore)
+    await store._nodes.execute("", "DEL", store.keys.shared(f"held:{process}"))
+    for name in ("processes", "waiting", "dying"):
+        await store._nodes.execute("", "ZREM", store.keys.shared(name), process)
 
 
 async def kill(engine: Engine) -> str:

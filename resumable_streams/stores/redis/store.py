@@ -29,6 +29,7 @@ from ...exceptions import (
     StreamUnreadable,
 )
 from ...keys import KeySpace, decode_holdings, decode_owner, encode_holding, encode_owner
+from ...lasting import Lasting, as_a_whole
 from ...types import (
     Acquisition,
     Claim,
@@ -149,6 +150,7 @@ class RedisStore(BaseStore):
         """Return the names of the caches whose `clear` removes all streams; connects to nothing."""
         self._unreadable: set[StreamKey] = set()  # that the log knows already
         self._processes = RedisProcesses(self.keys, self._write)
+        self.lasting = Lasting()  # what is written and announced: two hash slots, so two scripts
 
     def _make_nodes(
         self, source: Source, sentinels: Sequence[str], service: str, cluster: bool | Sequence[str]
@@ -378,6 +380,7 @@ class RedisStore(BaseStore):
             return error
         return None if is_missing else info
 
+    @as_a_whole
     async def delete(self, key: StreamKey, *, epoch: str | None = None) -> bool:
         found, was_streaming = await self._write(
             "delete", key, self.keys.events, epoch or "", wrote=_is_elected
@@ -395,6 +398,7 @@ class RedisStore(BaseStore):
             return bool(await self._run("touch", key, claim.token))
         return False
 
+    @as_a_whole
     async def cancel(self, key: StreamKey, *, epoch: str | None = None) -> StreamInfo | None:
         with suppress(StreamUnreadable):
             answer = await self._write("cancel", key, self.keys.events, epoch or "")
@@ -450,6 +454,7 @@ class RedisStore(BaseStore):
             since=None if since is None else int(since) / 1000,
         )
 
+    @as_a_whole
     async def set_control(
         self,
         tenant: str,
@@ -481,6 +486,7 @@ class RedisStore(BaseStore):
             raise
         await self._nodes.broadcast(self.keys.events, hint)
 
+    @as_a_whole
     async def revoke(self, tenant: str, owner: Owner, *, keep: float) -> float:
         mark = await self._write(
             "revoke", self.keys.revoked(tenant, owner), _ms(keep), self.keys.events
@@ -488,10 +494,12 @@ class RedisStore(BaseStore):
         await self.announce(tenant)
         return int(mark) / 1000
 
+    @as_a_whole
     async def reserve(self, holding: Holding, *, ttl: float, others: int = 0) -> None:
         """Count in one set after the other: they live in different slots of a cluster.
 
-        What a cancellation between the two leaves is counted until somebody tells that end.
+        What a connection that breaks between the two leaves is counted until somebody tells that
+        end.
         """
         tenant, owner = holding.key.tenant, holding.owner_digest
         counters = [
@@ -535,6 +543,7 @@ class RedisStore(BaseStore):
         return self._nodes.feed(self.keys, listener)
 
     async def aclose(self) -> None:
+        await self.lasting.aclose()
         await self._nodes.aclose()
 
 
