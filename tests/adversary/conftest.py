@@ -2,7 +2,8 @@
 
 import io
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+import os
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -19,7 +20,38 @@ from tests.nodes import Node, binaries, node
 from tests.tools.lengthy import starts_a_process
 from tests.tools.streams import REDIS
 
+from . import IS_FULL
+from .report import Report, Tried
+
 Run = Callable[..., tuple[int, str]]
+
+collected = Report()
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when == "call" and report.passed:
+        collected.put(report.nodeid, dict(report.user_properties))
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config
+) -> None:
+    """Show the table; put it into the page if all is well and the environment asks for that."""
+    if IS_FULL and collected.tried:
+        terminalreporter.write_line("\n".join(["", *collected.lines()]))
+        if exitstatus == pytest.ExitCode.OK and os.environ.get("WRITE_ATTACK_TABLE"):
+            collected.write()
+
+
+@pytest.fixture
+def tried(record_property: Callable[[str, object], None]) -> Tried:
+    """Return what notes how often a test has tried what."""
+
+    def note(times: int, what: str, outcomes: Mapping[str, int]) -> None:
+        record_property("tried", (times, what))
+        record_property("outcomes", dict(outcomes))
+
+    return note
 
 
 @pytest.fixture(scope="package", params=binaries())
