@@ -63,6 +63,11 @@ class AliasSettings:
     options: Mapping[str, Any] = field(default_factory=dict)
     debug: bool = False
 
+    @property
+    def election(self) -> float:
+        """Return how many seconds an election counts that is not confirmed."""
+        return 2 * self.lease
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:

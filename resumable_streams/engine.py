@@ -115,7 +115,13 @@ class Engine:
             store_timeout=settings.store_timeout,
             news=self,
         )
-        self.takeover = TakeOver(self.store, self.leases, self._teller, lease=settings.lease)
+        self.takeover = TakeOver(
+            self.store,
+            self.leases,
+            self._teller,
+            lease=settings.lease,
+            election=settings.election,
+        )
 
     # What heartbeats bring.
 

@@ -679,7 +679,7 @@ def _terms(
 
 def _with_ttl(terms: Terms, settings: AliasSettings, ttl: float) -> Terms:
     finished_ttl = ttl if settings.finished_ttl is None else min(ttl, settings.finished_ttl)
-    pending = min(ttl, 2 * settings.lease)
+    pending = min(ttl, settings.election)
     return replace(terms, ttl=ttl, finished_ttl=finished_ttl, pending=pending)
 
 

@@ -29,14 +29,27 @@ BATCH = 100
 
 
 class TakeOver:
-    """Ends what nobody produces any more. `lease` is seconds, the time a take-over may take."""
+    """Ends what nobody produces any more.
 
-    def __init__(self, store: BaseStore, leases: LeaseKeeper, teller: Teller, *, lease: float):
+    `lease` is the time a take-over may take, `election` how long one counts that is not confirmed;
+    both in seconds.
+    """
+
+    def __init__(
+        self,
+        store: BaseStore,
+        leases: LeaseKeeper,
+        teller: Teller,
+        *,
+        lease: float,
+        election: float,
+    ):
         self._store = store
         self._table = store.processes
         self._leases = leases
         self._teller = teller
         self._lease = lease
+        self._election = election
         self.lasting = Lasting()
         self._ending: set[Holding] = set()  # orphans, by us
 
@@ -136,8 +149,19 @@ class TakeOver:
         *fates, ours = await self._table.fates([*(info.holder for info in infos), me])
         if ours is not Fate.LIVING or not self._leases.can_judge:
             return 0
-        orphans = [i for i, fate in zip(infos, fates, strict=True) if fate is Fate.UNKNOWN]
+        orphans = [
+            info
+            for info, fate in zip(infos, fates, strict=True)
+            if fate is Fate.UNKNOWN and not self._is_on_its_way(info)
+        ]
         return await self._count(self._end_orphan(info, me) for info in orphans)
+
+    def _is_on_its_way(self, info: StreamInfo) -> bool:
+        """Return whether a stream may have been ordered just now, and not be known as waiting yet.
+
+        If nobody confirms that election, it evaporates by itself.
+        """
+        return info.holder.startswith(WAITING) and info.ttl <= self._election
 
     async def _count(self, work: Iterable[Coroutine[Any, Any, bool]]) -> int:
         """Do all of it, and return how often it was done; what could not be is found again."""

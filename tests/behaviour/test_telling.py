@@ -12,7 +12,8 @@ from resumable_streams.engine import Engine, get_engine
 from resumable_streams.keys import KeySpace, holding_of
 from resumable_streams.runtime import runtime
 from resumable_streams.signals import StreamSignal, stream_failed, stream_finalized
-from resumable_streams.types import Fate, StreamKey
+from resumable_streams.types import Fate, Holding, StreamKey
+from tests.tools.lengthy import takes_time
 from tests.tools.processes import die_producing, judge, kill
 from tests.tools.readers import read_all, read_until
 from tests.tools.sources import Tap, finished
@@ -26,6 +27,7 @@ Connect = Callable[[StreamSignal, Any], None]
 
 
 @pytest.fixture
+@takes_time
 def short(configure: Configure) -> None:
     configure(LEASE=LEASE, STORE_TIMEOUT=0.3, SWEEP=0.1)
 
@@ -147,6 +149,37 @@ async def test_an_order_that_nobody_takes_is_told_though_nobody_reads_it(
 
 
 # A process that was only silent.
+
+
+async def test_an_order_that_is_joined_before_it_is_known_to_wait_is_no_orphan(
+    short, manager: StreamManager, elsewhere: StreamManager, monkeypatch: pytest.MonkeyPatch
+):
+    engine, other = await engine_of(manager), await engine_of(elsewhere)
+    judge(other)
+    park, elected, go_on = engine.store.processes.park, asyncio.Event(), asyncio.Event()
+
+    async def slowly(holding: Holding, *, seconds: float) -> str:
+        elected.set()
+        await go_on.wait()
+        return await park(holding, seconds=seconds)
+
+    monkeypatch.setattr(engine.store.processes, "park", slowly)
+    orders: list[str] = []
+    ordering = asyncio.create_task(
+        manager.enqueue("chat", "no.such", owner="a", wait=30, through=orders.append)
+    )
+    await elected.wait()
+    joined = await elsewhere.run("chat", Tap(), owner="a")
+    await eventually(lambda: not other.takeover.lasting.is_busy)
+    go_on.set()
+    reader = await ordering
+    assert joined.info.epoch == reader.info.epoch
+    info = await manager.status("chat", owner="a")
+    assert orders
+    assert info is not None
+    assert info.is_streaming
+    joined.close()
+    reader.close()
 
 
 async def test_a_process_that_was_taken_for_dead_stops_and_tells_nothing(
