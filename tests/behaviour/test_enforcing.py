@@ -15,6 +15,7 @@ from tests.tools.sources import Tap
 from tests.tools.waiting import within
 
 
+@pytest.mark.lengthy
 async def test_a_revocation_is_enforced_though_the_first_attempt_fails(
     manager: StreamManager, caplog: pytest.LogCaptureFixture
 ):

@@ -308,6 +308,7 @@ async def test_what_a_receiver_sets_is_in_the_context_of_the_source(
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.lengthy
 async def test_an_end_is_told_while_the_source_still_blocks_its_thread(
     memory_manager: StreamManager,
     save: Callable[[StreamSignal], None],

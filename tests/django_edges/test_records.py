@@ -256,6 +256,7 @@ def test_a_batch_is_written_without_being_waited_for(archive, recorder, monkeypa
     assert StreamRecord.objects.count() == 1
 
 
+@pytest.mark.lengthy
 def test_a_busy_database_is_tried_again(archive, recorder, monkeypatch):
     monkeypatch.setattr(records, "RETRY_PAUSES", (0.01,) * 100)
     with _locked(archive):

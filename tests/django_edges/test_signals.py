@@ -337,6 +337,7 @@ async def test_cancel_is_told_where_it_is_asked_and_where_it_ends(
     assert (end["alias"], end["status"], end["size"]) == ("default", "cancelled", 1)
 
 
+@pytest.mark.lengthy
 async def test_a_lost_producer_is_seen_by_its_readers(
     configure: Configure, streams: StreamManager, heard, connect: Connect, monkeypatch
 ):

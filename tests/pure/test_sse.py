@@ -51,6 +51,7 @@ def test_frames_do_not_depend_on_how_the_log_was_cut(cuts: list[int]):
 
 
 @given(st.lists(st.integers(0, len(LOG)), max_size=12))
+@pytest.mark.lengthy
 def test_from_the_end_of_a_frame_the_next_one_follows(cuts: list[int]):
     found = frames(LOG, *cuts)
     for number, (_, end) in enumerate(found):
@@ -89,6 +90,7 @@ def test_no_frame_is_held_beyond_the_bound():
 
 
 @given(st.from_regex(r"[0-9a-f]{8}", fullmatch=True), st.none() | st.integers(0, 10**15 - 1))
+@pytest.mark.lengthy
 def test_an_id_survives_the_way_to_the_client(epoch: str, offset: int | None):
     assert EventId.parse(str(EventId(epoch, offset))) == EventId(epoch, offset)
 

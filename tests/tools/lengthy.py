@@ -1,7 +1,7 @@
 """Which tests are lengthy: they start a process, let time pass, or take more than 50 ms.
 
-Those whose fixtures start a process are found (`@starts_a_process`); others carry the marker
-`lengthy`. What is lengthy and does not say so fails, in every run: `make quick` stays quick.
+Those whose fixtures make them so are found (`@starts_a_process`, `@takes_time`); others carry the
+marker `lengthy`. What is lengthy and does not say so fails, in every run: `make quick` stays quick.
 """
 
 import sys
@@ -16,6 +16,7 @@ __all__ = [
     "is_lengthy",
     "now",
     "starts_a_process",
+    "takes_time",
     "uses_the_server",
 ]
 
@@ -37,17 +38,22 @@ now = Now()
 
 def starts_a_process(fixture: F) -> F:
     """Mark the function of a fixture: the tests that use it, however indirectly, are lengthy."""
-    fixture.starts_a_process = True  # type: ignore[attr-defined]
+    return takes_time(fixture)
+
+
+def takes_time(fixture: F) -> F:
+    """Mark the function of a fixture with which tests wait for leases, say."""
+    fixture.is_lengthy = True  # type: ignore[attr-defined]
     return fixture
 
 
 def is_lengthy(test: pytest.Item) -> bool:
-    """Return whether the test lives with others that are, or a fixture of it starts a process."""
+    """Return whether the test lives with others that are, or a fixture of it makes it so."""
     if not isinstance(test, pytest.Function) or not FOLDERS.isdisjoint(test.path.parts):
         return True
     found = test._fixtureinfo.name2fixturedefs.values()
     return uses_the_server(test) or any(
-        hasattr(one.func, "starts_a_process") for fixtures in found for one in fixtures
+        hasattr(one.func, "is_lengthy") for fixtures in found for one in fixtures
     )
 
 
