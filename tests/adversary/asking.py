@@ -9,6 +9,8 @@ from urllib.parse import unquote_to_bytes
 
 import uvicorn
 
+from ..tools.waiting import eventually
+
 __all__ = ["Answer", "Ask", "Handler", "Send", "Server", "served"]
 
 IDLE_SECONDS = 0.03
@@ -245,8 +247,7 @@ async def served(application: Any) -> AsyncIterator[Server]:
     )
     server = _Uvicorn(config)
     serving = asyncio.create_task(server.serve(), name="uvicorn")
-    while not server.started:  # noqa: ASYNC110 - it says so in no other way
-        await asyncio.sleep(0.01)
+    await eventually(lambda: server.started)
     try:
         yield Server(server.servers[0].sockets[0].getsockname()[1])
     finally:

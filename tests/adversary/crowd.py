@@ -1,7 +1,7 @@
 """People, and the streams that are there for some of them and not there for the others."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from time import time
 from typing import Any
 
@@ -14,7 +14,7 @@ from resumable_streams.types import StreamInfo
 
 from ..tools.sources import Tap
 from ..tools.waiting import eventually
-from .asking import Ask, Send
+from .asking import Answer, Ask, Send
 
 __all__ = ["NOT_THERE", "PEOPLE", "STREAMS", "Crowd", "Person", "Place"]
 
@@ -50,6 +50,7 @@ class Place:
     info: StreamInfo | None = None
     owner: str = ""
     is_barred: bool = False
+    is_elsewhere: bool = False  # in another tenant, where a link leads and nothing else
     log: bytes = b""
     token: str = ""
     tap: Tap = field(default_factory=Tap)
@@ -74,7 +75,7 @@ class Crowd:
         ada = self._owner("ada")
         await self._bar("revoked", lambda: revoke("default", "default", ada))
         self.places["elsewhere"] = await self._start("done raw", "ada", tenant="another")
-        self.places["elsewhere"].is_barred = True
+        self.places["elsewhere"].is_elsewhere = True
         self.places["deleted"] = await self._start("done raw", "ada")
         await StreamManager().delete(self.places["deleted"].stream_id, owner=ada)
         self.places["deleted"].is_barred = True
@@ -84,24 +85,34 @@ class Crowd:
 
     async def _let_in(self, name: str) -> Person:
         """Let somebody in; who they are is what a stream of theirs is bound to."""
-        seen = await self.send(Ask(method="GET", target=b"/page/"))
-        person = Person(_cookies(seen.headers), seen.body.decode())
+        cookies: dict[str, str] = {}
+        token = (await self._ask("GET", b"/page/", cookies)).body.decode()
         if name == "carl":
-            ask = Ask(method="POST", target=b"/login/carl/", headers=[(b"Cookie", person.cookie)])
-            seen = await self.send(ask)
-            person = Person(_cookies(seen.headers), seen.body.decode())
-        headers = [(b"Cookie", person.cookie), (b"X-CSRFToken", person.token.encode())]
-        started = await self.send(Ask(method="POST", target=b"/function/", headers=headers))
+            token = (await self._ask("POST", b"/login/carl/", cookies)).body.decode()
+        started = await self._ask("POST", b"/function/", cookies, token)
         assert started.status == 200, started
-        manager = get_engine("default").store
-        keys = [key async for key in manager.scan()]
+        store = get_engine("default").store
+        infos = await store.status([key async for key in store.scan()])
         (info,) = [
             info
-            for info in await manager.status(keys)
+            for info in infos
             if isinstance(info, StreamInfo) and info.stream_id == started["X-Resumable-Stream-Id"]
         ]
-        cookies = _cookies(started.headers)
-        return replace(person, cookie=cookies or person.cookie, owner=info.owner)
+        sent = "; ".join(f"{name}={value}" for name, value in cookies.items())
+        return Person(sent.encode(), token, info.owner)
+
+    async def _ask(
+        self, method: str, target: bytes, cookies: dict[str, str], token: str = ""
+    ) -> Answer:
+        """Ask as a browser does, which keeps the cookies that it is sent."""
+        sent = "; ".join(f"{name}={value}" for name, value in cookies.items())
+        headers = [(b"Cookie", sent.encode()), (b"X-CSRFToken", token.encode())]
+        answer = await self.send(Ask(method=method, target=target, headers=headers))
+        for name, value in answer.headers:
+            if name == "set-cookie":
+                cookie, _, content = value.partition(";")[0].partition("=")
+                cookies[cookie] = content
+        return answer
 
     def _owner(self, name: str) -> Owner:
         owner = self.people[name].owner
@@ -119,7 +130,7 @@ class Crowd:
     async def find(self, name: str) -> Place:
         """Return a stream that is as its name says, a new one if it is not so any more."""
         place = self.places.get(name)
-        if place is not None and (place.is_barred or place.info is None):
+        if place is not None and (place.is_barred or place.is_elsewhere or place.info is None):
             return place
         if place is None or not await self._is_as_it_was(place):
             self.places[name] = place = await self._make(name)
@@ -178,8 +189,3 @@ def old_token(info: StreamInfo) -> str:
     expires = int(time()) - 10
     signature = _signer("stream").signature(_signed(info, "default", expires))
     return str(SignedLink(tenant=info.tenant, expires=expires, signature=signature))
-
-
-def _cookies(headers: list[tuple[str, str]]) -> bytes:
-    set_ = [value.partition(";")[0] for name, value in headers if name == "set-cookie"]
-    return "; ".join(set_).encode()

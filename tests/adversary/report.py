@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["ATTACKS", "PAGE", "Attack", "Report", "Tried"]
+__all__ = ["ATTACKS", "HEAD", "Attack", "Report", "Tried"]
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "security.md"

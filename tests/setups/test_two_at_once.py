@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
+from django.contrib.auth import alogout
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import include, path
 
@@ -146,3 +147,35 @@ async def test_two_first_requests_without_a_cookie_are_two_visitors(site: Open):
     async with there.visitor("ada") as client:
         started = await asyncio.gather(client.post("model/"), client.post("model/"))
         assert sorted([await read(client, one) for one in started]) == [200, 404]
+
+
+async def leave(request: HttpRequest) -> HttpResponse:
+    await both.wait()
+    await alogout(request)
+    return HttpResponse()
+
+
+async def enter(request: HttpRequest, name: str) -> HttpResponse:
+    """Log somebody in, who gets a session of another key with the same data."""
+    await both.wait()
+    return await log_in(request, name)
+
+
+urlpatterns += [path("leave/", leave), path("enter/<str:name>/", enter)]
+AT_ONCE = {"a login": "enter/ada/", "a logout": "leave/", "another session": "enter/bob/"}
+
+
+@pytest.mark.parametrize("what", AT_ONCE)
+@pytest.mark.parametrize("engine", [*ENGINES, "signed_cookies"])
+async def test_a_start_at_once_with_a_change_of_session_is_answered_and_is_nobody_elses(
+    site: Open, engine: str, what: str
+):
+    """Django refuses whoever would save a session that is gone meanwhile: 400, and no 500."""
+    there = site(settings_=sessions(engine))
+    async with there.visitor("ada") as ada, there.visitor("eve") as eve:
+        started, changed = await asyncio.gather(ada.post("model/"), ada.post(AT_ONCE[what]))
+        assert changed.status_code in (200, 400)
+        assert started.status_code in (200, 400)
+        if started.status_code == 200:
+            assert await read(eve, started) == 404
+            assert await read(ada, started) == (200 if what == "a login" else 404)
