@@ -5,6 +5,7 @@ PORT   ?= 8000
 DJANGO ?=
 ARGS   ?=
 COVER  ?=
+JOBS   ?= 4
 
 VENV := .venv
 BIN  := $(VENV)/bin
@@ -54,10 +55,10 @@ else
 endif
 
 test: $(VENV)/.dev ## Run the whole suite, benchmarks excepted (ARGS="-k name", COVER=1: coverage)
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder $(if $(COVER),--cov) $(ARGS)
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder $(if $(COVER),--cov) $(ARGS)
 
 quick: $(VENV)/.dev ## Run the tests that start no process and take a moment each (ARGS narrows)
-	@$(BIN)/python -m pytest -q -n 2 -m "not benchmark and not nightly and not lengthy" $(ARGS)
+	@$(BIN)/python -m pytest -q -n $(JOBS) -m "not benchmark and not nightly and not lengthy" $(ARGS)
 
 postgres: $(VENV)/.dev ## Run what uses the database again, on PostgreSQL with a pool of 4
 	@DATABASE=postgresql $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "django_db and not benchmark and not nightly" $(or $(ARGS),tests/django_edges tests/behaviour tests/contrib tests/setups)
@@ -101,8 +102,11 @@ deploys: $(VENV)/.dev ## Replace every kind of server under load; writes the tab
 faults: $(VENV)/.dev ## Inject every fault under load; prints the table and writes it to docs/reliability.md
 	@FAULTS=full $(if $(ARGS),,WRITE_FAULTS_TABLE=1) $(BIN)/python -m pytest -q -m "not benchmark" -p no:randomly tests/acceptance/faults tests/acceptance/test_incident.py $(ARGS)
 
-attack: $(VENV)/.dev ## Attack a store at length: poisoned keys, full, few rights, a replica, black holes
-	@ATTACK=full $(BIN)/python -m pytest -q --timeout 300 tests/adversary $(ARGS)
+ATTACKS := tests/setups tests/pure/test_isolation.py tests/stores/test_rights.py
+
+attack: $(VENV)/.dev ## Attack views, verbs and stores at length; writes the table of docs/security.md
+	@ATTACK=full $(if $(ARGS),,WRITE_ATTACK_TABLE=1) $(BIN)/python -m pytest -q -n 2 --dist loadfile \
+		-p no:randomly --timeout 300 tests/adversary $(or $(ARGS),$(ATTACKS))
 
 soak: $(VENV)/.dev ## Live through ten minutes of trouble, then look for leaks (ARGS="--minutes 60")
 	@$(BIN)/python -m tests.soak $(ARGS)

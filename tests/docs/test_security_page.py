@@ -17,9 +17,11 @@ from resumable_streams.management.verbs import VERBS
 from resumable_streams.types import Owner
 from resumable_streams.views import AcquireView
 
+from ..adversary.report import ATTACKS, HEAD
 from .pages import DOCS
 
 PAGE = (DOCS / "security.md").read_text()
+ROOT = DOCS.parent
 
 
 def by_name(request: HttpRequest) -> Owner | None:
@@ -108,3 +110,35 @@ def test_every_command_has_its_row_of_guarantees():
     for verb in (*VERBS, "clear_records"):
         if verb != "worker":
             assert f"\n| `{verb}` |" in guarantees
+
+
+def rows_of_attacks() -> list[list[str]]:
+    table = PAGE.partition("<!-- begin of the table -->\n")[2].partition("\n<!-- end")[0]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.split("\n")]
+    assert rows[0] == list(HEAD)
+    return rows[2:]
+
+
+def test_each_attack_has_a_row_and_its_tests_exist():
+    assert {row[0] for row in rows_of_attacks()} == {attack.name for attack in ATTACKS}
+    for attack in ATTACKS:
+        for test in attack.tests:
+            path, _, name = test.partition("::")
+            assert (ROOT / path).exists()
+            assert not name or f"def {name}" in (ROOT / path).read_text()
+
+
+def test_what_is_tried_on_a_store_is_tried_on_both():
+    where: dict[str, set[str]] = {}
+    for name, store, *_ in rows_of_attacks():
+        where.setdefault(name, set()).add(store)
+    for attack in ATTACKS[:6]:
+        assert {"memory", "Redis"} <= where[attack.name]
+
+
+def test_it_was_tried_often():
+    often = [re.fullmatch(r"([0-9,]+) .*", row[2]) for row in rows_of_attacks()]
+    counts = [int(match[1].replace(",", "")) for match in often if match]
+    assert len(counts) == len(often)
+    assert all(count > 0 for count in counts)
+    assert sum(counts) > 10_000
