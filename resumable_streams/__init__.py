@@ -1,5 +1,6 @@
 """Resumable byte streams for Django: produced once, stored, resumed by their owner."""
 
+from .engine.reader import StreamReader
 from .exceptions import (
     InvalidOffset,
     InvalidOwner,
@@ -20,8 +21,7 @@ from .exceptions import (
     StreamReplaced,
     StreamUnreadable,
 )
-from .readers import StreamReader
-from .sources import cancellation_reason
+from .producing.sources import cancellation_reason
 from .streams import StreamManager, streams
 from .types import PUBLIC, CancellationReason, ErrorCode, Owner, Role, StreamInfo, StreamStatus
 

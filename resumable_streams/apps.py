@@ -18,10 +18,11 @@ class ResumableStreamsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import audit, checks, records, revocations  # noqa: F401  importing checks registers
+        from . import checks  # noqa: F401  importing checks registers
+        from .operating import audit_log, records, revoke_on
 
-        audit.connect()
-        revocations.configure()
+        audit_log.connect()
+        revoke_on.configure()
         records.configure()
         # What the first stream would read from disk, on the loop.
         timezone.get_default_timezone()

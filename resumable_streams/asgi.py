@@ -14,8 +14,8 @@ from typing import Any
 
 from django.core import asgi
 
-from .runtime import runtime
-from .shutdown import drain, serve
+from .process.runtime import runtime
+from .process.shutdown import drain, serve
 
 __all__ = ["get_asgi_application", "with_lifespan"]
 

@@ -38,9 +38,9 @@ from .conf import (
     get_settings,
     problems,
 )
-from .engine import make_store
 from .exceptions import InvalidStoreError, StoreUnavailable
-from .green import EVENTLET, is_eventlet
+from .process.green import EVENTLET, is_eventlet
+from .stores import make_store
 from .stores.base import BaseStore
 from .stores.memory import MemoryStore
 

@@ -11,8 +11,8 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from .conf import session_cookie_options
-from .keys import validate_stream_id
-from .readers import StreamReader
+from .engine.reader import StreamReader
+from .identifiers import validate_stream_id
 from .types import StreamInfo
 
 __all__ = ["delete_stream_cookie", "get_stream_cookie", "set_stream_cookie"]

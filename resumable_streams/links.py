@@ -20,7 +20,7 @@ from typing import Self
 
 from django.core.signing import BadSignature, Signer
 
-from .keys import encode_owner
+from .identifiers import encode_owner
 from .types import StreamInfo
 
 __all__ = ["TOKEN_PARAMETER", "RedactTokens", "SignedLink"]

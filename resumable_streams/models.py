@@ -25,8 +25,8 @@ GOVERNING = frozenset({"generation", "ttl"})
 
 
 def _rows() -> Any:
-    """Return `namespaces.rows`, by its name: models lie below it."""
-    return import_module("resumable_streams.namespaces.rows")
+    """Return `operating.rows`, by its name: models lie below it."""
+    return import_module("resumable_streams.operating.rows")
 
 
 class NamespaceQuerySet(models.QuerySet["StreamNamespace"]):

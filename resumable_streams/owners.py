@@ -23,8 +23,8 @@ from django.utils.module_loading import import_string
 
 from .compat import is_unloaded, loads_session_user, unwrapped
 from .conf import get_settings
+from .identifiers import DEFAULT_TENANT
 from .links import TOKEN_PARAMETER, SignedLink
-from .streams import DEFAULT_TENANT
 from .types import Owner, Public
 
 __all__ = [

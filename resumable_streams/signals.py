@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 
 from django.dispatch import Signal
 
-from .threads import run_soon, run_sync
+from .process.threads import run_soon, run_sync
 
 __all__ = [
     "StreamSignal",

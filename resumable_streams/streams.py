@@ -9,9 +9,21 @@ from typing import Any, Protocol
 
 from django.http import HttpRequest
 
-from . import namespaces
-from .access import (
-    DEFAULT_TENANT,
+from .conf import DEFAULT_ALIAS, AliasSettings, get_settings
+from .control import standing as read_standing
+from .engine import Engine, get_engine
+from .engine.elections import abandon, elect, secure
+from .engine.reader import StreamReader
+from .exceptions import (
+    InvalidOffset,
+    ShuttingDown,
+    StreamDoesNotExist,
+    StreamLimitExceeded,
+    StreamReplaced,
+)
+from .identifiers import validate_owner
+from .links import SignedLink
+from .permissions import (
     Address,
     Asker,
     Found,
@@ -22,23 +34,13 @@ from .access import (
     read_address,
     read_owners,
 )
-from .conf import DEFAULT_ALIAS, AliasSettings, get_settings
-from .databases import close_idle
-from .elections import abandon, elect, secure
-from .engine import Engine, get_engine
-from .exceptions import (
-    InvalidOffset,
-    ShuttingDown,
-    StreamDoesNotExist,
-    StreamLimitExceeded,
-    StreamReplaced,
-)
-from .holdings import let_go
-from .keys import validate_owner
-from .links import SignedLink
 from .positions import Locate, Peek, Start
-from .readers import StreamReader
-from .runtime import runtime
+from .process.databases import close_idle
+from .process.holdings import let_go
+from .process.runtime import runtime
+from .process.threads import asker
+from .producing.sources import Source
+from .producing.telling import Ending
 from .signals import (
     StreamSignal,
     owner_bound,
@@ -48,10 +50,7 @@ from .signals import (
     stream_deleted,
     stream_resumed,
 )
-from .sources import Source
 from .stores.processes import WAITING
-from .telling import Ending
-from .threads import asker
 from .types import (
     PUBLIC,
     Claim,
@@ -66,7 +65,7 @@ from .types import (
 )
 from .workers import Order
 
-__all__ = ["DEFAULT_TENANT", "Asker", "StreamManager", "streams"]
+__all__ = ["Asker", "StreamManager", "streams"]
 
 MAX_ATTRS_BYTES = 4_096
 
@@ -195,9 +194,7 @@ class StreamManager:
     ) -> StreamReader:
         engine = get_engine(self.alias)
         rulings = engine.hub.rulings
-        standing = await namespaces.standing(
-            engine, address.tenant, terms.owner, acquiring=terms.ttl
-        )
+        standing = await read_standing(engine, address.tenant, terms.owner, acquiring=terms.ttl)
         terms = replace(terms, seen_mark=standing.revoked_at or 0.0)
         if default_ttl and standing.ttl is not None:
             terms = _with_ttl(terms, engine.settings, standing.ttl)
@@ -539,7 +536,7 @@ class StreamManager:
         """
         by_link = isinstance(asker, SignedLink)
         asking = PUBLIC if isinstance(asker, SignedLink) else asker[0]
-        standing = await namespaces.standing(engine, address.tenant, asking)
+        standing = await read_standing(engine, address.tenant, asking)
         key = address.key(standing)
         info = await engine.store.look(key)
         if isinstance(asker, SignedLink):
@@ -547,7 +544,7 @@ class StreamManager:
         else:
             if (name := name_of(info, asker)) != asking:
                 asking = name
-                standing = await namespaces.standing(engine, address.tenant, asking)
+                standing = await read_standing(engine, address.tenant, asking)
             outcome = await judge(engine, key, info, asking, operation, standing)
         await self._checked(engine, key, asking, operation, outcome, request, by_link=by_link)
         if info is None or outcome != "match":

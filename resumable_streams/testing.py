@@ -32,7 +32,7 @@ from .exceptions import (
     StreamGap,
     StreamLimitExceeded,
 )
-from .keys import owner_digest
+from .identifiers import owner_digest
 from .stores.base import MAX_APPEND_BYTES, MAX_DEATHS, BaseStore, Feed, known
 from .types import (
     PUBLIC,

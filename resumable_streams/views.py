@@ -16,28 +16,22 @@ from django.http.response import HttpResponseBase
 from django.utils.crypto import salted_hmac
 
 from .compat import keep_unread
-from .dispatch import AsyncView
-from .exceptions import (
-    InvalidOwner,
-    InvalidStreamId,
-    ShuttingDown,
-    StreamDoesNotExist,
-    StreamError,
-)
+from .engine.reader import StreamReader
+from .exceptions import InvalidOwner, InvalidStreamId, ShuttingDown, StreamDoesNotExist, StreamError
 from .formats import Missing, get_format
-from .http import (
+from .http.dispatch import AsyncView
+from .http.response import (
     ResumableStreamResponse,
     error_response,
     head_response,
     info_response,
     over_response,
 )
-from .openings import Access
+from .http.resuming import Access
 from .owners import Identity, get_identity, get_link
 from .positions import Position, parse_position
-from .readers import StreamReader
-from .runtime import runtime
-from .sources import Chunk, Source, open_source
+from .process.runtime import runtime
+from .producing.sources import Chunk, Source, open_source
 from .streams import StreamManager
 from .types import PUBLIC, Owner, Role, StreamInfo
 

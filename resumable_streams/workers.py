@@ -32,8 +32,8 @@ from asgiref.sync import sync_to_async
 from django.core import signing
 from django.utils.module_loading import import_string
 
-from .databases import close_idle
 from .engine import Engine, get_engine
+from .engine.handover import end, give_back, take_over
 from .exceptions import (
     InvalidStoreError,
     ShuttingDown,
@@ -44,9 +44,9 @@ from .exceptions import (
     StreamFinalized,
     StreamLimitExceeded,
 )
-from .handover import end, give_back, take_over
-from .runtime import runtime
-from .sources import Source
+from .process.databases import close_idle
+from .process.runtime import runtime
+from .producing.sources import Source
 from .stores.base import Queue
 from .types import Claim, ErrorCode, StreamInfo, StreamKey
 

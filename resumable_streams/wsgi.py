@@ -12,7 +12,7 @@ for attached readers; and not at all where SIGTERM ends the process at once (`ru
 from django.core import wsgi
 from django.core.handlers.wsgi import WSGIHandler
 
-from .shutdown import answer_knocks
+from .process.shutdown import answer_knocks
 
 __all__ = ["get_wsgi_application"]
 

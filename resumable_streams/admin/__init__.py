@@ -12,6 +12,5 @@ store that does not answer is a message, not an error page.
 from .incidents import IncidentActionAdmin
 from .namespaces import StreamNamespaceAdmin
 from .records import StreamRecordAdmin
-from .records import _look as _look  # where it was while this was one module
 
 __all__ = ["IncidentActionAdmin", "StreamNamespaceAdmin", "StreamRecordAdmin"]

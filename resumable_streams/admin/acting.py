@@ -17,10 +17,10 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _t
 from django.utils.translation import gettext_lazy as _
 
-from ..dispatch import non_atomic
 from ..exceptions import InvalidStoreError, StoreUnavailable, StreamError
-from ..incidents import incident
+from ..http.dispatch import non_atomic
 from ..models import IncidentAction
+from ..operating.incidents import incident
 
 __all__ = ["FAILURES", "Action", "ActsAdmin", "Plan", "Target", "operator"]
 

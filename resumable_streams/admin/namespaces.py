@@ -16,15 +16,15 @@ from django.http.response import HttpResponseBase
 from django.utils.translation import gettext as _t
 from django.utils.translation import gettext_lazy as _
 
-from .. import namespaces
 from ..conf import get_aliases
-from ..dispatch import non_atomic
 from ..exceptions import InvalidTenant
-from ..incidents import incident
-from ..keys import validate_tenant
+from ..http.dispatch import non_atomic
+from ..identifiers import validate_tenant
 from ..models import StreamNamespace
-from ..namespaces import rows as rows_in_force
-from ..runtime import runtime
+from ..operating import rows as rows_in_force
+from ..operating import tenants
+from ..operating.incidents import incident
+from ..process.runtime import runtime
 from .acting import FAILURES, Action, ActsAdmin, Plan, Target, operator
 
 __all__ = ["StreamNamespaceAdmin"]
@@ -261,7 +261,7 @@ def _rotation(rows: Sequence[StreamNamespace]) -> Plan:
 
 
 def _rotate(row: StreamNamespace, said: dict[str, Any]) -> dict[str, int]:
-    return {"generation": runtime.call_sync(namespaces.rotate, row.alias, row.tenant, **said)}
+    return {"generation": runtime.call_sync(tenants.rotate, row.alias, row.tenant, **said)}
 
 
 def _retirement(rows: Sequence[StreamNamespace]) -> Plan:
@@ -275,7 +275,7 @@ def _retirement(rows: Sequence[StreamNamespace]) -> Plan:
 
 
 def _retire(row: StreamNamespace, said: dict[str, Any]) -> dict[str, int]:
-    return {"shortened": runtime.call_sync(namespaces.retire, row.alias, row.tenant, **said)}
+    return {"shortened": runtime.call_sync(tenants.retire, row.alias, row.tenant, **said)}
 
 
 def _target(row: StreamNamespace, act: Callable[[dict[str, Any]], dict[str, int]]) -> Target:

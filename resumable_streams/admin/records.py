@@ -16,12 +16,13 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext as _t
 from django.utils.translation import gettext_lazy as _
 
-from .. import namespaces
 from ..conf import get_aliases
-from ..keys import owner_digest
+from ..control import revoke
+from ..identifiers import owner_digest
 from ..models import StreamRecord
-from ..records import look
-from ..runtime import runtime
+from ..operating.incarnation import cancel_incarnation, delete_incarnation
+from ..operating.records import look
+from ..process.runtime import runtime
 from ..types import StreamStatus
 from .acting import FAILURES, Action, ActsAdmin, Plan, Target
 
@@ -177,9 +178,7 @@ def _cancellation(request: HttpRequest, rows: Sequence[StreamRecord]) -> Plan:
 
 def _cancel(request: HttpRequest, row: StreamRecord, said: dict[str, Any]) -> dict[str, int]:
     (info,) = look(row.alias, [row])
-    ended = info and runtime.call_sync(
-        namespaces.cancel_incarnation, row.alias, info, request=request
-    )
+    ended = info and runtime.call_sync(cancel_incarnation, row.alias, info, request=request)
     if info is None or ended is None:
         return {"cancelled": 0, "gone": 1}
     if info.is_streaming and ended.status is StreamStatus.CANCELLED:
@@ -203,7 +202,7 @@ def _erasure(request: HttpRequest, rows: Sequence[StreamRecord]) -> Plan:
 def _erase(request: HttpRequest, row: StreamRecord, said: dict[str, Any]) -> dict[str, int]:
     (info,) = look(row.alias, [row])
     was_there = info is not None and runtime.call_sync(
-        namespaces.delete_incarnation, row.alias, info, request=request
+        delete_incarnation, row.alias, info, request=request
     )
     return {"deleted": 1} if was_there else {"deleted": 0, "gone": 1}
 
@@ -218,14 +217,12 @@ def _stream(row: StreamRecord, act: Callable[[dict[str, Any]], dict[str, int]]) 
     return Target(alias=row.alias, tenant=row.tenant, name=str(row), arguments=arguments, act=act)
 
 
+def _revoke(row: StreamRecord, said: dict[str, Any]) -> dict[str, int]:
+    runtime.call_sync(revoke, row.alias, row.tenant, row.stream_owner)
+    return {"owners": 1}
+
+
 def _revocation(rows: Sequence[StreamRecord]) -> Plan:
-    def revoke(row: StreamRecord) -> Callable[[dict[str, Any]], dict[str, int]]:
-        def act(said: dict[str, Any]) -> dict[str, int]:
-            runtime.call_sync(namespaces.revoke, row.alias, row.tenant, row.stream_owner)
-            return {"owners": 1}
-
-        return act
-
     owners = {(row.alias, row.tenant, row.owner): row for row in rows if row.owner}
     return Plan(
         action=Action.REVOKE,
@@ -240,7 +237,7 @@ def _revocation(rows: Sequence[StreamRecord]) -> Plan:
                 tenant=tenant,
                 name=f"{alias}/{tenant}: {Truncator(owner).chars(80)}",
                 arguments={"owner_digest": row.owner_digest},
-                act=revoke(row),
+                act=partial(_revoke, row),
             )
             for (alias, tenant, owner), row in owners.items()
         ],

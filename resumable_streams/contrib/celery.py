@@ -24,9 +24,9 @@ from typing import Any
 from celery import Task, current_app, shared_task
 
 from ..conf import DEFAULT_ALIAS, get_settings
+from ..engine.reader import StreamReader
 from ..exceptions import StoreUnavailable
-from ..readers import StreamReader
-from ..runtime import runtime
+from ..process.runtime import runtime
 from ..streams import StreamManager
 from ..types import Owner
 from ..workers import carry_out

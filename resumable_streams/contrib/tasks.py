@@ -22,8 +22,8 @@ from typing import Any
 from django.tasks import task
 
 from ..conf import DEFAULT_ALIAS
-from ..readers import StreamReader
-from ..runtime import runtime
+from ..engine.reader import StreamReader
+from ..process.runtime import runtime
 from ..streams import StreamManager
 from ..types import Owner
 from ..workers import carry_out

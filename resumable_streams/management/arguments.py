@@ -9,7 +9,7 @@ from django.contrib.sessions.middleware import SessionMiddleware
 from django.core.management.base import CommandError
 from django.http import HttpResponse
 
-from resumable_streams.keys import validate_owner
+from resumable_streams.identifiers import validate_owner
 from resumable_streams.owners import SESSION_KEY, derived_token
 from resumable_streams.types import PUBLIC, Owner
 

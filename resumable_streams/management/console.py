@@ -10,7 +10,7 @@ from types import FrameType
 from django.core.management.base import CommandError
 from tqdm import tqdm
 
-from resumable_streams.namespaces import Tally
+from resumable_streams.operating.bulk import Tally
 
 __all__ = ["confirm", "interruptions", "progress"]
 

@@ -16,12 +16,12 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from resumable_streams import shutdown
 from resumable_streams.conf import get_settings
 from resumable_streams.engine import get_engine
 from resumable_streams.exceptions import InvalidStoreError, StoreUnavailable
 from resumable_streams.management.arguments import number, pause
-from resumable_streams.runtime import runtime
+from resumable_streams.process import shutdown
+from resumable_streams.process.runtime import runtime
 from resumable_streams.workers import Worker
 
 __all__ = ["HELP", "add_arguments", "work"]

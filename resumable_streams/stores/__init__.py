@@ -1,1 +1,45 @@
-"""Where streams rest: the contract (`base`) and the stores that keep it."""
+"""Where streams rest: the contract (`base`), the stores that keep it, and how one is made."""
+
+import inspect
+from typing import Any
+
+from django.utils.module_loading import import_string
+
+from ..conf import AliasSettings
+from ..exceptions import InvalidStoreError
+from .base import BaseStore
+
+__all__ = ["make_store"]
+
+
+def make_store(settings: AliasSettings) -> BaseStore:
+    """Construct the store of an alias; raise InvalidStoreError if the settings do not fit it."""
+    where = f"of the stream alias {settings.alias!r}"
+    try:
+        backend = import_string(settings.backend)
+    except ImportError as error:
+        raise InvalidStoreError(
+            f"BACKEND {settings.backend!r} {where} cannot be imported."
+        ) from error
+    if not (isinstance(backend, type) and issubclass(backend, BaseStore)):
+        raise InvalidStoreError(f"BACKEND {settings.backend!r} {where} is not a BaseStore.")
+    options: dict[str, Any] = dict(settings.options)
+    if settings.cache_alias is not None:
+        options["cache_alias"] = settings.cache_alias
+    ours = {
+        "alias": settings.alias,
+        "key_prefix": settings.key_prefix,
+        "location": settings.location,
+        "limits": settings.limits,
+    }
+    if ours.keys() & options:
+        raise InvalidStoreError(f"OPTIONS {where} may not name {', '.join(ours)}.")
+    given = {**ours, **options}
+    try:
+        inspect.signature(backend).bind(**given)
+    except TypeError as error:
+        raise InvalidStoreError(
+            f"OPTIONS {where} do not fit {backend.__name__}: {error}."
+        ) from None
+    store: BaseStore = backend(**given)
+    return store

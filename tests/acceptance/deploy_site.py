@@ -56,7 +56,7 @@ async def _flood(size: int) -> AsyncIterator[bytes]:
 def _urls() -> list[Any]:
     # Imported late: this module is the settings, too.
     from resumable_streams import streams
-    from resumable_streams.http import ResumableStreamResponse
+    from resumable_streams.http.response import ResumableStreamResponse
     from resumable_streams.views import AcquireView, stream_response
 
     def numbers(request: HttpRequest) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def _urls() -> list[Any]:
 
     def readers(request: HttpRequest) -> JsonResponse:
         """Count the readers that are attached in this process; a producer is none."""
-        from resumable_streams.runtime import runtime
+        from resumable_streams.process.runtime import runtime
 
         engine: Any = runtime.resources.get("default")
         tails = engine.hub.tails if engine else ()

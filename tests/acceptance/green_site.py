@@ -29,7 +29,7 @@ def _urls() -> list[Any]:  # imported late: this module is the settings, too
     from django.urls import include, path
 
     from resumable_streams import signals, streams
-    from resumable_streams.http import ResumableStreamResponse
+    from resumable_streams.http.response import ResumableStreamResponse
     from resumable_streams.models import StreamRecord
     from resumable_streams.views import AcquireView, stream_response
 

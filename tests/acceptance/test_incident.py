@@ -22,7 +22,7 @@ from typing import Any
 import httpx
 import pytest
 
-from resumable_streams.keys import owner_digest
+from resumable_streams.identifiers import owner_digest
 from resumable_streams.stores.redis import RedisStore
 from resumable_streams.types import Claim, Limits, StreamKey, StreamStatus, Terms
 from tests.tools.serving import PLAIN

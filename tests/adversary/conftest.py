@@ -11,7 +11,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
-from resumable_streams.runtime import runtime
+from resumable_streams.process.runtime import runtime
 from resumable_streams.stores.redis import RedisStore
 from resumable_streams.streams import StreamManager
 from resumable_streams.testing import StreamStoreContract

@@ -6,9 +6,9 @@ from time import time
 from typing import Any
 
 from resumable_streams import PUBLIC, Owner, StreamManager
+from resumable_streams.control import revoke, rotate
 from resumable_streams.engine import get_engine
 from resumable_streams.links import SignedLink, _signed, _signer
-from resumable_streams.namespaces import revoke, rotate
 from resumable_streams.sse import event
 from resumable_streams.types import StreamInfo
 

@@ -15,13 +15,13 @@ from redis import Redis
 
 from resumable_streams import signals as s
 from resumable_streams.engine import Engine, get_engine
-from resumable_streams.keys import decode_holdings
-from resumable_streams.runtime import runtime
+from resumable_streams.process.runtime import runtime
 from resumable_streams.signals import StreamSignal, inline
 from resumable_streams.stores.base import known
 from resumable_streams.stores.memory import MemoryStore
 from resumable_streams.stores.processes import WAITING
 from resumable_streams.stores.redis import RedisStore
+from resumable_streams.stores.redis.keys import decode_holdings
 from resumable_streams.types import Holding, Role, StreamInfo, StreamKey
 
 from ..tools.cancelling import Cut, Outcome, cut

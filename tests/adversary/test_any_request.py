@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from pytest_django import Settings
 
 from resumable_streams.engine import get_engine
-from resumable_streams.records import recorder
-from resumable_streams.runtime import runtime
+from resumable_streams.operating.records import recorder
+from resumable_streams.process.runtime import runtime
 from tests.tools.streams import MEMORY, REDIS
 from tests.tools.waiting import eventually
 

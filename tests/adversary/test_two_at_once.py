@@ -19,12 +19,12 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from resumable_streams import StreamFailed, StreamManager
+from resumable_streams.control import retire, revoke, rotate
+from resumable_streams.control.saved import in_database
 from resumable_streams.engine import get_engine
-from resumable_streams.incidents import incident
 from resumable_streams.models import IncidentAction, StreamNamespace, StreamRecord
-from resumable_streams.namespaces import retire, revoke, rotate
-from resumable_streams.namespaces.saved import in_database
-from resumable_streams.records import Ending, Recorder, settle
+from resumable_streams.operating.incidents import incident
+from resumable_streams.operating.records import Ending, Recorder, settle
 from resumable_streams.stores.memory import MemoryStore
 from resumable_streams.stores.redis import RedisStore
 from tests.ledger import open_database

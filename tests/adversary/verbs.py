@@ -10,11 +10,12 @@ from typing import Any
 
 from resumable_streams import StreamDoesNotExist, StreamLimitExceeded, StreamManager
 from resumable_streams import signals as s
+from resumable_streams.control import retire, revoke, rotate
+from resumable_streams.control.saved import in_database, namespace_model
 from resumable_streams.engine import Engine, get_engine
-from resumable_streams.namespaces import Selection, Sweep, Tally, purge, retire, revoke, rotate
-from resumable_streams.namespaces.saved import in_database, namespace_model
-from resumable_streams.namespaces.sweep import cancel as cancel_each
-from resumable_streams.namespaces.sweep import shorten
+from resumable_streams.operating.bulk import Sweep, Tally, purge, shorten
+from resumable_streams.operating.bulk import cancel as cancel_each
+from resumable_streams.operating.selection import Selection
 from resumable_streams.types import ErrorCode, StreamInfo, StreamStatus
 from resumable_streams.workers import carry_out
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 
-from resumable_streams.runtime import runtime
+from resumable_streams.process.runtime import runtime
 
 __all__ = ["goes_on", "numbers", "paced", "stands_still", "waits_for_the_drain"]
 

@@ -13,10 +13,10 @@ from resumable_streams import (
     StreamManager,
     StreamReader,
     cancellation_reason,
-    namespaces,
+    control,
 )
 from resumable_streams.engine import get_engine
-from resumable_streams.runtime import runtime
+from resumable_streams.process.runtime import runtime
 from resumable_streams.signals import stream_appended
 from tests.tools.readers import read_all, read_until
 from tests.tools.streams import Configure
@@ -105,11 +105,11 @@ async def delete(manager: StreamManager, reader: StreamReader) -> object:
 
 
 async def revoke(manager: StreamManager, reader: StreamReader) -> object:
-    return await namespaces.revoke("default", "default", "a")
+    return await control.revoke("default", "default", "a")
 
 
 async def rotate(manager: StreamManager, reader: StreamReader) -> object:
-    return await namespaces.rotate("default", "default")
+    return await control.rotate("default", "default")
 
 
 async def drain(manager: StreamManager, reader: StreamReader) -> object:

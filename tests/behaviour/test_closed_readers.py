@@ -4,7 +4,7 @@ import asyncio
 
 from resumable_streams import StreamManager
 from resumable_streams.engine import get_engine
-from resumable_streams.tail import Tail
+from resumable_streams.reading.tail import Tail
 from tests.tools.readers import read_all
 from tests.tools.sources import Tap
 

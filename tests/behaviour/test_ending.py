@@ -9,7 +9,7 @@ import pytest
 
 from resumable_streams import ShuttingDown, StreamFailed, StreamManager, StreamStatus
 from resumable_streams.engine import get_engine
-from resumable_streams.runtime import runtime
+from resumable_streams.process.runtime import runtime
 from resumable_streams.stores.memory import MemoryStore
 from resumable_streams.types import Fate, StreamKey
 from tests.tools.processes import die_producing, kill, successor_of
@@ -227,8 +227,8 @@ async def test_a_drain_lets_short_producers_finish_and_interrupts_long_ones(
 async def test_a_drain_does_not_wait_for_a_source_that_hangs(
     memory_manager: StreamManager, monkeypatch
 ):
-    monkeypatch.setattr("resumable_streams.producer.CLOSE_SECONDS", 0.1)
-    monkeypatch.setattr("resumable_streams.runtime.INTERRUPT_SECONDS", 0.5)
+    monkeypatch.setattr("resumable_streams.producing.producer.CLOSE_SECONDS", 0.1)
+    monkeypatch.setattr("resumable_streams.process.runtime.INTERRUPT_SECONDS", 0.5)
     forever, closed = threading.Event(), threading.Event()
 
     def stuck():

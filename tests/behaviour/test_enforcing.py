@@ -7,9 +7,9 @@ from collections.abc import Collection
 import pytest
 
 from resumable_streams import StreamFailed, StreamManager
+from resumable_streams.control import revoke
 from resumable_streams.engine import get_engine
-from resumable_streams.namespaces import revoke
-from resumable_streams.tail import Tail
+from resumable_streams.reading.tail import Tail
 from tests.tools.readers import read_all, read_until
 from tests.tools.sources import Tap
 from tests.tools.waiting import within

@@ -11,7 +11,7 @@ from typing import Self
 import pytest
 
 from resumable_streams import StreamFailed, StreamManager
-from resumable_streams.runtime import runtime
+from resumable_streams.process.runtime import runtime
 from tests.tools.readers import read_all, read_until
 from tests.tools.sources import Tap, finished
 

@@ -13,8 +13,8 @@ from redis import Redis
 
 from resumable_streams import StreamFailed, StreamManager
 from resumable_streams.engine import get_engine
-from resumable_streams.keys import KeySpace
 from resumable_streams.stores.base import MAX_DEATHS
+from resumable_streams.stores.redis.keys import KeySpace
 from resumable_streams.workers import Order, Worker, carry_out
 from tests.tools.waiting import PATIENCE_SECONDS, eventually
 

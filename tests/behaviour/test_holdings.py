@@ -19,9 +19,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 from django.test import RequestFactory
 
-from resumable_streams import StreamManager, StreamReader, holdings, signals
+from resumable_streams import StreamManager, StreamReader, signals
 from resumable_streams.compat import executor_here
-from resumable_streams.holdings import TransientThread, let_go
+from resumable_streams.process import holdings
+from resumable_streams.process.holdings import TransientThread, let_go
 from tests.tools.readers import read_all, read_until
 from tests.tools.sources import Tap
 from tests.tools.waiting import eventually

@@ -12,11 +12,13 @@ from django.test import RequestFactory
 from django.utils import timezone
 from redis import Redis
 
-from resumable_streams import StreamManager, records
-from resumable_streams.keys import owner_digest
+from resumable_streams import StreamManager
+from resumable_streams.control import retire, rotate
+from resumable_streams.control.saved import saved_generations
+from resumable_streams.identifiers import owner_digest
 from resumable_streams.models import StreamNamespace, StreamRecord
-from resumable_streams.namespaces import retire, rotate, saved_generations
-from resumable_streams.runtime import runtime
+from resumable_streams.operating import records
+from resumable_streams.process.runtime import runtime
 from tests.ledger import ALIAS as PRIMARY
 from tests.ledger import open_ledger
 

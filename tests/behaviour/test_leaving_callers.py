@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from resumable_streams import StreamManager
+from resumable_streams.control import revoke
 from resumable_streams.engine import get_engine
-from resumable_streams.namespaces import revoke
 from resumable_streams.signals import stream_cancelled, stream_deleted, stream_finalized
 from resumable_streams.types import StreamInfo, StreamKey, StreamStatus
 from resumable_streams.workers import carry_out

@@ -14,10 +14,10 @@ from resumable_streams import (
     StreamManager,
     StreamReader,
 )
+from resumable_streams.control import revoke, rotate
 from resumable_streams.engine import get_engine
 from resumable_streams.links import SignedLink
-from resumable_streams.namespaces import revoke, rotate
-from resumable_streams.runtime import runtime
+from resumable_streams.process.runtime import runtime
 from resumable_streams.signals import owner_checked, stream_resumed
 from tests.ledger import open_ledger
 from tests.tools.readers import read_all, read_until

@@ -17,7 +17,7 @@ from django.db import connections
 from django.utils import timezone, translation
 
 from resumable_streams import StreamFailed, StreamManager, StreamStatus
-from resumable_streams.runtime import runtime
+from resumable_streams.process.runtime import runtime
 from tests.tools.readers import read_all, read_until
 from tests.tools.sources import Tap, finished
 from tests.tools.streams import Configure

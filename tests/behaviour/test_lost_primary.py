@@ -9,9 +9,11 @@ import pytest
 from redis.crc import key_slot
 
 from resumable_streams import StoreUnavailable, StreamFailed, StreamManager, StreamReader
+from resumable_streams.control import revoke
 from resumable_streams.engine import get_engine
-from resumable_streams.keys import KeySpace
-from resumable_streams.namespaces import Selection, Sweep, Tally, purge, revoke
+from resumable_streams.operating.bulk import Sweep, Tally, purge
+from resumable_streams.operating.selection import Selection
+from resumable_streams.stores.redis.keys import KeySpace
 from resumable_streams.types import StreamKey
 from tests.nodes import CLUSTER_SLOTS, Node, cluster
 from tests.tools.readers import read_all, settled

@@ -10,8 +10,8 @@ from django.db.models.query import QuerySet
 from redis import Redis
 
 from resumable_streams import StoreUnavailable, StreamDoesNotExist, StreamManager
+from resumable_streams.control import retire, rotate
 from resumable_streams.engine import get_engine
-from resumable_streams.namespaces import retire, rotate
 from resumable_streams.stores.base import MIN_CONTROL_SECONDS
 from resumable_streams.stores.memory import MemoryStore
 from tests.ledger import Ledger, open_ledger

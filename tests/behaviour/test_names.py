@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from resumable_streams import PUBLIC, InvalidOwner, StreamDoesNotExist, StreamManager
+from resumable_streams.control import revoke
 from resumable_streams.engine import get_engine
-from resumable_streams.namespaces import revoke
 from resumable_streams.signals import owner_checked, stream_resumed
 
 from .sources import finished, read_all

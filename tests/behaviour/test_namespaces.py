@@ -23,19 +23,12 @@ from resumable_streams import (
     StreamReader,
     StreamStatus,
 )
+from resumable_streams.control import Unconfirmed, Unsaved, revoke, rotate
 from resumable_streams.engine import get_engine
 from resumable_streams.models import StreamNamespace
-from resumable_streams.namespaces import (
-    Selection,
-    Sweep,
-    Tally,
-    Unconfirmed,
-    Unsaved,
-    purge,
-    retire,
-    revoke,
-    rotate,
-)
+from resumable_streams.operating.bulk import Sweep, Tally, purge
+from resumable_streams.operating.selection import Selection
+from resumable_streams.operating.tenants import retire
 from tests.ledger import Ledger, open_ledger
 from tests.tools.readers import read_all, read_until
 from tests.tools.rulings import carried_out_by, heard_by

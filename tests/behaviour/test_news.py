@@ -7,9 +7,11 @@ import pytest
 from redis import Redis
 
 from resumable_streams import StreamFailed, StreamManager, StreamReader
+from resumable_streams.control import revoke
 from resumable_streams.engine import get_engine
-from resumable_streams.keys import KeySpace
-from resumable_streams.namespaces import Selection, Sweep, Tally, purge, revoke
+from resumable_streams.operating.bulk import Sweep, Tally, purge
+from resumable_streams.operating.selection import Selection
+from resumable_streams.stores.redis.keys import KeySpace
 from tests.tools.readers import read_all, read_until
 from tests.tools.sources import Tap
 from tests.tools.streams import Configure

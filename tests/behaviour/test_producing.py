@@ -319,7 +319,7 @@ async def test_an_iterable_that_makes_its_iterator_elsewhere_is_closed_too(manag
 async def test_a_source_that_does_not_close_does_not_hold_the_end_back(
     configure: Configure, manager: StreamManager, monkeypatch
 ):
-    monkeypatch.setattr("resumable_streams.producer.CLOSE_SECONDS", 0.1)
+    monkeypatch.setattr("resumable_streams.producing.producer.CLOSE_SECONDS", 0.1)
     never = asyncio.Event()
 
     async def stubborn():
@@ -338,7 +338,7 @@ async def test_a_source_that_does_not_close_does_not_hold_the_end_back(
 async def test_a_source_that_ignores_its_cancellation_is_not_listened_to(
     manager: StreamManager, monkeypatch
 ):
-    monkeypatch.setattr("resumable_streams.producer.CLOSE_SECONDS", 0.1)
+    monkeypatch.setattr("resumable_streams.producing.producer.CLOSE_SECONDS", 0.1)
     turns = 0
 
     async def stubborn():

@@ -18,7 +18,7 @@ from resumable_streams import (
     StreamStatus,
 )
 from resumable_streams.engine import get_engine
-from resumable_streams.keys import holding_of
+from resumable_streams.identifiers import holding_of
 from resumable_streams.types import StreamKey
 from tests.tools.processes import die_producing
 from tests.tools.readers import read_all, read_until
@@ -160,7 +160,7 @@ async def test_a_stream_that_is_taken_away_frees_its_place_at_once(
 async def test_a_source_that_will_not_end_keeps_its_owners_place_until_it_does(
     limit: Callable[..., None], house: House, monkeypatch: pytest.MonkeyPatch, verb: str
 ):
-    monkeypatch.setattr("resumable_streams.producer.CLOSE_SECONDS", 0.2)
+    monkeypatch.setattr("resumable_streams.producing.producer.CLOSE_SECONDS", 0.2)
     limit(max_streams_per_owner=1)
     let_go = asyncio.Event()
 

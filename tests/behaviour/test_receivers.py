@@ -18,7 +18,7 @@ from django.urls import path
 from pytest_django import Settings
 
 from resumable_streams import StreamFailed, StreamManager, signals, streams
-from resumable_streams.runtime import runtime
+from resumable_streams.process.runtime import runtime
 from resumable_streams.signals import (
     StreamSignal,
     inline,
@@ -314,7 +314,7 @@ async def test_an_end_is_told_while_the_source_still_blocks_its_thread(
     save: Callable[[StreamSignal], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("resumable_streams.producer.CLOSE_SECONDS", 0.1)
+    monkeypatch.setattr("resumable_streams.producing.producer.CLOSE_SECONDS", 0.1)
     save(stream_finalized)
     released = threading.Event()
 

@@ -10,9 +10,9 @@ import pytest
 from resumable_streams import StoreUnavailable, StreamFailed, StreamManager, StreamReader
 from resumable_streams.engine import get_engine
 from resumable_streams.exceptions import StreamError
-from resumable_streams.gathering import Gathering
+from resumable_streams.producing.buffer import Gathering
+from resumable_streams.reading.tail import Tail
 from resumable_streams.stores.memory import MemoryStore
-from resumable_streams.tail import Tail
 from resumable_streams.testing import KEY, look, start
 from resumable_streams.types import Limits
 from tests.tools.readers import settled

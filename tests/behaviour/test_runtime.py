@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from resumable_streams import ShuttingDown, StreamFailed, StreamManager
-from resumable_streams.runtime import runtime
+from resumable_streams.process.runtime import runtime
 from tests.tools.readers import read_all, read_until
 from tests.tools.sources import Tap, finished
 from tests.tools.streams import Configure

@@ -15,7 +15,7 @@ from resumable_streams import ShuttingDown, StreamFailed, StreamLimitExceeded, s
 from resumable_streams.engine import get_engine
 from resumable_streams.exceptions import InvalidStoreError
 from resumable_streams.owners import get_identity
-from resumable_streams.runtime import runtime
+from resumable_streams.process.runtime import runtime
 from resumable_streams.stores.memory import MemoryStore
 from resumable_streams.stores.redis import RedisStore
 from tests.tools.readers import read_all, read_until

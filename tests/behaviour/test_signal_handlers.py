@@ -9,7 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from resumable_streams import StreamManager, shutdown
+from resumable_streams import StreamManager
+from resumable_streams.process import shutdown
 from tests.acceptance.servers import free_port
 from tests.tools.readers import read_all
 from tests.tools.sources import finished

@@ -9,9 +9,10 @@ from redis import Redis
 
 from resumable_streams import StoreUnavailable, StreamFailed, StreamManager
 from resumable_streams.engine import Engine, get_engine
-from resumable_streams.keys import KeySpace, holding_of
-from resumable_streams.runtime import runtime
+from resumable_streams.identifiers import holding_of
+from resumable_streams.process.runtime import runtime
 from resumable_streams.signals import StreamSignal, stream_failed, stream_finalized
+from resumable_streams.stores.redis.keys import KeySpace
 from resumable_streams.types import Fate, Holding, StreamKey
 from tests.tools.lengthy import takes_time
 from tests.tools.processes import die_producing, judge, kill

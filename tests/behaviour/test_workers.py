@@ -11,9 +11,10 @@ from redis import Redis
 from resumable_streams import StreamClaimLost, StreamFailed, StreamStatus
 from resumable_streams.conf import get_settings
 from resumable_streams.engine import get_engine
-from resumable_streams.keys import KeySpace, holding_of
-from resumable_streams.runtime import runtime
+from resumable_streams.identifiers import holding_of
+from resumable_streams.process.runtime import runtime
 from resumable_streams.stores.processes import WAITING
+from resumable_streams.stores.redis.keys import KeySpace
 from resumable_streams.streams import StreamManager
 from resumable_streams.types import Claim, StreamKey
 from resumable_streams.workers import Worker, _Letter

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from resumable_streams import streams
 from resumable_streams.engine import get_engine
-from resumable_streams.runtime import runtime
+from resumable_streams.process.runtime import runtime
 from resumable_streams.signals import stream_finalized
 from resumable_streams.types import Claim, StreamKey, Terms
 

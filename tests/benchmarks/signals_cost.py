@@ -26,8 +26,8 @@ from prometheus_client import CollectorRegistry  # noqa: E402
 
 from resumable_streams import streams  # noqa: E402
 from resumable_streams.contrib import opentelemetry, prometheus  # noqa: E402
-from resumable_streams.producer import Producer  # noqa: E402
-from resumable_streams.runtime import runtime  # noqa: E402
+from resumable_streams.process.runtime import runtime  # noqa: E402
+from resumable_streams.producing.producer import Producer  # noqa: E402
 from resumable_streams.signals import stream_appended  # noqa: E402
 
 ROUNDS = 7

@@ -12,7 +12,7 @@ from prometheus_client.multiprocess import MultiProcessCollector  # noqa: E402
 
 from resumable_streams import streams  # noqa: E402
 from resumable_streams.contrib import prometheus  # noqa: E402
-from resumable_streams.runtime import runtime  # noqa: E402
+from resumable_streams.process.runtime import runtime  # noqa: E402
 from tests.tools.readers import read_until  # noqa: E402
 from tests.tools.sources import Tap  # noqa: E402
 

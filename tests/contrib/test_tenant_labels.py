@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from resumable_streams.contrib import opentelemetry, prometheus
 from resumable_streams.contrib.tenants import OTHER, TenantLabels
-from resumable_streams.keys import validate_tenant
+from resumable_streams.identifiers import validate_tenant
 from resumable_streams.streams import StreamManager
 from tests.behaviour.sources import read_all
 

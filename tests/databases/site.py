@@ -140,8 +140,8 @@ def _urls() -> list[Any]:
     from django.db import connections
 
     from resumable_streams import streams
-    from resumable_streams.http import ResumableStreamResponse
-    from resumable_streams.runtime import runtime
+    from resumable_streams.http.response import ResumableStreamResponse
+    from resumable_streams.process.runtime import runtime
     from resumable_streams.signals import stream_acquired
     from resumable_streams.views import stream_response
 

@@ -12,9 +12,9 @@ import pytest
 from django.db import connections, router, transaction
 
 from resumable_streams import StreamManager
+from resumable_streams.control import retire, rotate
 from resumable_streams.engine import get_engine
 from resumable_streams.models import StreamNamespace
-from resumable_streams.namespaces import retire, rotate
 from tests.ledger import open_database
 from tests.postgres import Postgres
 from tests.tools.waiting import eventually

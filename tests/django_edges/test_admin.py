@@ -13,7 +13,7 @@ from django.urls import path, reverse
 from django.utils import timezone
 
 from resumable_streams import PUBLIC, StreamManager
-from resumable_streams.keys import owner_digest
+from resumable_streams.identifiers import owner_digest
 from resumable_streams.models import IncidentAction, StreamNamespace, StreamRecord
 from tests.tools.streams import MEMORY, REDIS
 
@@ -164,7 +164,7 @@ def test_the_page_shows_what_streams_are_now_and_no_payload(staff, streams):
 def test_the_states_of_a_page_are_one_batch(staff, no_streams, monkeypatch):
     for number in range(30):
         record(f"s{number}")
-    from resumable_streams import records
+    from resumable_streams.operating import records
 
     calls = []
     status = records._status

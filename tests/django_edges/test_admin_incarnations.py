@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from resumable_streams import StreamManager, namespaces, records
-from resumable_streams.keys import owner_digest
+from resumable_streams import StreamManager, control
+from resumable_streams.identifiers import owner_digest
 from resumable_streams.models import IncidentAction, StreamRecord
-from resumable_streams.runtime import runtime
+from resumable_streams.operating import records
+from resumable_streams.process.runtime import runtime
 from resumable_streams.signals import stream_cancelled, stream_deleted
 from resumable_streams.types import StreamInfo
 
@@ -27,11 +28,11 @@ OWNER = "user:42"
 
 
 def revoke() -> None:
-    runtime.call_sync(namespaces.revoke, "default", "default", OWNER)
+    runtime.call_sync(control.revoke, "default", "default", OWNER)
 
 
 def rotate() -> None:
-    runtime.call_sync(namespaces.rotate, "default", "default")
+    runtime.call_sync(control.rotate, "default", "default")
 
 
 BARRED = pytest.mark.parametrize("bar", [revoke, rotate])

@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from resumable_streams import StreamManager
 from resumable_streams.models import IncidentAction, StreamNamespace
-from resumable_streams.namespaces import rows as rows_in_force
+from resumable_streams.operating import rows as rows_in_force
 
 from .test_admin import VIEWS, act, page_of, told
 from .test_admin import dead_store as dead_store  # fixtures

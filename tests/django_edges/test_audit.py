@@ -12,8 +12,8 @@ from django.http import HttpRequest
 from django.test import AsyncClient, RequestFactory
 from django.urls import path
 
-from resumable_streams import audit
 from resumable_streams.exceptions import StreamDoesNotExist, StreamFailed
+from resumable_streams.operating import audit_log
 from resumable_streams.signals import producer_lost, stream_acquired, stream_finalized
 from resumable_streams.stores.memory import MemoryStore
 from resumable_streams.streams import StreamManager
@@ -199,7 +199,7 @@ def test_a_lost_producer_is_a_warning(caplog: pytest.LogCaptureFixture):
 
 def test_it_is_connected_once_however_often_asked():
     before = len(stream_acquired.receivers)
-    audit.connect()
+    audit_log.connect()
     assert len(stream_acquired.receivers) == before
 
 

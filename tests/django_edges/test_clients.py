@@ -8,7 +8,7 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.test import RequestFactory
 from django.utils.functional import SimpleLazyObject
 
-from resumable_streams.clients import client_ip, request_id, user_id
+from resumable_streams.operating.client_info import client_ip, request_id, user_id
 
 
 def ask(forwarded: str | None = None, *, peer: str = "192.0.2.1", **meta: Any):

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from django.test import AsyncClient, AsyncRequestFactory, RequestFactory
 
-from resumable_streams.connections import connection_of
 from resumable_streams.exceptions import StoreUnavailable
 from resumable_streams.formats import RESUME, ui_message
-from resumable_streams.http import BodyCut, ResumableStreamResponse
-from resumable_streams.runtime import runtime
+from resumable_streams.http.response import BodyCut, ResumableStreamResponse
+from resumable_streams.http.transports import connection_of
+from resumable_streams.process.runtime import runtime
 from resumable_streams.sse import event
 from resumable_streams.stores.memory import MemoryStore
 
@@ -71,7 +71,7 @@ async def test_a_message_that_goes_on_is_cut(client: AsyncClient):
 async def test_where_a_cut_is_not_seen_a_message_says_that_it_goes_on_and_raw_cannot(
     client: AsyncClient, monkeypatch: pytest.MonkeyPatch, at: str
 ):
-    monkeypatch.setattr("resumable_streams.connections.WITHOUT_CHUNKS", ("1.1",))
+    monkeypatch.setattr("resumable_streams.http.transports.WITHOUT_CHUNKS", ("1.1",))
     part = ui_message.part({"type": "start"})
     response = await start(client, part, at=at)
     if at == "/raw/":

@@ -20,11 +20,11 @@ from redis import Redis
 
 from resumable_streams import PUBLIC, StreamManager
 from resumable_streams.engine import get_engine
-from resumable_streams.keys import owner_digest
+from resumable_streams.identifiers import owner_digest
 from resumable_streams.management.arguments import age
 from resumable_streams.models import IncidentAction, StreamNamespace
 from resumable_streams.owners import SESSION_KEY, derived_token
-from resumable_streams.runtime import runtime
+from resumable_streams.process.runtime import runtime
 from resumable_streams.signals import stream_finalized
 from resumable_streams.types import Claim, Owner, StreamKey, StreamStatus, Terms
 from tests.ledger import Ledger, open_ledger

@@ -33,7 +33,7 @@ from resumable_streams.compat import (
     unwrapped,
     watch_cursors,
 )
-from resumable_streams.holdings import TransientThread
+from resumable_streams.process.holdings import TransientThread
 
 
 def here() -> int:

@@ -8,11 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
 from pytest_django import Settings
 
-from resumable_streams.cookies import (
-    delete_stream_cookie,
-    get_stream_cookie,
-    set_stream_cookie,
-)
+from resumable_streams.cookies import delete_stream_cookie, get_stream_cookie, set_stream_cookie
 from resumable_streams.types import StreamInfo, StreamStatus
 
 

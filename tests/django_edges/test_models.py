@@ -10,8 +10,8 @@ from django.utils import timezone
 
 from resumable_streams import PUBLIC
 from resumable_streams.admin.records import _matches
-from resumable_streams.incidents import incident, operating_user
 from resumable_streams.models import IncidentAction, StreamNamespace, StreamRecord
+from resumable_streams.operating.incidents import incident, operating_user
 
 MODELS = (StreamNamespace, StreamRecord, IncidentAction)
 SECRET = "session:very-secret"

@@ -16,9 +16,9 @@ from redis import Redis
 from resumable_streams import StoreUnavailable, StreamManager
 from resumable_streams.engine import get_engine
 from resumable_streams.models import StreamNamespace
-from resumable_streams.namespaces import rows as rows_in_force
-from resumable_streams.namespaces.rows import InForce
-from resumable_streams.runtime import runtime
+from resumable_streams.operating import rows as rows_in_force
+from resumable_streams.operating.rows import InForce
+from resumable_streams.process.runtime import runtime
 
 from .test_admin import dead_store as dead_store  # fixtures
 from .test_admin import streams as streams

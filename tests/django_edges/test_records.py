@@ -16,10 +16,11 @@ from django.db import connections
 from django.test import RequestFactory
 from django.utils import timezone
 
-from resumable_streams import PUBLIC, StreamManager, records
-from resumable_streams.keys import owner_digest
+from resumable_streams import PUBLIC, StreamManager
+from resumable_streams.identifiers import owner_digest
 from resumable_streams.models import StreamNamespace, StreamRecord
-from resumable_streams.runtime import runtime
+from resumable_streams.operating import records
+from resumable_streams.process.runtime import runtime
 from resumable_streams.signals import owner_bound, stream_deleted, stream_finalized
 from resumable_streams.types import StreamStatus
 from tests.tools.streams import MEMORY

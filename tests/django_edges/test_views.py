@@ -27,9 +27,9 @@ from resumable_streams.exceptions import (
     StreamLimitExceeded,
 )
 from resumable_streams.formats import Missing, ui_message
-from resumable_streams.http import BodyCut, ResumableStreamResponse, error_response
+from resumable_streams.http.response import BodyCut, ResumableStreamResponse, error_response
 from resumable_streams.owners import Identity, get_identity
-from resumable_streams.runtime import runtime
+from resumable_streams.process.runtime import runtime
 from resumable_streams.signals import stream_acquired
 from resumable_streams.sse import event
 from resumable_streams.views import AcquireView, resume_response, stream_response

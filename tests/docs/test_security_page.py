@@ -12,7 +12,7 @@ from django.urls import include, path
 from pytest_django import Settings
 
 from resumable_streams import PUBLIC, streams
-from resumable_streams.keys import owner_digest
+from resumable_streams.identifiers import owner_digest
 from resumable_streams.management.verbs import VERBS
 from resumable_streams.types import Owner
 from resumable_streams.views import AcquireView

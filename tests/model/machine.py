@@ -23,8 +23,8 @@ from resumable_streams import (
     StreamReader,
 )
 from resumable_streams.engine import Engine, get_engine
-from resumable_streams.handover import take_over
-from resumable_streams.runtime import runtime
+from resumable_streams.engine.handover import take_over
+from resumable_streams.process.runtime import runtime
 from resumable_streams.signals import inline, stream_finalized
 from resumable_streams.stores.base import known
 from resumable_streams.types import Claim, Owner, Role, StreamKey

@@ -6,9 +6,9 @@ from typing import Any, Protocol
 
 from redis import Redis
 
-from resumable_streams.keys import KeySpace
 from resumable_streams.stores.base import BaseStore
 from resumable_streams.stores.memory import MemoryStore
+from resumable_streams.stores.redis.keys import KeySpace
 from resumable_streams.types import StreamKey
 from tests.tools.streams import MEMORY, REDIS
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resumable_streams.gathering import GATHER_BYTES, GATHER_CHUNKS, Gathering
+from resumable_streams.producing.buffer import GATHER_BYTES, GATHER_CHUNKS, Gathering
 from resumable_streams.stores.base import MAX_APPEND_BYTES
 
 

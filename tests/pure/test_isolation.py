@@ -23,11 +23,13 @@ from resumable_streams import (
     StreamManager,
     StreamReader,
 )
+from resumable_streams.control import revoke
+from resumable_streams.control.saved import SavedRows
 from resumable_streams.engine import get_engine
-from resumable_streams.keys import owner_digest
-from resumable_streams.namespaces import Selection, Sweep, Tally, purge, revoke
-from resumable_streams.namespaces.saved import SavedRows
-from resumable_streams.runtime import runtime
+from resumable_streams.identifiers import owner_digest
+from resumable_streams.operating.bulk import Sweep, Tally, purge
+from resumable_streams.operating.selection import Selection
+from resumable_streams.process.runtime import runtime
 from resumable_streams.types import StreamStatus
 from tests.tools.streams import MEMORY, REDIS
 

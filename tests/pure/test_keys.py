@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resumable_streams.exceptions import InvalidOwner, InvalidStreamId, InvalidTenant
-from resumable_streams.keys import (
-    KeySpace,
+from resumable_streams.identifiers import (
     decode_owner,
     encode_owner,
     owner_digest,
@@ -17,6 +16,7 @@ from resumable_streams.keys import (
     validate_stream_id,
     validate_tenant,
 )
+from resumable_streams.stores.redis.keys import KeySpace
 from resumable_streams.types import PUBLIC, StreamKey
 
 WORD = string.ascii_letters + string.digits

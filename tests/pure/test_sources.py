@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from resumable_streams.sources import encode, open_source
+from resumable_streams.producing.sources import encode, open_source
 
 
 @pytest.mark.parametrize(

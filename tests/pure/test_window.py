@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resumable_streams.tail import Window
+from resumable_streams.reading.tail import Window
 
 LOG = bytes(range(256)) * 4
 

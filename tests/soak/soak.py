@@ -14,7 +14,7 @@ import httpx
 from redis import Redis
 
 from example_project.private_redis import private_server
-from resumable_streams.keys import KeySpace
+from resumable_streams.stores.redis.keys import KeySpace
 
 from ..acceptance.servers import Server, migrate, serve
 from .troubles import Troubles

@@ -2,7 +2,7 @@
 
 from resumable_streams import StreamManager
 from resumable_streams.engine import Engine, get_engine
-from resumable_streams.keys import holding_of
+from resumable_streams.identifiers import holding_of
 from resumable_streams.stores.base import BaseStore
 from resumable_streams.stores.memory import MemoryStore
 from resumable_streams.stores.redis import RedisStore

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 
-from resumable_streams.runtime import runtime
+from resumable_streams.process.runtime import runtime
 
 __all__ = ["Tap", "finished", "produced"]
 

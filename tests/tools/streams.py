@@ -14,11 +14,11 @@ import pytest
 from pytest_django import Settings
 from redis import Redis
 
-from resumable_streams.keys import KeySpace
-from resumable_streams.runtime import runtime
+from resumable_streams.process.runtime import runtime
 from resumable_streams.signals import StreamSignal, inline
 from resumable_streams.stores.memory import MemoryStore
 from resumable_streams.stores.redis import RedisStore
+from resumable_streams.stores.redis.keys import KeySpace
 from resumable_streams.streams import StreamManager
 
 MEMORY = f"{MemoryStore.__module__}.{MemoryStore.__qualname__}"

@@ -12,14 +12,15 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error as DatabaseTrouble
 
 from resumable_streams.conf import get_settings
+from resumable_streams.control import Unconfirmed, Unsaved
 from resumable_streams.engine import Engine, get_engine
 from resumable_streams.exceptions import InvalidStoreError, StoreUnavailable, StreamError
-from resumable_streams.incidents import incident, operating_user
 from resumable_streams.management import worker
 from resumable_streams.management.console import confirm, interruptions, progress
 from resumable_streams.management.verbs import VERBS, Verb
-from resumable_streams.namespaces import Interrupted, Unconfirmed, Unsaved
-from resumable_streams.runtime import runtime
+from resumable_streams.operating.bulk import Interrupted
+from resumable_streams.operating.incidents import incident, operating_user
+from resumable_streams.process.runtime import runtime
 
 __all__ = ["Command"]
 

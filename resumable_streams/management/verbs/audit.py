@@ -7,9 +7,10 @@ from typing import Any
 
 from django.db import Error as DatabaseTrouble
 
+from resumable_streams.control.saved import saved_generations
 from resumable_streams.engine import Engine
 from resumable_streams.models import IncidentAction
-from resumable_streams.namespaces import Inventory, saved_generations, take_inventory
+from resumable_streams.operating.inventory import Inventory, take_inventory
 
 from .verb import SelectingVerb
 

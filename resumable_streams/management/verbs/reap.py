@@ -4,7 +4,7 @@ from typing import Any
 
 from resumable_streams.engine import Engine
 from resumable_streams.models import IncidentAction
-from resumable_streams.namespaces import reap
+from resumable_streams.operating.bulk import reap
 
 from .verb import SelectingVerb
 

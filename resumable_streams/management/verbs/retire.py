@@ -4,10 +4,12 @@ from argparse import ArgumentParser
 from collections.abc import Mapping
 from typing import Any
 
+from resumable_streams.control import retire
 from resumable_streams.engine import Engine
 from resumable_streams.management.arguments import seconds
 from resumable_streams.models import IncidentAction
-from resumable_streams.namespaces import Selection, retire, shorten
+from resumable_streams.operating.bulk import shorten
+from resumable_streams.operating.selection import Selection
 
 from .verb import Verb
 

@@ -4,11 +4,11 @@ from argparse import ArgumentParser
 from collections.abc import Mapping
 from typing import Any
 
+from resumable_streams.control import revoke
 from resumable_streams.engine import Engine
-from resumable_streams.keys import owner_digest
+from resumable_streams.identifiers import owner_digest
 from resumable_streams.management.arguments import chosen_owner, owner_arguments
 from resumable_streams.models import IncidentAction
-from resumable_streams.namespaces import revoke
 from resumable_streams.types import PUBLIC
 
 from .audit import _when

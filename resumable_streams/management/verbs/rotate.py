@@ -4,9 +4,11 @@ from argparse import ArgumentParser
 from collections.abc import Mapping
 from typing import Any
 
+from resumable_streams.control import rotate
 from resumable_streams.engine import Engine
 from resumable_streams.models import IncidentAction
-from resumable_streams.namespaces import Selection, purge, rotate
+from resumable_streams.operating.bulk import purge
+from resumable_streams.operating.selection import Selection
 from resumable_streams.types import PUBLIC
 
 from .verb import Verb

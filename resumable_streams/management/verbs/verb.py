@@ -5,16 +5,11 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from resumable_streams.engine import Engine
-from resumable_streams.keys import owner_digest, validate_stream_id, validate_tenant
-from resumable_streams.management.arguments import (
-    age,
-    chosen_owner,
-    number,
-    owner_arguments,
-    pause,
-)
+from resumable_streams.identifiers import owner_digest, validate_stream_id, validate_tenant
+from resumable_streams.management.arguments import age, chosen_owner, number, owner_arguments, pause
 from resumable_streams.models import IncidentAction
-from resumable_streams.namespaces import Selection, Sweep, Tally
+from resumable_streams.operating.bulk import Sweep, Tally
+from resumable_streams.operating.selection import Selection
 from resumable_streams.types import Owner, StreamStatus
 
 __all__ = ["SelectingVerb", "Verb"]

@@ -17,11 +17,11 @@ from redis.crc import key_slot
 from redis.exceptions import AskError, MovedError
 
 from ...exceptions import StoreUnavailable
-from ...keys import KeySpace
 from ...types import StreamKey
 from ..base import Feed, Listener
 from .connect import Address, Connect
 from .feed import RedisFeed
+from .keys import KeySpace
 from .nodes import NewWire, Nodes
 from .wire import Argument, Command, Wire
 

@@ -16,10 +16,10 @@ from collections.abc import Callable
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
-from ...keys import KeySpace
 from ...types import StreamKey
 from ..base import Feed, Listener
 from .connect import Connect, backoff_seconds, open_connection
+from .keys import KeySpace
 
 __all__ = ["RedisFeed"]
 

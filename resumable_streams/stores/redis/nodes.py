@@ -4,10 +4,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from ...keys import KeySpace
 from ..base import Feed, Listener
 from .connect import Connect
 from .feed import RedisFeed
+from .keys import KeySpace
 from .wire import Argument, Command, Wire
 
 __all__ = ["NewWire", "Nodes", "OneNode"]

@@ -3,9 +3,9 @@
 from collections.abc import Awaitable, Sequence
 from typing import Any, Protocol
 
-from ...keys import KeySpace, decode_holdings, encode_holding
 from ...types import Fate, Holding, StreamKey
 from ..processes import WAITING, Beat, Processes, Taken
+from .keys import KeySpace, decode_holdings, encode_holding
 
 __all__ = ["KEEP_MS", "RedisProcesses"]
 

@@ -11,8 +11,8 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from ...exceptions import StoreUnavailable, StreamLimitExceeded
-from ...keys import KeySpace
 from ..base import Queue
+from .keys import KeySpace
 from .nodes import Nodes
 from .wire import Argument, Wire
 

@@ -28,8 +28,8 @@ from ...exceptions import (
     StreamLimitExceeded,
     StreamUnreadable,
 )
-from ...keys import KeySpace, decode_holdings, decode_owner, encode_holding, encode_owner
-from ...lasting import Lasting, as_a_whole
+from ...identifiers import decode_owner, encode_owner
+from ...process.lasting import Lasting, as_a_whole
 from ...types import (
     Acquisition,
     Claim,
@@ -48,6 +48,7 @@ from ..base import MAX_DEATHS, MIN_CONTROL_SECONDS, BaseStore, Feed, Listener, O
 from ..processes import Processes
 from .cluster import ClusterNodes
 from .connect import Connect, Source
+from .keys import KeySpace, decode_holdings, encode_holding
 from .nodes import Nodes, OneNode
 from .options import refuse_wrong
 from .processes import KEEP_MS, RedisProcesses

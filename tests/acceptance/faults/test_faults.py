@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from resumable_streams.keys import KeySpace
-from resumable_streams.runtime import runtime
+from resumable_streams.process.runtime import runtime
+from resumable_streams.stores.redis.keys import KeySpace
 from resumable_streams.types import StreamKey
 
 from ...nodes import cluster, node, restarted, sentinel_group
@@ -36,7 +36,7 @@ def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     if not IS_FULL:
         monkeypatch.setattr("resumable_streams.stores.redis.feed.PING_SECONDS", 0.3)
         monkeypatch.setattr("resumable_streams.stores.redis.feed.MAX_BACKOFF_SECONDS", 0.3)
-        monkeypatch.setattr("resumable_streams.patience.MAX_BACKOFF_SECONDS", 0.3)
+        monkeypatch.setattr("resumable_streams.stores.patience.MAX_BACKOFF_SECONDS", 0.3)
 
 
 class Servers:

@@ -10,8 +10,8 @@ from redis import Redis
 
 from resumable_streams import StreamFailed, streams
 from resumable_streams.engine import get_engine
-from resumable_streams.keys import KeySpace
-from resumable_streams.runtime import runtime
+from resumable_streams.process.runtime import runtime
+from resumable_streams.stores.redis.keys import KeySpace
 from resumable_streams.types import StreamKey
 
 from ...nodes import node

@@ -13,7 +13,7 @@ from redis import Redis
 
 from resumable_streams import streams
 from resumable_streams.engine import get_engine
-from resumable_streams.keys import KeySpace
+from resumable_streams.stores.redis.keys import KeySpace
 
 from ...nodes import scripts_run
 from ...tools.streams import Configure

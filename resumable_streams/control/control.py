@@ -1,0 +1,254 @@
+"""What is in force in a tenant: its generation, its TTL, and whose streams are revoked.
+
+    rotate   generation + 1: every stream of the tenant becomes unreachable, in one step
+    revoke   a time mark for one owner: what was acquired before it becomes unreachable
+    retire   another TTL, for what comes and (if asked) for what is there
+
+The control key in the store says what is in force, and is read at every acquire and resume, never
+cached. It is written by the first acquire in a tenant, never by a mere look, and one that says
+nothing (the first generation, the alias's TTL) expires after the last stream it could be for. The
+database keeps a copy (`saved`), so that a store that lost the key cannot bring back an older
+generation; the copy is consulted only when the key is missing. If it cannot be consulted then,
+nothing is served: a wrong generation would undo an operator's rotation. For the same reason a
+process that has seen a generation does not follow a store that fell back behind it (a failover to
+a replica that lagged): it sets the store right.
+
+When a change has been made, the store pushes it to every process, which ends what it bars.
+"""
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from django.db import Error as DatabaseTrouble
+from django.db import router, transaction
+
+from ..conf import AliasSettings
+from ..engine import Engine, get_engine
+from ..exceptions import StoreUnavailable, StreamError
+from ..identifiers import validate_owner, validate_tenant
+from ..stores.base import control_life
+from ..types import Owner, Standing
+from .saved import SavedRows, in_database, namespace_model
+
+if TYPE_CHECKING:
+    from ..models import StreamNamespace
+
+__all__ = [
+    "FIRST_GENERATION",
+    "Unconfirmed",
+    "Unsaved",
+    "retire",
+    "revoke",
+    "rotate",
+    "standing",
+]
+
+logger = logging.getLogger("resumable_streams.namespaces")
+
+FIRST_GENERATION = 1
+TICK_SECONDS = 0.002
+SLACK_SECONDS = 60.0
+AGAIN_SECONDS = 0.1
+
+# The generations that the stores of this process have shown, where they are not the first one: as
+# many entries as tenants that were ever rotated.
+_seen: WeakKeyDictionary[Engine, dict[str, int]] = WeakKeyDictionary()
+_saved: WeakKeyDictionary[Engine, SavedRows] = WeakKeyDictionary()
+
+
+class Unsaved(StreamError):
+    """Say that a change is in force in the store, but that the database has no copy of it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The change is in force, but the database could not save it: repeat the command when "
+            "the database is back, or a store that loses its keys will lose the change."
+        )
+
+
+class Unconfirmed(StoreUnavailable):
+    """Say that the store stopped to answer in the middle of a change that the database undid."""
+
+    def __init__(self, alias: str) -> None:
+        super().__init__(alias)
+        message = (
+            f"The stream store {alias!r} stopped to answer. The database has undone the change; "
+            f"in the store it may be in force, if it was the answer that was lost. Repeat the "
+            f"command when the store is back."
+        )
+        self.args = (message,)
+
+
+async def standing(
+    engine: Engine, tenant: str, owner: Owner, *, acquiring: float | None = None
+) -> Standing:
+    """Return what is in force for `owner`, restored if the store lost it.
+
+    Of a tenant that nobody knows, the `generation` is None: nothing was ever acquired there, or so
+    long ago that it has expired. Only `acquiring`, with the TTL of the stream that is about to be,
+    leaves anything in the store then.
+    """
+    keep = None if acquiring is None else control_life(acquiring)
+    found = await engine.store.standing(tenant, owner, keep=keep)
+    seen = _seen.setdefault(engine, {})
+    known = seen.get(tenant, FIRST_GENERATION)
+    if found.generation is None:
+        if await _restore(engine, tenant, known, is_wanted=acquiring is not None):
+            found = await engine.store.standing(tenant, owner)
+    elif found.generation < known:
+        logger.error("The store fell back to an older generation of a tenant; it is set right.")
+        await engine.store.set_control(tenant, generation=known)
+        found = await engine.store.standing(tenant, owner)
+    if found.generation is not None and found.generation > known:
+        seen[tenant] = found.generation
+    return found
+
+
+async def _restore(engine: Engine, tenant: str, known: int, *, is_wanted: bool) -> bool:
+    """Write the control key if there is anything to say, or if it is wanted; return whether."""
+    generation, ttl = known, None
+    if engine.store.outlives_process:
+        rows = _saved.setdefault(engine, SavedRows(engine.settings.alias))
+        try:
+            row = await rows.row(tenant)
+        except DatabaseTrouble as error:
+            logger.error("The generation of a tenant is in neither store nor database.")
+            raise StoreUnavailable(engine.settings.alias) from error
+        if row is not None:
+            generation, ttl = max(known, row.generation), row.ttl
+    if generation == FIRST_GENERATION and ttl is None and not is_wanted:
+        return False
+    await engine.store.set_control(tenant, generation=generation, ttl=ttl)
+    return True
+
+
+async def rotate(alias: str, tenant: str) -> int:
+    """Start a new generation of the tenant and return it.
+
+    When this returns, no acquire or resume that starts later reaches an older stream, in any
+    process; attached readers and producers end within a second. The new generation is written to
+    the database and the store, or to neither: the store's part is the last before the commit, and
+    is repeated while STORE_TIMEOUT allows. What can be left is named by the error: `Unconfirmed`
+    (the store may have it, the database has not) and `Unsaved` (the store has it, the database has
+    not).
+    """
+    engine = get_engine(alias)
+    tenant = validate_tenant(tenant)
+    return await in_database(lambda: change_row(engine, tenant, next_generation))
+
+
+async def retire(alias: str, tenant: str, *, ttl: float) -> None:
+    """Set the TTL of a tenant (seconds), for what is acquired from now on; 0: the alias's again.
+
+    Saved as `rotate` is.
+    """
+    engine = get_engine(alias)
+    tenant = validate_tenant(tenant)
+    if ttl:
+        validate_ttl(engine.settings, ttl)
+    await in_database(lambda: change_row(engine, tenant, set_ttl(ttl)))
+
+
+Change = Callable[["StreamNamespace", int], float | None]
+"""Gets the row of a tenant, locked, and the generation in force, and changes the row.
+
+Returns a new TTL for the store, or None to leave that.
+"""
+
+
+def validate_ttl(settings: AliasSettings, ttl: float) -> None:
+    """Raise ValueError for a TTL that a tenant of this alias cannot have."""
+    if not settings.lease < ttl < math.inf:
+        raise ValueError(f"ttl is longer than the lease ({settings.lease:g} seconds), and finite.")
+
+
+def next_generation(row: "StreamNamespace", known: int) -> None:
+    row.generation = known + 1
+
+
+def set_ttl(ttl: float | None) -> Change:
+    def change(row: "StreamNamespace", known: int) -> float:
+        row.generation, row.ttl = known, ttl or None
+        return ttl or 0.0
+
+    return change
+
+
+def change_row(engine: Engine, tenant: str, change: Change) -> int:
+    """Change the row of a tenant and its control key, both or neither; return the generation.
+
+    In a transaction of the caller's the store has the change at once, the database with its commit.
+    """
+    model = namespace_model()
+    using = router.db_for_write(model)
+    is_in_force = False
+    try:
+        with transaction.atomic(using=using):
+            row, _ = (
+                model.objects.using(using)
+                .select_for_update()
+                .get_or_create(alias=engine.settings.alias, tenant=tenant)
+            )
+            # The store may be ahead (a change that was not saved) or behind (a lost key).
+            known = engine.wait_for(engine.store.set_control(tenant, generation=row.generation))
+            ttl = change(row, known)
+            row.write()
+            # From here only the commit can fail: an exception undoes the row.
+            engine.wait_for(put_in_force(engine, tenant, row.generation, ttl))
+            is_in_force = True
+    except DatabaseTrouble as error:
+        if is_in_force:
+            raise Unsaved from error
+        raise
+    return row.generation
+
+
+async def put_in_force(engine: Engine, tenant: str, generation: int, ttl: float | None) -> int:
+    """Set the control key; again while the store is away, which does not do it twice.
+
+    Returns the generation in force.
+    """
+    try:
+        async with asyncio.timeout(engine.settings.store_timeout):
+            while True:
+                try:
+                    return await engine.store.set_control(tenant, generation=generation, ttl=ttl)
+                except StoreUnavailable as error:
+                    if error.is_final:
+                        raise
+                    await asyncio.sleep(AGAIN_SECONDS)
+    except TimeoutError as error:
+        raise Unconfirmed(engine.settings.alias) from error
+
+
+async def revoke(alias: str, tenant: str, owner: Owner) -> float:
+    """Bar every stream that `owner` has acquired so far; return the time of the mark.
+
+    One write, whatever the number of streams. When this returns, none of them can be resumed, in
+    any process, and attached readers and producers end within a second. New acquires work.
+    """
+    engine = get_engine(alias)
+    tenant, owner = validate_tenant(tenant), validate_owner(owner)
+    keep = 0.0
+    # A TTL is announced before the stream that has it is acquired. So what is known after the mark
+    # covers all that the mark bars; if the mark was made for less, it is made again.
+    while (longest := await _keep(engine, tenant, owner)) > keep:
+        keep = longest
+        mark = await engine.store.revoke(tenant, owner, keep=keep)
+    # The next acquire must get a later time than the mark, which has the store's resolution.
+    await asyncio.sleep(TICK_SECONDS)
+    return mark
+
+
+async def _keep(engine: Engine, tenant: str, owner: Owner) -> float:
+    """Return for how long a mark of now can be needed (seconds).
+
+    The last write before the mark gives a stream one TTL. If its producer died, the look that
+    finds out gives it another one, at the end of the first at the latest.
+    """
+    found = await engine.store.standing(tenant, owner)
+    return 2 * max(engine.settings.ttl, found.ttl or 0, found.longest_ttl) + SLACK_SECONDS

@@ -1,0 +1,360 @@
+"""What one alias needs in this process: its settings, store, hub and leases, on the home loop."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from contextvars import Context
+from typing import Any, TypeVar
+
+from django.core.signals import setting_changed
+from django.utils.module_loading import import_string
+
+from ..conf import SETTING, AliasSettings, get_settings
+from ..exceptions import InvalidStoreError, ShuttingDown, StoreUnavailable, StreamFailed
+from ..process import shutdown
+from ..process.lasting import Lasting
+from ..process.runtime import INTERRUPT_SECONDS, runtime
+from ..process.threads import AskingThread
+from ..producing.leases import LeaseKeeper
+from ..producing.producer import Producer
+from ..producing.sources import Source
+from ..producing.takeover import TakeOver
+from ..producing.telling import Ending, Teller
+from ..reading.hub import Hub
+from ..reading.tail import Tail
+from ..stores import make_store
+from ..stores.base import known
+from ..stores.patience import patiently
+from ..types import Claim, ErrorCode, Holding, Owner, Standing, StreamInfo, StreamKey
+
+__all__ = ["Engine", "get_engine"]
+
+logger = logging.getLogger("resumable_streams.engine")
+
+T = TypeVar("T")
+
+ENFORCE_AGAIN_SECONDS = 0.5
+
+
+class Engine:
+    """Produce and read the streams of one alias; made on the home loop, closed with it."""
+
+    def __init__(self, settings: AliasSettings):
+        self.settings = settings
+        self.loop = asyncio.get_running_loop()
+        self.store = make_store(settings)
+        self.hub = Hub(
+            self.store,
+            sweep=settings.sweep,
+            store_timeout=settings.store_timeout,
+            on_ruled=self.enforce_soon,
+            on_silence=self._examine,
+        )
+        self._producing: set[asyncio.Task[None]] = set()
+        self._is_retired = False
+        self._unenforced: set[str | None] = set()
+        self._unjudged: set[Tail] = set()  # whose standing could not be looked up
+        self._enforcing: asyncio.Task[None] | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+        self.lasting = Lasting()
+        self.left_behind: Counter[tuple[str, str]] = Counter()
+        """How many sources go on though their stream has ended, by tenant and owner digest."""
+        self._teller = Teller(self.store)
+        self.leases = LeaseKeeper(
+            self.store,
+            lease=settings.lease,
+            store_timeout=settings.store_timeout,
+            news=self,
+        )
+        self.takeover = TakeOver(
+            self.store,
+            self.leases,
+            self._teller,
+            lease=settings.lease,
+            election=settings.election,
+        )
+
+    # What heartbeats bring.
+
+    def disturbed(self, key: StreamKey) -> None:
+        self.hub.disturbed(key)
+
+    def ruled(self, tenant: str) -> None:
+        self.hub.ruled(tenant)
+
+    def missed_news(self) -> None:
+        for tail in self.hub.tails:
+            self.hub.suspect(tail)
+        self.hub.ruled(None)
+
+    def cut_off(self) -> None:
+        for tail in self.hub.tails:
+            if tail.is_local:  # the others are looked at by the feed, which is cut off as well
+                self.hub.suspect(tail)
+
+    def passed(self, holders: Sequence[str]) -> None:
+        self.takeover.soon(holders)
+
+    def _examine(self, infos: Sequence[StreamInfo]) -> Sequence[StreamInfo]:
+        """Return which of these streams are held by nobody that is known to live."""
+        self.leases.start()
+        self.takeover.suspect(infos)
+        return [info for info in infos if not self.leases.lives(info.holder)]
+
+    # Ends that are told.
+
+    async def tell(self, holding: Holding, ending: Ending, *, holder: str) -> None:
+        """Tell the end of a stream, unless somebody else does."""
+        told = await self._teller.tell(holding, ending, holder=holder, by=self.leases.process)
+        if not told:
+            with suppress(StoreUnavailable):  # whoever takes over this process tells it
+                if await self.leases.was_forgotten():
+                    await self._teller.tell(holding, ending, holder=holder, by=self.leases.process)
+
+    def see_to(self, verb: Callable[[], Awaitable[None]], name: str) -> asyncio.Task[None]:
+        """Do something in the background, as soon as the store answers; held until it is done.
+
+        In a drain a store that is away is not waited for: whoever takes over this process does it.
+        """
+
+        async def attempt() -> None:
+            with suppress(StoreUnavailable):
+                await patiently(verb, lambda pause: runtime.is_draining)
+
+        task = self.loop.create_task(attempt(), name=f"resumable_streams.{name}", context=Context())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+        return task
+
+    # Production.
+
+    def produce(
+        self, key: StreamKey, claim: Claim, info: StreamInfo, source: Source, rulings: int
+    ) -> asyncio.Task[None]:
+        """Start the detached producer of a stream that we hold.
+
+        What raises here has started nothing.
+        """
+        task = self._start(key, claim, info, source)
+        if self.hub.rulings != rulings:
+            self.enforce_soon(key.tenant)
+        return task
+
+    def _start(
+        self, key: StreamKey, claim: Claim, info: StreamInfo, source: Source
+    ) -> asyncio.Task[None]:
+        if self._is_retired:  # between the election and now
+            raise ShuttingDown
+        tail = self.hub.open_local(info, key)
+        producer = Producer(
+            store=self.store,
+            settings=self.settings,
+            claim=claim,
+            tail=tail,
+            source=source,
+            tell=lambda ending: self._tell_own(producer, ending),
+        )
+
+        async def work() -> None:
+            self.leases.add(producer)
+            try:
+                await producer.run()
+            finally:
+                self.leases.discard(producer)
+                self.hub.close_local(tail)
+
+        try:
+            task = runtime.detach(work, name=f"resumable_streams.producer {key.stream_id}")
+        except ShuttingDown:
+            self.hub.close_local(tail)
+            raise
+        self._producing.add(task)
+        task.add_done_callback(self._producing.discard)
+        if self.settings.wait_until is not None:
+            # A platform that tears handlers down is told what to wait for.
+            try:
+                import_string(self.settings.wait_until)(task)
+            except (Exception, SystemExit):
+                logger.exception("WAIT_UNTIL failed; the producer goes on.")
+        return task
+
+    async def _tell_own(self, producer: Producer, ending: Ending) -> None:
+        self._watch_source(producer)  # before its place is free
+        await self.tell(producer.holding, ending, holder=producer.tail.info.holder)
+
+    def _watch_source(self, producer: Producer) -> None:
+        """Hold on to a source that is deaf to its cancellation, and count it while it runs."""
+        source = producer.gathered
+        if source is None or source.done():
+            return
+        logger.warning("A source goes on though its stream has ended; its owner's limit counts it.")
+        whose = producer.key.tenant, producer.holding.owner_digest
+        self.left_behind[whose] += 1
+        self._closing.add(source)
+
+        def closed(task: asyncio.Task[None]) -> None:
+            self.left_behind -= Counter([whose])
+            self._closing.discard(task)
+            if not task.cancelled() and task.exception() is not None:
+                logger.error("A source failed after its end.", exc_info=task.exception())
+
+        source.add_done_callback(closed)
+
+    # Control.
+
+    def enforce_soon(self, tenant: str | None) -> None:
+        """Have the standing of a tenant (None: of all) enforced on what is attached here.
+
+        However often this is asked for meanwhile, the look that follows answers it once.
+        """
+        self._unenforced.add(tenant)
+        if self._enforcing is None or self._enforcing.done():
+            self._enforcing = self.loop.create_task(
+                self._enforce(), name="resumable_streams.enforce", context=Context()
+            )
+
+    async def _enforce(self) -> None:
+        while self._unenforced or self._unjudged:
+            tenants, self._unenforced = self._unenforced, set()
+            chosen, self._unjudged = self._unjudged, set()
+            chosen &= set(self.hub.tails)
+            chosen |= {tail for tail in self.hub.tails if {None, tail.key.tenant} & tenants}
+            try:
+                self._unjudged = await self.enforce(chosen)
+            except Exception:  # a ruling that is not enforced would be worse than a busy log
+                logger.exception("Enforcing what operators decided failed; trying again.")
+                self._unjudged = chosen
+            if self._unjudged:
+                await asyncio.sleep(ENFORCE_AGAIN_SECONDS)
+
+    async def enforce(self, tails: Collection[Tail]) -> set[Tail]:
+        """End readers and producers of streams that were rotated away, revoked or purged.
+
+        Returns those that could not be looked up: they go on, for now.
+        """
+        if not tails:
+            return set()
+        pairs = list({(tail.key.tenant, tail.info.owner) for tail in tails})
+        # What has ended is not watched any more, but may be in the window of a slow reader.
+        infos, found = await asyncio.gather(
+            self.store.status([tail.key for tail in tails]),
+            asyncio.gather(*(self._standing(*pair) for pair in pairs)),
+        )
+        standings = dict(zip(pairs, found, strict=True))
+        barring, unjudged = [], set()
+        for tail, outcome in zip(tails, infos, strict=True):
+            match standings[tail.key.tenant, tail.info.owner], outcome:
+                case (StoreUnavailable() as trouble, _) | (_, StoreUnavailable() as trouble):
+                    if trouble.is_final:
+                        tail.fail(trouble)  # what nobody may look up is served to nobody
+                    else:
+                        unjudged.add(tail)
+                case Standing() as standing, _:
+                    if code := _bars(standing, tail, known(outcome)):
+                        barring.append(self._bar(tail, code))
+        await asyncio.gather(*barring)
+        return unjudged
+
+    async def _standing(self, tenant: str, owner: Owner) -> Standing | StoreUnavailable:
+        """Return what is in force for an owner, or what keeps it from being known."""
+        try:
+            return await self.store.standing(tenant, owner)
+        except StoreUnavailable as error:
+            return error
+
+    async def _bar(self, tail: Tail, code: ErrorCode) -> None:
+        """End the readers first, so that they are told why; then the producer."""
+        stop, tail.on_end = tail.on_end, None
+        tail.fail(StreamFailed(code))
+        if stop is not None:
+            try:
+                with suppress(StoreUnavailable):  # nobody reaches it, and its lease runs out
+                    await self.store.cancel(tail.key, epoch=tail.info.epoch)
+            finally:
+                stop()
+
+    def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+        """Run a coroutine on the home loop of this engine; raise ShuttingDown if it is gone."""
+        if self.loop.is_closed():
+            coroutine.close()
+            raise ShuttingDown
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+
+    def wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the home loop of this engine, and wait; for threads without a loop."""
+        return AskingThread().wait_for(self.submit(coroutine))
+
+    def release_readers(self) -> None:
+        for tail in self.hub.tails:
+            tail.dismiss()
+
+    async def retire(self) -> None:
+        """Send readers elsewhere, interrupt what is produced, and close everything."""
+        self._is_retired = True
+        self.release_readers()
+        producing = list(self._producing)
+        for task in producing:
+            task.cancel()
+        if producing:
+            await asyncio.wait(producing, timeout=INTERRUPT_SECONDS)
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        if self._enforcing is not None:
+            self._enforcing.cancel()
+            await asyncio.gather(self._enforcing, return_exceptions=True)
+        await self.takeover.aclose()
+        await self.lasting.aclose()
+        for task in self._closing:
+            task.cancel()
+        await self.leases.aclose()
+        await self.hub.aclose()
+        await self.store.aclose()
+
+
+def _bars(standing: Standing, tail: Tail, info: StreamInfo | None) -> ErrorCode | None:
+    """Return why the stream of a tail is served no more; None if it is."""
+    if tail.own(info) is None:
+        return tail.why_gone(standing)
+    return None if standing.admits(tail.info) else ErrorCode.EXPIRED
+
+
+def get_engine(alias: str) -> Engine:
+    """Return the engine of `alias`; call it on the home loop (`runtime.call`)."""
+    if not runtime.is_home():
+        raise RuntimeError("An engine lives on the home loop: go there with `runtime.call`.")
+    engine = runtime.resources.get(alias)
+    if not isinstance(engine, Engine):
+        # What it starts works for everybody: it keeps no context, and so no request, alive.
+        engine = runtime.resources[alias] = Context().run(Engine, get_settings(alias))
+        shutdown.install(engine.settings.drain_timeout)
+    return engine
+
+
+def _honour(*, setting: str, **kwargs: object) -> None:
+    """Retire the engines that were made with other settings than those in force now."""
+    if setting not in (SETTING, "DEBUG", "CACHES"):
+        return
+    for engine in _engines():
+        if not _is_as_set(engine, caches_changed=setting == "CACHES"):
+            runtime.retire(engine.settings.alias)
+    shutdown.limit_grace([one.settings.drain_timeout for one in _engines()])
+
+
+def _engines() -> list[Engine]:
+    return [one for one in runtime.resources.values() if isinstance(one, Engine)]
+
+
+def _is_as_set(engine: Engine, *, caches_changed: bool) -> bool:
+    if caches_changed and engine.settings.cache_alias is not None:
+        return False
+    try:
+        return get_settings(engine.settings.alias) == engine.settings
+    except InvalidStoreError:  # the alias is gone, or wrong: its next use tells
+        return False
+
+
+setting_changed.connect(_honour)  # after the receiver of `conf`, which forgets the old value

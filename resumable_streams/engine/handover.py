@@ -1,0 +1,78 @@
+"""Handing a stream over: from the process that ordered it to a worker, and from one to the next.
+
+Whoever takes a stream holds it before it is theirs, and lets go of it only when it is another's. So
+at no step there is a stream that nobody answers for, and one that two hold is told by one.
+"""
+
+import asyncio
+from dataclasses import replace
+
+from ..exceptions import StoreUnavailable, StreamClaimLost, StreamDoesNotExist, StreamError
+from ..identifiers import holding_of
+from ..producing.telling import ending_of
+from ..types import Claim, ErrorCode, Fate, StreamInfo, StreamKey, StreamStatus
+from . import Engine
+
+__all__ = ["end", "give_back", "take_over"]
+
+
+async def take_over(engine: Engine, key: StreamKey, held: str, claim: Claim) -> StreamInfo:
+    """Take a stream over from whoever has `held` its claim, or from a dead process.
+
+    Raises StreamClaimLost where another process works on it, StreamFinalized, StreamDoesNotExist.
+    """
+    processes = engine.store.processes
+    info = await engine.store.look(key)
+    if info is None or info.epoch != claim.epoch:
+        raise StreamDoesNotExist
+    holding, before = holding_of(info), info.holder
+    me, (fate,) = await engine.leases.ready(), await processes.fates([before])
+    silent = "" if fate is Fate.LIVING else before
+    if not await engine.leases.hold(holding):
+        raise StreamClaimLost
+    try:
+        info = await engine.store.reclaim(key, held, replace(claim, holder=me), silent=silent)
+    except StreamError:
+        await processes.drop(me, holding)
+        raise
+    if before != me:
+        await processes.drop(before, holding)
+    return info
+
+
+async def give_back(
+    engine: Engine, info: StreamInfo, held: Claim, claim: Claim, *, wait: float
+) -> StreamInfo:
+    """Have a stream of ours wait for another process; our producer of it writes no more."""
+    processes, holding = engine.store.processes, holding_of(info)
+    heir = await processes.park(holding, seconds=wait)
+    try:
+        given = await engine.store.reclaim(holding.key, held.token, replace(claim, holder=heir))
+    except StreamError:
+        await processes.drop(heir, holding)
+        raise
+    await processes.drop(info.holder, holding)
+    return given
+
+
+async def end(engine: Engine, info: StreamInfo, claim: Claim, code: ErrorCode) -> None:
+    """End a stream that we hold and do not produce with an error, and tell it.
+
+    Waits for a store that is away, whoever cancels: nobody else would end it while we live.
+    """
+    holding = holding_of(info)
+
+    async def finalize() -> None:
+        ended: StreamInfo | None
+        try:
+            ended = await engine.store.finalize(
+                holding.key, claim, StreamStatus.ERROR, error_code=code
+            )
+        except StoreUnavailable:
+            raise
+        except StreamError:  # it ended before, or is gone
+            found = await engine.store.look(holding.key)
+            ended = found if found is not None and found.epoch == info.epoch else None
+        await engine.tell(holding, ending_of(ended), holder=info.holder)
+
+    await asyncio.shield(engine.see_to(finalize, f"end {info.stream_id}"))

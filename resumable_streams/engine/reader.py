@@ -1,0 +1,142 @@
+"""What `run` and `resume` return: one reader of one stream, at its own byte offset."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Self
+
+from ..exceptions import StoreUnavailable, StreamError
+from ..reading.tail import Tail
+from ..types import Role, StreamInfo, StreamKey
+from . import Engine
+
+__all__ = ["StreamReader"]
+
+
+class StreamReader:
+    """Iterate over the bytes of one stream, with `async for` or (in sync code) `for`.
+
+    Iteration ends when the stream is done or cancelled, which `info.status` tells. It raises
+    StreamFailed when the stream ended with an error, ShuttingDown when this process drains and
+    StoreUnavailable when the store stays away: after the last two, resume from `offset`.
+
+    A cancelled `__anext__` loses nothing. Whatever happens to a reader, production goes on.
+    Whoever iterates closes the reader; the end of the iteration, and garbage collection, do too.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        key: StreamKey,
+        info: StreamInfo,
+        *,
+        role: Role,
+        rulings: int,
+        offset: int = 0,
+        live: bool = True,
+    ):
+        self.stream_id = key.stream_id
+        self.role = role
+        self.offset = offset
+        self._engine = engine
+        self._key = key
+        self._info = info
+        self._live = live
+        self._rulings = rulings
+        self._tail: Tail | None = None  # attached by the first read
+        self._reading = False
+        self._is_cleared = False
+        self._closed = False
+
+    @property
+    def alias(self) -> str:
+        """The alias of RESUMABLE_STREAMS that the stream belongs to."""
+        return self._engine.settings.alias
+
+    @property
+    def info(self) -> StreamInfo:
+        """The stream as this process last knew it; the terminal state after the end."""
+        return self._info if self._tail is None else self._tail.info
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._closed:
+            raise StopAsyncIteration
+        if asyncio.get_running_loop() is self._engine.loop:
+            data = await self._next()
+        else:
+            data = await asyncio.wrap_future(self._engine.submit(self._next()))
+        return self._advance(data, StopAsyncIteration)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        if self._closed:
+            raise StopIteration
+        if asyncio._get_running_loop() is not None:  # which would wait for itself
+            raise RuntimeError("This is the sync form: in async code, use `async for`.")
+        return self._advance(self._engine.wait_for(self._next()), StopIteration)
+
+    async def _next(self) -> bytes | None:
+        self._reading = True
+        try:
+            while not self._closed:
+                if self._tail is None:
+                    self._tail = self._engine.hub.open(self._info, self._key, live=self._live)
+                if not self._is_cleared:
+                    await self._clear(self._tail)
+                    continue  # unless it was closed meanwhile, when nothing would wake it
+                data = await self._tail.next(self.offset, live=self._live)
+                if data != b"":
+                    return data
+            return None
+        except StreamError:  # its last word: nobody has to close what has ended
+            self.close()
+            raise
+        finally:
+            self._reading = False
+
+    async def _clear(self, tail: Tail) -> None:
+        """Let no byte pass if what bars the stream was heard of before there was a tail to end.
+
+        `rulings` is the hub's count from before the standing was read; later ones find the tail.
+        """
+        is_unsure = self._engine.hub.rulings != self._rulings
+        if is_unsure and await self._engine.enforce([tail]):
+            raise StoreUnavailable(self.alias)
+        self._is_cleared = True
+
+    def _advance(self, data: bytes | None, end: type[Exception]) -> bytes:
+        if data is None or self._closed:
+            self.close()
+            raise end
+        self.offset += len(data)
+        return data
+
+    def close(self) -> None:
+        """Stop reading; safe from any thread, any number of times."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._reading or self._tail is not None:
+            with suppress(RuntimeError):  # the loop is gone, and the subscription with it
+                self._engine.loop.call_soon_threadsafe(self._detach)
+
+    def _detach(self) -> None:
+        if self._tail is not None:
+            self._engine.hub.close(self._tail)
+            if self._reading:  # in another task, which ends now
+                self._tail.wake()
+
+    async def aclose(self) -> None:
+        """Be `close`, for `contextlib.aclosing`."""
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<StreamReader {self.stream_id} {self.role} at byte {self.offset}>"

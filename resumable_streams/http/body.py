@@ -1,0 +1,136 @@
+"""What a server sends of a stream, and the three ways in which that ends.
+
+*Cleanly*: the format has said how the stream ended. *Interrupted* (this process drains, the store
+is away, the response has lived long enough): events end without a last one, and the client comes
+back. *Cut*: where clients would take that for the whole, the connection is broken; and whoever is
+behind when the response has lived long enough is not sent any more, whatever the format.
+
+A cut cannot be seen everywhere (`Connection.shows_cut`). There a message ends with a part that says
+that there is more; raw bytes have no place for that, and a client has to compare with HEAD.
+"""
+
+import asyncio
+import math
+from collections.abc import AsyncGenerator, Iterator
+
+from ..engine.reader import StreamReader
+from ..exceptions import ShuttingDown, StreamError, StreamFailed
+from ..formats import Encoder
+from ..process.databases import close_idle
+from ..process.holdings import let_go
+from ..process.runtime import runtime
+from .transports import Connection
+
+__all__ = ["Body"]
+
+
+class Body:
+    """Send what a reader reads as an encoder says, until the end, `length` bytes or `seconds`."""
+
+    def __init__(
+        self,
+        reader: StreamReader,
+        encoder: Encoder,
+        connection: Connection,
+        *,
+        length: int | None = None,
+        keep_alive: float | None = None,
+        seconds: float | None = None,
+    ) -> None:
+        self._reader = reader
+        self._encoder = encoder
+        self._connection = connection
+        self._left = length
+        self._keep_alive = keep_alive
+        self._seconds = seconds
+
+    async def frames(self, *, in_thread: bool = False) -> AsyncGenerator[bytes, None]:
+        """Yield the body; b"" too, which makes a server send the headers and notice who left.
+
+        Lets go first of what the request holds, unless the thread that waits for it has done so.
+        """
+        deadline = _now() + (self._seconds or math.inf)
+        try:
+            if not in_thread:
+                await let_go()
+            frame, is_last = self._encoder.opening(), self._left == 0
+            while True:
+                yield frame
+                if is_last:
+                    return
+                if self._connection.is_behind(len(frame)):
+                    await self._wait_for_client(deadline)
+                frame, is_last = await self._next(deadline)
+        finally:
+            self._reader.close()
+            self._connection.release()
+
+    async def _next(self, deadline: float) -> tuple[bytes, bool]:
+        """Return the next frame, and whether it is the last one."""
+        try:
+            data = await self._read(deadline)
+        except (StreamError, StopAsyncIteration) as ending:
+            return self._last(ending), True
+        frame = self._encoder.keep_alive() if data is None else self._take(data)
+        return frame, self._left == 0
+
+    async def _wait_for_client(self, deadline: float) -> None:
+        """Pause while the client does not take what it was sent; at the deadline it is dropped."""
+        try:
+            async with asyncio.timeout_at(None if deadline == math.inf else deadline):
+                await self._connection.room()
+        except TimeoutError:
+            raise self._connection.cut() from None
+
+    def blocking(self) -> Iterator[bytes]:
+        """Yield the same in a thread without a loop (WSGI)."""
+        close_idle()
+        frames = self.frames(in_thread=True)
+
+        async def step() -> bytes | None:
+            return await anext(frames, None)
+
+        try:
+            while (frame := runtime.call_sync(step)) is not None:
+                yield frame
+        finally:
+            runtime.call_sync(frames.aclose)
+
+    async def _read(self, deadline: float) -> bytes | None:
+        """Return the next bytes; None for a keep-alive in their place."""
+        if (patience := min(self._keep_alive or math.inf, deadline - _now())) > 0:
+            try:
+                async with asyncio.timeout(None if patience == math.inf else patience):
+                    return await anext(self._reader)
+            except TimeoutError:
+                if _now() < deadline:
+                    return None
+        raise ShuttingDown  # to this client it is the same
+
+    def _take(self, data: bytes) -> bytes:
+        if self._left is not None:
+            data = data[: self._left]
+            self._left -= len(data)
+        return self._encoder.feed(data)
+
+    def _last(self, ending: StreamError | StopAsyncIteration) -> bytes:
+        info = self._reader.info
+        last: bytes | None
+        if isinstance(ending, StreamFailed):
+            last = self._encoder.failure(info, ending.code, ending.detail)
+        elif isinstance(ending, StreamError):
+            last = self._interruption()
+        else:
+            last = b"" if info.is_streaming else self._encoder.end(info)
+        if last is None:
+            raise self._connection.cut()
+        return last
+
+    def _interruption(self) -> bytes | None:
+        if self._connection.shows_cut:
+            return self._encoder.interruption()
+        return self._encoder.unseen_interruption()
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,303 @@
+"""Streams over HTTP: one response class, the headers, and one table of errors."""
+
+import json
+import random
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import suppress
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.urls import NoReverseMatch, reverse
+
+from ..conf import DEFAULT_ALIAS, get_settings
+from ..engine.reader import StreamReader
+from ..exceptions import (
+    InvalidOffset,
+    InvalidOwner,
+    InvalidStreamId,
+    InvalidTenant,
+    OffsetInsideFrame,
+    ShuttingDown,
+    StoreUnavailable,
+    StreamDoesNotExist,
+    StreamError,
+    StreamLimitExceeded,
+    StreamReplaced,
+)
+from ..formats import Missing, format_of, sse, ui_message
+from ..positions import Span
+from ..types import StreamInfo, StreamStatus
+from .body import Body
+from .transports import BodyCut, connection_of
+
+__all__ = [
+    "BodyCut",
+    "ResumableStreamResponse",
+    "error_response",
+    "head_response",
+    "info_response",
+    "missing_response",
+    "over_response",
+]
+
+ID_HEADER = "X-Resumable-Stream-Id"
+OFFSET_HEADER = "X-Resumable-Stream-Offset"
+SIZE_HEADER = "X-Resumable-Stream-Size"
+STATUS_HEADER = "X-Resumable-Stream-Status"
+EPOCH_HEADER = "X-Resumable-Stream-Epoch"
+EXPOSED = (ID_HEADER, EPOCH_HEADER, OFFSET_HEADER, SIZE_HEADER, STATUS_HEADER, "Location")
+"""What scripts of other origins may read."""
+
+CACHE_CONTROL = "private, no-store, no-transform"
+"""Bodies are somebody's own, and grow. They have no ETag: from it, ConditionalGetMiddleware would
+make a 304 of a body that starts elsewhere."""
+
+RETRY_AFTER = 1  # seconds
+RETRY_AFTER_AT_MOST = 3  # spread, as all readers of a process come back at once
+
+
+class ResumableStreamResponse(StreamingHttpResponse):
+    """Answer with a stream, from where its reader stands, in the format it was acquired with.
+
+    Closing the response, which Django does when the client is gone, closes the reader and nothing
+    else: production goes on. Under WSGI it is iterated in the thread of the request.
+    """
+
+    keep_alive: float | None
+    """Seconds of silence after which a format that can says that the connection is alive: in a
+    subclass in place of KEEP_ALIVE."""
+
+    max_seconds: float | None
+    """Seconds after which the body is interrupted, so that the client comes back: in a subclass in
+    place of MAX_RESPONSE_SECONDS."""
+
+    def __init__(
+        self,
+        reader: StreamReader,
+        request: HttpRequest,
+        *,
+        reset: bool = False,
+        span: Span | None = None,
+    ) -> None:
+        wire_format, info, scope = format_of(reader.info), reader.info, _scope(request)
+        settings = get_settings(reader.alias)
+        body = Body(
+            reader,
+            wire_format.encoder(info, reader.offset, reset=reset),
+            connection_of(request),
+            length=None if span is None else span.length,
+            keep_alive=getattr(self, "keep_alive", settings.keep_alive),
+            seconds=getattr(self, "max_seconds", settings.max_response_seconds),
+        )
+        super().__init__(
+            body.blocking() if scope is None else body.frames(),
+            status=200 if span is None else 206,
+            content_type=wire_format.get_content_type(info),
+        )
+        self.reader = reader
+        _describe(self, info, offset=reader.offset)
+        _measure(self, info, offset=reader.offset, span=span)
+        if request.method == "POST" and reader.alias == DEFAULT_ALIAS:
+            _locate(self, info)
+
+    def close(self) -> None:
+        self.reader.close()
+        super().close()
+
+
+def _scope(request: HttpRequest) -> Mapping[str, Any] | None:
+    """Return the ASGI scope of a request; None under WSGI."""
+    return getattr(request, "scope", None)
+
+
+def _describe(
+    response: HttpResponse | StreamingHttpResponse, info: StreamInfo, *, offset: int
+) -> None:
+    """Set the headers of every answer that is, or would be, a stream."""
+    headers = {
+        "Cache-Control": CACHE_CONTROL,
+        "X-Accel-Buffering": "no",
+        "Content-Encoding": "identity",  # or the gzip of Django 5.2 holds frames back
+        "X-Content-Type-Options": "nosniff",
+        OFFSET_HEADER: str(offset),
+        **format_of(info).headers,
+    }
+    for name, value in headers.items():
+        response[name] = value
+    _name(response, info)
+
+
+def _name(response: HttpResponse | StreamingHttpResponse, info: StreamInfo) -> None:
+    """Say of which stream, and which incarnation of it, an answer is."""
+    response[ID_HEADER] = info.stream_id
+    response[EPOCH_HEADER] = info.epoch
+    _expose(response, *EXPOSED)
+
+
+def _locate(response: StreamingHttpResponse, info: StreamInfo) -> None:
+    """Say where to come back, if the project has our addresses; they are of the default alias."""
+    with suppress(NoReverseMatch):
+        response["Location"] = reverse("resumable_streams:stream", args=[info.stream_id])
+
+
+def _expose(response: HttpResponse | StreamingHttpResponse, *names: str) -> None:
+    """Let scripts of other origins read the headers, with those they may read already."""
+    header = "Access-Control-Expose-Headers"
+    exposed = [name.strip() for name in response.get(header, "").split(",") if name.strip()]
+    known = {name.lower() for name in exposed}
+    exposed += [name for name in names if name.lower() not in known]
+    response[header] = ", ".join(exposed)
+
+
+def _measure(
+    response: StreamingHttpResponse, info: StreamInfo, *, offset: int, span: Span | None
+) -> None:
+    """Set the headers that say how long the body is, where that is known and means bytes."""
+    if not format_of(info).is_log:
+        return
+    response["Accept-Ranges"] = "bytes"
+    if span is not None:
+        response["Content-Range"] = span.content_range
+        if span.length is not None:
+            response["Content-Length"] = str(span.length)
+    elif info.status in (StreamStatus.DONE, StreamStatus.CANCELLED):
+        response["Content-Length"] = str(info.size - offset)
+
+
+def head_response(
+    info: StreamInfo, request: HttpRequest, *, offset: int = 0
+) -> StreamingHttpResponse:
+    """Answer HEAD: the headers of the stream, with its size and status."""
+    # A streaming one, as Django would give a plain one the length of its empty body.
+    response = StreamingHttpResponse(
+        iter(()) if _scope(request) is None else _nothing(),
+        content_type=format_of(info).get_content_type(info),
+    )
+    _describe(response, info, offset=offset)
+    _measure(response, info, offset=offset, span=None)
+    response[SIZE_HEADER] = str(info.size)
+    response[STATUS_HEADER] = info.status.value
+    return response
+
+
+async def _nothing() -> AsyncGenerator[bytes, None]:
+    return
+    yield b""
+
+
+def info_response(info: StreamInfo, *, status: int = 200) -> HttpResponse:
+    """Answer with the state of a stream as JSON; times are seconds since 1970."""
+    answer: dict[str, object] = {
+        "id": info.stream_id,
+        "status": info.status.value,
+        "size": info.size,
+        "created": info.created,
+        "expires": info.expires,
+        "error": info.error_code or None,
+    }
+    if info.error:
+        answer["detail"] = info.error
+    response = _json_response(answer, status=status)
+    _name(response, info)
+    return response
+
+
+def over_response(info: StreamInfo) -> HttpResponse:
+    """Answer that the client has had all of it: 204, at which EventSource stops."""
+    response = HttpResponse(status=204, headers={"Cache-Control": CACHE_CONTROL})
+    _name(response, info)
+    return response
+
+
+def _json_response(answer: Mapping[str, object], *, status: int) -> HttpResponse:
+    response = HttpResponse(json.dumps(answer), status=status, content_type="application/json")
+    response["Cache-Control"] = CACHE_CONTROL
+    response["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
+def missing_response(missing: Missing | str = Missing.NOT_FOUND) -> HttpResponse:
+    """Answer that there is nothing for this caller, the same whatever the reason."""
+    if missing == Missing.NO_CONTENT:
+        response = HttpResponse(status=204)
+    elif missing == Missing.FINISH:
+        content = ui_message.part({"type": "finish"})
+        headers = ui_message.headers
+        response = HttpResponse(content, content_type=ui_message.content_type, headers=headers)
+    else:
+        return _json_response({"error": "stream_not_found"}, status=404)
+    response["Cache-Control"] = CACHE_CONTROL
+    return response
+
+
+ANSWERS: dict[type[StreamError], tuple[int, str]] = {
+    OffsetInsideFrame: (400, "inside_a_frame"),
+    InvalidOffset: (400, "invalid_position"),
+    StreamReplaced: (412, "stream_replaced"),
+    InvalidStreamId: (400, "invalid_stream_id"),
+    InvalidTenant: (400, "invalid_tenant"),
+    InvalidOwner: (401, "no_owner"),
+    StreamLimitExceeded: (429, "too_many_streams"),
+    StoreUnavailable: (503, "unavailable"),
+    ShuttingDown: (503, "shutting_down"),
+}
+"""The status code and the word for each error a request can meet, all but 404, 413 and 416."""
+
+STREAM_LIMITS = ("MAX_CHUNK_BYTES", "MAX_ENTRIES_PER_STREAM", "MAX_STREAM_BYTES")
+"""The limits of one stream: to try again later is of no use."""
+
+
+def error_response(
+    error: StreamError,
+    *,
+    acquiring: bool = False,
+    missing: Missing | str = Missing.NOT_FOUND,
+    reading: HttpRequest | None = None,
+) -> HttpResponse:
+    """Answer with what an error means to a client; raise it again if it means nothing to one.
+
+    To a reader an impossible id or tenant is a missing stream; `missing` is the answer to that.
+    `reading` is the request of one that would go on with a stream.
+    """
+    unnamed = isinstance(error, InvalidStreamId | InvalidTenant) and not acquiring
+    if unnamed or isinstance(error, StreamDoesNotExist):
+        return missing_response(missing)
+    if isinstance(error, StreamLimitExceeded) and error.limit in STREAM_LIMITS:
+        return _json_response({"error": "too_large"}, status=413)
+    if isinstance(error, InvalidOffset) and error.size is not None:
+        response = _json_response({"error": "beyond_the_end"}, status=416)
+        response["Content-Range"] = f"bytes */{error.size}"
+        return response
+    status, word = next((ANSWERS[kind] for kind in type(error).__mro__ if kind in ANSWERS), (0, ""))
+    if not status:
+        raise error
+    if status == 503 and reading is not None and _is_event_source(reading):
+        return _come_back_response()
+    answer = {"error": word}
+    if isinstance(error, OffsetInsideFrame):
+        answer["detail"] = error.message
+    response = _json_response(answer, status=status)
+    if isinstance(error, StreamReplaced):
+        response[EPOCH_HEADER] = error.epoch
+        _expose(response, EPOCH_HEADER)
+    if status in (429, 503):
+        response["Retry-After"] = str(getattr(error, "retry_after", None) or RETRY_AFTER)
+    return response
+
+
+def _is_event_source(request: HttpRequest) -> bool:
+    """Return whether a browser's EventSource asks, and not a client that sees status codes.
+
+    This is what the HTML standard has it send; fetch-event-source sends the first header only.
+    """
+    is_alone = request.headers.get("Accept", "").strip() == "text/event-stream"
+    return is_alone and "no-cache" in request.headers.get("Cache-Control", "")
+
+
+def _come_back_response() -> HttpResponse:
+    """Answer an EventSource with nothing but when to come back; any other status would end it."""
+    milliseconds = 1_000 * random.uniform(RETRY_AFTER, RETRY_AFTER_AT_MOST)  # noqa: S311
+    content = f"retry: {milliseconds:.0f}\n\n"
+    response = HttpResponse(content, content_type=sse.content_type)
+    response["Cache-Control"] = CACHE_CONTROL
+    return response

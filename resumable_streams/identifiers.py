@@ -1,0 +1,76 @@
+"""Identifiers: the names of streams, tenants and owners, and what stands for them. Pure.
+
+No identifier may contain a brace, a space or a glob character, so that a pattern made from one
+matches what it names and nothing else.
+"""
+
+import hashlib
+import re
+
+from .exceptions import InvalidOwner, InvalidStreamId, InvalidTenant
+from .types import PUBLIC, Holding, Owner, StreamInfo
+
+__all__ = [
+    "DEFAULT_TENANT",
+    "decode_owner",
+    "encode_owner",
+    "holding_of",
+    "owner_digest",
+    "validate_owner",
+    "validate_stream_id",
+    "validate_tenant",
+]
+
+DEFAULT_TENANT = "default"
+MAX_OWNER_BYTES = 1_024
+
+_STREAM_ID = re.compile(r"[A-Za-z0-9_.:-]{1,256}")
+_TENANT = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def validate_stream_id(stream_id: object) -> str:
+    """Return `stream_id`, or raise InvalidStreamId (the rule is assistant-ui's)."""
+    if not isinstance(stream_id, str) or not _STREAM_ID.fullmatch(stream_id):
+        raise InvalidStreamId
+    return stream_id
+
+
+def validate_tenant(tenant: object) -> str:
+    """Return `tenant`, or raise InvalidTenant before any key can be built from it."""
+    if not isinstance(tenant, str) or not _TENANT.fullmatch(tenant):
+        raise InvalidTenant
+    return tenant
+
+
+def validate_owner(owner: object) -> Owner:
+    """Return `owner`, or raise InvalidOwner; any text will do, it never becomes part of a key."""
+    if owner is PUBLIC:
+        return PUBLIC
+    if not isinstance(owner, str) or not owner:
+        raise InvalidOwner
+    try:
+        size = len(owner.encode())
+    except UnicodeEncodeError:
+        raise InvalidOwner from None
+    if size > MAX_OWNER_BYTES:
+        raise InvalidOwner
+    return owner
+
+
+def encode_owner(owner: Owner) -> bytes:
+    """Return the stored form, in which PUBLIC differs from an owner of that name."""
+    return b"public" if owner is PUBLIC else b"=" + owner.encode()
+
+
+def decode_owner(stored: bytes) -> Owner:
+    return stored[1:].decode() if stored.startswith(b"=") else PUBLIC
+
+
+def owner_digest(owner: Owner) -> str:
+    """Return what stands for the owner in a key: 128 bits, so no owner text reaches a key."""
+    return hashlib.sha256(encode_owner(owner)).hexdigest()[:32]
+
+
+def holding_of(info: StreamInfo) -> Holding:
+    """Return what the process is to hold that produces a stream."""
+    return Holding(key=info.key, epoch=info.epoch, owner_digest=owner_digest(info.owner))

@@ -1,0 +1,36 @@
+"""What an operator does to all streams of a tenant, with what `control` puts in force.
+
+Each runs on the home loop, and returns what the act itself has done; see `control` for what is
+guaranteed, and what can be left.
+"""
+
+from ..control import retire as _retire
+from ..control import rotate as _rotate
+from ..engine import get_engine
+from .bulk import Sweep, Tally, purge, shorten
+from .selection import Selection
+
+__all__ = ["retire", "rotate"]
+
+
+async def rotate(alias: str, tenant: str, *, purge_old: bool = False) -> int:
+    """Start a new generation of the tenant and return it; `purge_old` deletes the older ones."""
+    generation = await _rotate(alias, tenant)
+    if purge_old:
+        old = Selection(tenant=tenant, before_generation=generation)
+        await purge(Sweep(get_engine(alias), old), Tally())
+    return generation
+
+
+async def retire(alias: str, tenant: str, *, ttl: float, existing: bool = False) -> int:
+    """Set the TTL of a tenant (seconds), for what is acquired from now on; 0: the alias's again.
+
+    With `existing`, streams that would live longer than `ttl` are shortened to it as well. Returns
+    how many were.
+    """
+    await _retire(alias, tenant, ttl=ttl)
+    tally = Tally()
+    if existing and ttl:
+        sweep = Sweep(get_engine(alias), Selection(tenant=tenant))
+        await shorten(sweep, tally, ttl=ttl)
+    return tally.done

@@ -1,0 +1,449 @@
+"""From the source to the store: gather, append, end.
+
+Two tasks and a bounded buffer between them. One advances the source; the other appends, one append
+in flight, and what the source yields meanwhile *gathers* and leaves with the next append. A slow
+source pays one round trip a chunk and waits for none; a fast one is limited by bytes, not by round
+trips; a full buffer makes the source wait.
+
+What can go wrong, and what is left then:
+
+    an append's answer is lost      sent again from the same offset: the store skips what it has
+    the store went back in time     it answers with a gap, and we send the missing bytes again from
+                                    the window we keep; older than that, the stream ends data_lost
+    the store is away               retried with backoff for STORE_TIMEOUT, then we stop, and our
+                                    readers are told; when it is back: producer_lost
+    the claim is lost               we stop at once and write nothing more
+    we are cancelled (drain)        the source is closed, the stream ends interrupted
+    the process dies                somebody takes it over: producer_lost
+
+How the stream ends is decided once, by whatever comes first; writing and telling it is one step
+that no cancellation enters a second time.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from ..conf import AliasSettings
+from ..exceptions import (
+    StoreUnavailable,
+    StreamClaimLost,
+    StreamDoesNotExist,
+    StreamError,
+    StreamFailed,
+    StreamFinalized,
+    StreamGap,
+    StreamLimitExceeded,
+)
+from ..identifiers import holding_of
+from ..process.runtime import runtime
+from ..reading.tail import Tail
+from ..signals import StreamSignal, stream_appended, stream_started, whose
+from ..stores.base import MAX_APPEND_BYTES, BaseStore
+from ..stores.patience import for_seconds, patiently
+from ..types import CancellationReason, Claim, ErrorCode, StreamInfo, StreamStatus
+from .buffer import Gathering
+from .sources import Cancellation, Chunk, Source, encode, is_for_the_process, open_source
+from .telling import Ending
+
+__all__ = ["Producer"]
+
+logger = logging.getLogger("resumable_streams.producer")
+
+T = TypeVar("T")
+
+CLOSE_SECONDS = 5.0
+
+
+class SourceFailed(Exception):
+    """Carry what the source raised, as the cause, past everything that the store may raise."""
+
+
+class HookFailed(Exception):
+    """Carry what a receiver raised, as the cause, past the same."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """How a stream is to end; without a status it is not ours any more.
+
+    `cause` is what it failed with, which is what `stream_failed` tells.
+    """
+
+    status: StreamStatus | None
+    code: str = ""
+    detail: str = ""
+    cause: BaseException | None = None
+
+
+class Producer:
+    """Produces one stream whose claim we hold, from its source to its end.
+
+    `tell` is called with the end once it is written, unless somebody else goes on with the stream.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: BaseStore,
+        settings: AliasSettings,
+        claim: Claim,
+        tail: Tail,
+        source: Source,
+        tell: Callable[[Ending], Awaitable[None]],
+    ):
+        self.key = tail.key
+        self.claim = claim
+        self.tail = tail
+        self.holding = holding_of(tail.info)
+        self.ttl = tail.info.ttl
+        self.renewed_at = time.monotonic()
+        self.gathered: asyncio.Task[None] | None = None
+        self._tell = tell
+        self._store = store
+        self._settings = settings
+        self._source = source
+        self._started = time.monotonic()
+        self._gathering = Gathering()
+        self._cancellation = Cancellation()
+        self._most = settings.limits.max_chunk_bytes
+
+    async def run(self) -> None:
+        """Produce until the end, and tell it. A cancellation (a drain) ends it as interrupted."""
+        verdict = await self._produce()
+        await _see_through(self._conclude(verdict), name=f"end {self.key.stream_id}")
+
+    async def _produce(self) -> Verdict:
+        self.tail.on_end = self._ended_elsewhere
+        self.gathered = gather = asyncio.create_task(
+            self._gather(), name=f"resumable_streams.source {self.key.stream_id}"
+        )
+        try:
+            while chunks := await self._gathering.take():
+                await self._append(chunks)
+            verdict = Verdict(status=StreamStatus.DONE)
+        except asyncio.CancelledError:
+            verdict = Verdict(status=StreamStatus.ERROR, code=ErrorCode.INTERRUPTED)
+            self._cancellation.reason = CancellationReason.INTERRUPTED
+        except Exception as error:
+            verdict = self._diagnose(error)
+            self._stopped_by(error)
+        await _see_through(self._stop(gather), name=f"close {self.key.stream_id}")
+        return verdict
+
+    def _ended_elsewhere(self) -> None:
+        """Stop: the stream was cancelled, deleted, taken over, or its lease ran out."""
+        self._abort(StreamFinalized(self.tail.info.status))
+
+    def lose_claim(self) -> None:
+        """Stop: the store says that somebody else produces this stream, or nobody any more."""
+        self._abort(StreamClaimLost())
+
+    def _abort(self, error: StreamError) -> None:
+        # Before the source hears of it: while an append is under way, that is earlier than we do.
+        self._stopped_by(error)
+        self._gathering.abort(error)
+
+    def _stopped_by(self, error: Exception) -> None:
+        """Have the source know why it is stopped; the first reason stays."""
+        if self._cancellation.reason is None:
+            self._cancellation.reason = _reason(error, self.tail)
+
+    # From the source.
+
+    async def _gather(self) -> None:
+        self._cancellation.enter()
+        try:
+            if stream_started.receivers:
+                await self._notify(stream_started)
+            async with open_source(self._source) as chunks:
+                await self._gather_from(chunks)
+        except HookFailed as error:
+            self._gathering.close(error)
+        except BaseException as error:
+            is_ours = is_for_the_process(error)
+            if not self._source_failed(error) and not is_ours:
+                logger.error("A source failed while it was closed.", exc_info=error)
+            if is_ours:
+                raise
+
+    async def _gather_from(self, chunks: AsyncIterator[Chunk]) -> None:
+        """Gather until the source ends; that is said before it is closed, which may take long."""
+        try:
+            async for chunk in chunks:
+                data = encode(chunk)
+                if self._most is not None and len(data) > self._most:
+                    excess = StreamLimitExceeded("MAX_CHUNK_BYTES", self._most)
+                    self._stopped_by(excess)
+                    self._gathering.close(excess)
+                    return
+                if data and not await self._gathering.put(data):
+                    return
+        except BaseException as error:
+            # Also a cancellation: ours comes when nobody takes any more, one of the source's own
+            # making must end the stream. And what was raised after ours must be told by somebody.
+            if not self._source_failed(error) or is_for_the_process(error):
+                raise
+        else:
+            self._gathering.close()
+
+    def _source_failed(self, error: BaseException) -> bool:
+        failure = SourceFailed()
+        failure.__cause__ = error
+        return self._gathering.close(failure)
+
+    async def _stop(self, gather: asyncio.Task[None]) -> None:
+        """Close the source, within bounds; it may be deaf to its cancellation."""
+        self._gathering.abort()
+        gather.cancel()
+        await asyncio.wait([gather], timeout=CLOSE_SECONDS)
+
+    # To the store.
+
+    async def _append(self, chunks: list[bytes]) -> None:
+        if len(chunks[0]) > MAX_APPEND_BYTES:
+            await self._append_in_pieces(chunks[0])
+            return
+        try:
+            await self._store_bytes(b"".join(chunks), len(chunks))
+        except StreamLimitExceeded:
+            if len(chunks) == 1:
+                raise
+            # Gathering must not change what a limit lets through: find the chunk that hits it.
+            for chunk in chunks:
+                await self._store_bytes(chunk, 1)
+
+    async def _append_in_pieces(self, chunk: bytes) -> None:
+        for start in range(0, len(chunk), MAX_APPEND_BYTES):
+            await self._store_bytes(chunk[start : start + MAX_APPEND_BYTES], int(start == 0))
+
+    async def _store_bytes(self, data: bytes, chunks: int) -> None:
+        """Append what follows the last acknowledged byte; readers see it when it is stored."""
+        started = time.perf_counter()
+        offset = self.tail.window.end
+        await self._persist_after_gap(offset, data, chunks)
+        self.tail.push(offset, data, started)
+        if stream_appended.receivers:
+            await self._notify(
+                stream_appended,
+                offset=offset,
+                size=len(data),
+                chunks=chunks,
+                duration=time.perf_counter() - started,
+            )
+
+    async def _persist_after_gap(self, offset: int, data: bytes, chunks: int) -> None:
+        while True:
+            try:
+                await self._persist(offset, data, chunks)
+                return
+            except StreamGap as gap:
+                await self._send_again(gap.size, offset)
+
+    async def _send_again(self, start: int, end: int) -> None:
+        """Replace acknowledged bytes that the store has lost since, from our window."""
+        while start < end:
+            data = self.tail.window.read(start, MAX_APPEND_BYTES)
+            if not data:
+                raise StreamFailed(ErrorCode.DATA_LOST)
+            try:
+                await self._persist(start, data, 0)
+                start += len(data)
+            except StreamGap as gap:  # it went back once more
+                start = gap.size
+
+    async def _persist(self, offset: int, data: bytes, chunks: int) -> None:
+        await self._patiently(
+            lambda: self._store.append(self.key, self.claim, offset, data, chunks=chunks)
+        )
+        self.renewed_at = time.monotonic()
+
+    async def _patiently(self, verb: Callable[[], Awaitable[T]]) -> T:
+        return await patiently(verb, for_seconds(self._settings.store_timeout))
+
+    # The end.
+
+    def _diagnose(self, error: Exception) -> Verdict:
+        code, cause = _diagnose(error)
+        if code is None:  # what the stream is now is for the store to say
+            return Verdict(status=None)
+        if code in _FAULTS:
+            logger.error("%s", f"{_FAULTS[code]} {whose(cause)}".strip(), exc_info=cause)
+        elif isinstance(cause, StoreUnavailable) and cause.reason:
+            logger.error("A stream cannot go on: %s", cause)
+        detail = f"{type(cause).__name__}: {cause}" if self._settings.debug else ""
+        return Verdict(status=StreamStatus.ERROR, code=code, detail=detail, cause=cause)
+
+    async def _conclude(self, verdict: Verdict) -> None:
+        try:
+            try:
+                info = await self._end(verdict)
+            except StreamFailed as lost:  # acknowledged bytes, older than our window
+                verdict = self._diagnose(lost)
+                info = await self._end(verdict)
+            ending = await self._settle(info, verdict)
+        except StoreUnavailable as error:
+            await self._give_up(error)
+            return
+        if ending is not None:
+            await self._tell(ending)
+
+    async def _end(self, verdict: Verdict) -> StreamInfo | None:
+        """Write the end, unless the stream is not ours any more; return what it is then."""
+        if verdict.status is not None:
+            try:
+                return await self._finalize(verdict.status, verdict)
+            except (StreamFailed, StoreUnavailable):
+                raise
+            except StreamError:
+                pass  # it ended elsewhere, or somebody else goes on with it
+        return await self._patiently(lambda: self._store.look(self.key))
+
+    async def _finalize(self, status: StreamStatus, verdict: Verdict) -> StreamInfo:
+        """End the stream once the store has, again, all that it acknowledged."""
+        code = verdict.code
+        end = None if code == ErrorCode.DATA_LOST else self.tail.window.end
+        # Who has waited for the store already tries once more, and no longer.
+        seconds = 0.0 if code == ErrorCode.STORE_UNAVAILABLE else self._settings.store_timeout
+        while True:
+            try:
+                return await patiently(
+                    lambda: self._store.finalize(
+                        self.key,
+                        self.claim,
+                        status,
+                        size=end,
+                        error_code=code,
+                        error=verdict.detail,
+                    ),
+                    for_seconds(seconds),
+                )
+            except StreamGap as gap:
+                await self._send_again(gap.size, self.tail.window.end)
+
+    async def _settle(self, info: StreamInfo | None, verdict: Verdict) -> Ending | None:
+        """Tell the readers here how it ended, by us or elsewhere; None if somebody goes on."""
+        self.tail.on_end = None
+        standing = None
+        if self.tail.own(info) is None:
+            tenant, owner = self.key.tenant, self.tail.info.owner
+            standing = await self._patiently(lambda: self._store.standing(tenant, owner))
+        self.tail.learn(info, standing)
+        info = self.tail.own(info)
+        if info is None:
+            return self._ending(StreamStatus.ERROR, self.tail.why_gone(standing))
+        if info.is_streaming:
+            return None
+        is_ours = info.status is verdict.status and info.error_code == verdict.code
+        return self._ending(info.status, info.error_code, verdict.cause if is_ours else None)
+
+    async def _give_up(self, error: StoreUnavailable) -> None:
+        """End without the store: our readers are told now, everybody else when it is back.
+
+        In a drain we do not wait for that: whoever takes over this process tells the end.
+        """
+        logger.error("A stream could not be finalized: %s", error)
+        self.tail.on_end = None
+        self.tail.fail(error)
+        holder, epoch = self.tail.info.holder, self.tail.info.epoch
+        try:
+            await patiently(
+                lambda: self._store.reap(self.key, epoch, holder=holder),
+                lambda pause: runtime.is_draining,
+            )
+        except StoreUnavailable:
+            return
+        ending = self._ending(StreamStatus.ERROR, ErrorCode.STORE_UNAVAILABLE, error)
+        await self._tell(ending)
+
+    def _ending(
+        self, status: StreamStatus, code: str, cause: BaseException | None = None
+    ) -> Ending:
+        return Ending(
+            status=status,
+            error_code=code,
+            size=self.tail.window.end,
+            duration=time.monotonic() - self._started,
+            owner=self.tail.info.owner,
+            failure=cause,
+        )
+
+    # Signals.
+
+    async def _notify(
+        self, signal: StreamSignal, *, hook_errors: str | None = None, **named: object
+    ) -> None:
+        try:
+            await signal.notify(
+                type(self._store),
+                hook_errors=hook_errors or self._settings.hook_errors,
+                alias=self._settings.alias,
+                tenant=self.key.tenant,
+                generation=self.key.generation,
+                stream_id=self.key.stream_id,
+                epoch=self.tail.info.epoch,
+                owner=self.tail.info.owner,
+                **named,
+            )
+        except Exception as error:
+            # Not as it is: a StreamGap or a StreamLimitExceeded of a receiver's own must not look
+            # like the store's, after which bytes are sent again.
+            raise HookFailed from error
+
+
+async def _see_through(work: Coroutine[Any, Any, None], *, name: str) -> None:
+    """Await work that a cancellation of ours must not end; we are not cancelled then.
+
+    A cancellation asks a producer to end, and whatever this is used for is part of that. A drain
+    waits for it within bounds of its own.
+    """
+    task = asyncio.create_task(work, name=f"resumable_streams.{name}")
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            continue
+    task.result()
+
+
+_FAULTS = {
+    ErrorCode.SOURCE_FAILED: "The source of a stream failed.",
+    ErrorCode.HOOK_FAILED: "A signal receiver failed, and the stream with it.",
+}
+
+
+def _diagnose(error: Exception) -> tuple[ErrorCode | None, BaseException]:
+    """Return the code that readers get, and what happened; no code where the claim is lost."""
+    match error:
+        case StreamFinalized() | StreamClaimLost() | StreamDoesNotExist():
+            return None, error
+        case StreamLimitExceeded():
+            return ErrorCode.LIMIT_EXCEEDED, error
+        case StreamFailed():
+            return ErrorCode(error.code), error
+        case StoreUnavailable():
+            return ErrorCode.STORE_UNAVAILABLE, error
+        case SourceFailed():
+            return ErrorCode.SOURCE_FAILED, error.__cause__ or error
+        case HookFailed(__cause__=StreamLimitExceeded() as cause):
+            return ErrorCode.LIMIT_EXCEEDED, cause
+        case HookFailed():
+            return ErrorCode.HOOK_FAILED, error.__cause__ or error
+        case _:
+            return ErrorCode.HOOK_FAILED, error
+
+
+def _reason(error: Exception, tail: Tail) -> CancellationReason | None:
+    """Return why a source is stopped by what its producer met; None: it has failed by itself."""
+    lost, gone = CancellationReason.PRODUCER_LOST, CancellationReason.EXPIRED
+    code: str | None = _diagnose(error)[0]
+    if code is None:  # the store says that the stream is not ours any more; the tail may know more
+        code = gone if isinstance(error, StreamDoesNotExist) else tail.ending or lost
+        if isinstance(error, StreamFinalized) and error.status == StreamStatus.CANCELLED:
+            code = CancellationReason.CANCELLED
+    if code == ErrorCode.SOURCE_FAILED:
+        return None
+    return CancellationReason(code) if code in list(CancellationReason) else lost

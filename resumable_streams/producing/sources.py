@@ -1,0 +1,158 @@
+"""What a producer reads from, made one async iterator of bytes.
+
+A source is an async or sync iterable of `bytes | str`, or a callable that returns one, or returns
+an awaitable of one. The callable is called on the home loop, by the elected producer only, and
+must not block. A sync iterable is advanced in the producer's own thread.
+"""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from contextvars import ContextVar
+from inspect import isawaitable
+from typing import Any, TypeVar
+
+from asgiref.sync import sync_to_async
+
+from ..process.green import is_main_thread
+from ..process.holdings import kept_thread
+from ..types import CancellationReason
+
+__all__ = [
+    "Cancellation",
+    "Chunk",
+    "Source",
+    "cancellation_reason",
+    "encode",
+    "is_for_the_process",
+    "open_source",
+]
+
+Chunk = bytes | str
+Iterables = AsyncIterable[Chunk] | Iterable[Chunk]
+Source = Iterables | Callable[[], Iterables | Awaitable[Iterables]]
+
+T = TypeVar("T")
+
+_END: Any = object()
+
+
+class Cancellation:
+    """What a source may ask about its end; known before it is cancelled or closed."""
+
+    def __init__(self) -> None:
+        self.reason: CancellationReason | None = None
+
+    def enter(self) -> None:
+        """Have the code that runs in this context, and what it starts, ask here."""
+        _cancellation.set(self)
+
+
+_cancellation: ContextVar[Cancellation | None] = ContextVar(
+    "resumable_streams.cancellation", default=None
+)
+
+
+def cancellation_reason() -> CancellationReason | None:
+    """Return why the source that asks is being stopped; None: it is not, or this is no source.
+
+    For the `finally` of a source, async or sync, and what it calls. A sync source that works for
+    long between two chunks asks now and then, and returns: nothing else stops a thread.
+    """
+    cancellation = _cancellation.get()
+    return None if cancellation is None else cancellation.reason
+
+
+def is_for_the_process(error: BaseException) -> bool:
+    """Return whether what a source raised concerns others, too: a cancellation, or a real Ctrl-C.
+
+    SystemExit, say, or a KeyboardInterrupt that is raised by hand does not: the source has failed.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        return is_main_thread() and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    return isinstance(error, asyncio.CancelledError)
+
+
+def encode(chunk: object) -> bytes:
+    """Return the chunk as bytes, text as UTF-8; raise TypeError for anything else."""
+    if type(chunk) is bytes:
+        return chunk
+    if isinstance(chunk, str):
+        return chunk.encode()
+    if isinstance(chunk, bytes | bytearray | memoryview):
+        return bytes(chunk)
+    raise TypeError(f"A source yields bytes or str, not {_kind(chunk)}.")
+
+
+@asynccontextmanager
+async def open_source(source: Source) -> AsyncIterator[AsyncIterator[Chunk]]:
+    """Open the source; whatever happens it is closed, if it can be closed."""
+    opened: Any = source() if callable(source) else source
+    if isawaitable(opened):
+        opened = await opened
+    async with AsyncExitStack() as closing:
+        if isinstance(opened, AsyncIterable):
+            chunks = aiter(opened)
+            if chunks is not opened:  # a response, say, whose iterator is a generator
+                closing.push_async_callback(_aclose, opened)
+        elif isinstance(opened, Iterable) and not isinstance(opened, str | bytes | bytearray):
+            chunks = _in_thread(opened)
+        else:
+            raise TypeError(f"A source is an iterable of bytes or str, not {_kind(opened)}.")
+        closing.push_async_callback(_aclose, chunks)
+        yield chunks
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__
+
+
+async def _aclose(source: Any) -> None:
+    close = getattr(source, "aclose", None) or getattr(source, "close", None)
+    closed = close() if close is not None else None
+    if isawaitable(closed):
+        await closed
+
+
+async def _in_thread(source: Iterable[Chunk]) -> AsyncIterator[Chunk]:
+    chunks: Iterator[Chunk] | None = None
+
+    def advance() -> Chunk:
+        nonlocal chunks
+        chunks = iter(source) if chunks is None else chunks
+        return next(chunks, _END)
+
+    def close() -> None:
+        opened: list[Any] = [source] if chunks is source else [chunks, source]
+        for each in opened:
+            if hasattr(each, "close"):
+                each.close()
+
+    with kept_thread():
+        try:
+            while (chunk := await sync_to_async(_contained(advance))()) is not _END:
+                yield chunk
+        finally:
+            if hasattr(source, "close") or hasattr(chunks, "close"):
+                await sync_to_async(_contained(close))()
+
+
+def _contained(function: Callable[[], T]) -> Callable[[], T]:
+    """Have whatever a source raises in its thread reach the loop as an ordinary error.
+
+    A future does not end with a StopIteration; a GeneratorExit or CancelledError in one would not
+    fail who awaits it, but close or cancel it.
+    """
+
+    def call() -> T:
+        try:
+            return function()
+        except StopIteration as error:
+            raise RuntimeError("A source raised StopIteration.") from error
+        except Exception:
+            raise
+        except BaseException as error:
+            raise RuntimeError(f"A source raised {type(error).__name__}.") from error
+
+    return call
