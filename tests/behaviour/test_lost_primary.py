@@ -16,6 +16,7 @@ from resumable_streams.operating.selection import Selection
 from resumable_streams.stores.redis.keys import KeySpace
 from resumable_streams.types import StreamKey
 from tests.nodes import CLUSTER_SLOTS, Node, cluster
+from tests.tools.lengthy import starts_a_process
 from tests.tools.readers import read_all, settled
 from tests.tools.sources import Tap
 from tests.tools.streams import REDIS
@@ -51,6 +52,7 @@ class Place(NamedTuple):
 
 
 @pytest.fixture
+@starts_a_process
 def place(settings, closes_runtime: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     monkeypatch.setattr("resumable_streams.stores.redis.feed.MISSED_SECONDS", 0.2)
     with cluster(PRIMARIES, "cluster-require-full-coverage no", patience=2) as nodes:
