@@ -368,7 +368,10 @@ async def _memory_of_servers(store: Any) -> list[dict[str, str]]:
     """Return the section Memory of INFO of each primary; servers that hide CONFIG tell it."""
     try:
         async with asyncio.timeout(LOOK_SECONDS):
-            answers = [await wire.execute("INFO", "memory") for wire in await store._nodes.wires()]
+            answers = [
+                await connection.execute("INFO", "memory")
+                for connection in await store._nodes.connections()
+            ]
     finally:
         await store.aclose()
     return [_section(answer.decode()) for answer in answers]

@@ -81,7 +81,7 @@ class Encoder:
         """Return what goes before the first byte."""
         return b""
 
-    def feed(self, data: bytes) -> bytes:
+    def encode(self, data: bytes) -> bytes:
         """Return what the next bytes of the log become; b"" while they complete nothing."""
         return data
 
@@ -149,8 +149,8 @@ class FrameEncoder(Encoder):
         """Return the frame that says that, and why, the stream failed."""
         return b""
 
-    def feed(self, data: bytes) -> bytes:
-        return b"".join(self._encode(fragment) for fragment in self._framer.feed(data))
+    def encode(self, data: bytes) -> bytes:
+        return b"".join(self._encode(fragment) for fragment in self._framer.push(data))
 
     def _encode(self, fragment: Fragment) -> bytes:
         data = self._guard_start(fragment.data)

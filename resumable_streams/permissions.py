@@ -19,13 +19,13 @@ from .identifiers import (
     validate_tenant,
 )
 from .links import SignedLink
-from .types import PUBLIC, Owner, Standing, StreamInfo, StreamKey
+from .types import PUBLIC, Control, Owner, StreamInfo, StreamKey
 
 __all__ = [
-    "Address",
     "Asker",
-    "Found",
+    "Granted",
     "Owners",
+    "StreamAddress",
     "judge",
     "judge_link",
     "name_of",
@@ -33,7 +33,7 @@ __all__ = [
     "read_owners",
 ]
 
-CONTROL_VERBS = ("cancel", "delete")
+ENDING_VERBS = ("cancel", "delete")
 
 Owners = Owner | Sequence[Owner]
 """Whoever asks, under one name or several: a user, and the visitor of before the login."""
@@ -42,8 +42,8 @@ Asker = Owners | SignedLink
 """In whose name a stream is read: its owner's, or that of whoever was given a signed link to it."""
 
 
-class Address:
-    """A validated tenant and id: a key, once the generation in force is known."""
+class StreamAddress:
+    """A validated tenant and stream id: a key, once the generation in force is known."""
 
     __slots__ = ("stream_id", "tenant")
 
@@ -51,21 +51,21 @@ class Address:
         self.stream_id = validate_stream_id(stream_id)
         self.tenant = validate_tenant(DEFAULT_TENANT if tenant is None else tenant)
 
-    def key(self, standing: Standing) -> StreamKey:
+    def key(self, control: Control) -> StreamKey:
         return StreamKey(
             tenant=self.tenant,
-            generation=standing.generation or FIRST_GENERATION,
+            generation=control.generation or FIRST_GENERATION,
             stream_id=self.stream_id,
         )
 
 
 def read_address(
     stream_id: str, tenant: str | None, asker: Asker
-) -> tuple[Address, tuple[Owner, ...] | SignedLink]:
+) -> tuple[StreamAddress, tuple[Owner, ...] | SignedLink]:
     """Validate where a stream is and who asks for it; the tenant of a link is the link's."""
     if isinstance(asker, SignedLink):
-        return Address(stream_id, asker.tenant), asker
-    return Address(stream_id, tenant), read_owners(asker)
+        return StreamAddress(stream_id, asker.tenant), asker
+    return StreamAddress(stream_id, tenant), read_owners(asker)
 
 
 def read_owners(owners: Owners) -> tuple[Owner, ...]:
@@ -77,7 +77,7 @@ def read_owners(owners: Owners) -> tuple[Owner, ...]:
     return tuple(map(validate_owner, owners))
 
 
-class Found(NamedTuple):
+class Granted(NamedTuple):
     """A stream that is there for whoever asks, and the owner in whose name that is."""
 
     key: StreamKey
@@ -96,17 +96,17 @@ async def judge(
     info: StreamInfo | None,
     owner: Owner,
     operation: str,
-    standing: Standing,
+    control: Control,
 ) -> str:
     """Return "match", or why a stream counts as missing: "missing", "foreign" or "revoked"."""
     if info is None:
         return "missing"
     if not _owns(info, owner):
-        if info.owner is not PUBLIC or operation in CONTROL_VERBS:
+        if info.owner is not PUBLIC or operation in ENDING_VERBS:
             return "foreign"
         # A public stream is read by others, but revoked with its owner.
-        standing = await engine.store.standing(key.tenant, PUBLIC)
-    return "match" if standing.admits(info) else "revoked"
+        control = await engine.store.get_control(key.tenant, PUBLIC)
+    return "match" if control.admits(info) else "revoked"
 
 
 async def judge_link(
@@ -117,8 +117,8 @@ async def judge_link(
         return PUBLIC, "missing"
     if not link.opens(info, alias=engine.settings.alias):
         return PUBLIC, "foreign"
-    standing = await engine.store.standing(key.tenant, info.owner)
-    return info.owner, await judge(engine, key, info, info.owner, operation, standing)
+    control = await engine.store.get_control(key.tenant, info.owner)
+    return info.owner, await judge(engine, key, info, info.owner, operation, control)
 
 
 def _owns(info: StreamInfo, owner: Owner) -> bool:

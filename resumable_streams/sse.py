@@ -90,7 +90,7 @@ class Framer:
         self._max_held = max_held
         self.between_frames = True
 
-    def feed(self, data: bytes) -> Iterator[Fragment]:
+    def push(self, data: bytes) -> Iterator[Fragment]:
         """Yield what the next bytes of the log complete; exhaust it before the next call."""
         searched = max(0, len(self._held) - 3)
         held, start = self._held + data, 0

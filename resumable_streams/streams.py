@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from django.http import HttpRequest
 
 from .conf import DEFAULT_ALIAS, AliasSettings, get_settings
-from .control import standing as read_standing
+from .control import read_control
 from .engine import Engine, get_engine
 from .engine.elections import abandon, elect, secure
 from .engine.reader import StreamReader
@@ -24,10 +24,10 @@ from .exceptions import (
 from .identifiers import validate_owner
 from .links import SignedLink
 from .permissions import (
-    Address,
     Asker,
-    Found,
+    Granted,
     Owners,
+    StreamAddress,
     judge,
     judge_link,
     name_of,
@@ -54,10 +54,10 @@ from .stores.processes import WAITING
 from .types import (
     PUBLIC,
     Claim,
+    Control,
     ErrorCode,
     Owner,
     Role,
-    Standing,
     StreamInfo,
     StreamKey,
     StreamStatus,
@@ -77,7 +77,7 @@ class _Start(Protocol):
         """Return how long the stream may wait for its producer; 0 if that is started here."""
 
     async def start(
-        self, engine: Engine, key: StreamKey, claim: Claim, info: StreamInfo, rulings: int
+        self, engine: Engine, key: StreamKey, claim: Claim, info: StreamInfo, control_version: int
     ) -> None:
         """Have it produced."""
 
@@ -92,9 +92,9 @@ class _Here:
         return 0
 
     async def start(
-        self, engine: Engine, key: StreamKey, claim: Claim, info: StreamInfo, rulings: int
+        self, engine: Engine, key: StreamKey, claim: Claim, info: StreamInfo, control_version: int
     ) -> None:
-        engine.produce(key, claim, info, self.source, rulings)
+        engine.produce(key, claim, info, self.source, control_version)
 
 
 class StreamManager:
@@ -140,7 +140,7 @@ class StreamManager:
         process drains, StreamLimitExceeded where a quota is set.
         """
         stream_id = str(uuid.uuid4()) if stream_id is None else stream_id
-        address = Address(stream_id, tenant)
+        address = StreamAddress(stream_id, tenant)
         terms = _terms(get_settings(self.alias), validate_owner(owner), ttl, attrs)
         if runtime.is_draining:
             raise ShuttingDown
@@ -170,10 +170,10 @@ class StreamManager:
         as `producer_lost`. A stream that no worker takes within `wait` seconds does, too. With a
         store that has no queue (memory) the source is run in this process. `through`, called in a
         thread with the order as a string, puts it on another queue than ours, for
-        `workers.carry_out`: see `contrib.celery`, `contrib.tasks`.
+        `workers.run_order`: see `contrib.celery`, `contrib.tasks`.
         """
         stream_id = str(uuid.uuid4()) if stream_id is None else stream_id
-        address, settings = Address(stream_id, tenant), get_settings(self.alias)
+        address, settings = StreamAddress(stream_id, tenant), get_settings(self.alias)
         order = Order(
             path=path, kwargs=dict(kwargs or {}), recover=recover, wait=wait, through=through
         )
@@ -186,27 +186,29 @@ class StreamManager:
 
     async def _run(
         self,
-        address: Address,
+        address: StreamAddress,
         start: _Start,
         terms: Terms,
         default_ttl: bool,
         request: HttpRequest | None,
     ) -> StreamReader:
         engine = get_engine(self.alias)
-        rulings = engine.hub.rulings
-        standing = await read_standing(engine, address.tenant, terms.owner, acquiring=terms.ttl)
-        terms = replace(terms, seen_mark=standing.revoked_at or 0.0)
-        if default_ttl and standing.ttl is not None:
-            terms = _with_ttl(terms, engine.settings, standing.ttl)
-        if terms.ttl > standing.longest_ttl:  # a revocation has to outlive what it revokes
+        control_version = engine.hub.control_version
+        control = await read_control(engine, address.tenant, terms.owner, acquiring=terms.ttl)
+        terms = replace(terms, seen_mark=control.revoked_at or 0.0)
+        if default_ttl and control.ttl is not None:
+            terms = _with_ttl(terms, engine.settings, control.ttl)
+        if terms.ttl > control.longest_ttl:  # a revocation has to outlive what it revokes
             # With the generation: if the key is lost right now, it must not begin at 1 again.
             await engine.store.set_control(
-                address.tenant, generation=standing.generation, longest_ttl=terms.ttl
+                address.tenant, generation=control.generation, longest_ttl=terms.ttl
             )
         # Between the election and the start of the producer a cancellation would leave a claim
         # that nobody uses until its lease runs out, so the two are one uncancellable step.
         election = asyncio.create_task(
-            self._elect(engine, address.key(standing), start, terms, standing, request, rulings),
+            self._elect(
+                engine, address.key(control), start, terms, control, request, control_version
+            ),
             name=f"resumable_streams.election {address.stream_id}",
         )
         election.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -218,9 +220,9 @@ class StreamManager:
         key: StreamKey,
         start: _Start,
         terms: Terms,
-        standing: Standing,
+        control: Control,
         request: HttpRequest | None,
-        rulings: int,
+        control_version: int,
     ) -> StreamReader:
         claim, wait = Claim(holder=await engine.leases.ready()), start.waits(engine)
         if wait:
@@ -231,22 +233,24 @@ class StreamManager:
             info = await secure(engine, info, claim, terms, wait=wait)
             try:
                 await self._announce(engine, key, info, request)
-                await start.start(engine, key, claim, info, rulings)
+                await start.start(engine, key, claim, info, control_version)
             except Exception as error:
                 # Nothing was started, so a later `run` is to be elected as if this had never been.
                 await abandon(engine, info, _refused(info, error))
                 raise
         else:
-            outcome = await judge(engine, key, info, terms.owner, "run", standing)
+            outcome = await judge(engine, key, info, terms.owner, "run", control)
             is_own = outcome == "revoked" and info.owner == terms.owner
             # Nobody reaches that any more, and its owner asks: it is in nobody's way.
             if is_own and await engine.store.delete(key, epoch=info.epoch):
-                return await self._elect(engine, key, start, terms, standing, request, rulings)
+                return await self._elect(
+                    engine, key, start, terms, control, request, control_version
+                )
             await self._checked(engine, key, terms.owner, "run", outcome, request)
             if outcome != "match":
                 raise StreamDoesNotExist
             await self._acquired(engine, key, terms.owner, role, info, request)
-        return StreamReader(engine, key, info, role=role, rulings=rulings)
+        return StreamReader(engine, key, info, role=role, control_version=control_version)
 
     async def _announce(
         self, engine: Engine, key: StreamKey, info: StreamInfo, request: HttpRequest | None
@@ -303,13 +307,13 @@ class StreamManager:
 
     async def _resume(
         self,
-        address: Address,
+        address: StreamAddress,
         asker: tuple[Owner, ...] | SignedLink,
         locate: Locate,
         request: HttpRequest | None,
     ) -> StreamReader | None:
         engine = get_engine(self.alias)
-        rulings = engine.hub.rulings
+        control_version = engine.hub.control_version
         found = await self._look(engine, address, asker, "resume", request)
         if found is None:
             return None
@@ -331,7 +335,7 @@ class StreamManager:
             key,
             info,
             role=Role.CONSUMER,
-            rulings=rulings,
+            control_version=control_version,
             offset=start.offset,
             live=start.live,
         )
@@ -372,7 +376,7 @@ class StreamManager:
 
     async def _status(
         self,
-        address: Address,
+        address: StreamAddress,
         asker: tuple[Owner, ...] | SignedLink,
         locate: Locate | None,
         request: HttpRequest | None,
@@ -402,12 +406,12 @@ class StreamManager:
 
         Raises StreamDoesNotExist where `resume` would return None.
         """
-        address, owners = Address(stream_id, tenant), read_owners(owner)
+        address, owners = StreamAddress(stream_id, tenant), read_owners(owner)
         return await runtime.call(self._sign, address, owners, max_age, request)
 
     async def _sign(
         self,
-        address: Address,
+        address: StreamAddress,
         owners: tuple[Owner, ...],
         max_age: float | None,
         request: HttpRequest | None,
@@ -432,12 +436,12 @@ class StreamManager:
         has to be the very one that is bound: knowing the id of a PUBLIC stream is not enough.
         Raises StreamReplaced if `epoch` is given and names another incarnation.
         """
-        address, owners = Address(stream_id, tenant), read_owners(owner)
+        address, owners = StreamAddress(stream_id, tenant), read_owners(owner)
         return await runtime.call(self._cancel, address, owners, epoch, request)
 
     async def _cancel(
         self,
-        address: Address,
+        address: StreamAddress,
         owners: tuple[Owner, ...],
         epoch: str | None,
         request: HttpRequest | None,
@@ -471,12 +475,12 @@ class StreamManager:
 
         Its producer stops, its readers end with `expired`. Who may, and `epoch`: as for `cancel`.
         """
-        address, owners = Address(stream_id, tenant), read_owners(owner)
+        address, owners = StreamAddress(stream_id, tenant), read_owners(owner)
         return await runtime.call(self._delete, address, owners, epoch, request)
 
     async def _delete(
         self,
-        address: Address,
+        address: StreamAddress,
         owners: tuple[Owner, ...],
         epoch: str | None,
         request: HttpRequest | None,
@@ -523,37 +527,37 @@ class StreamManager:
     async def _look(
         self,
         engine: Engine,
-        address: Address,
+        address: StreamAddress,
         asker: tuple[Owner, ...] | SignedLink,
         operation: str,
         request: HttpRequest | None,
         *,
         epoch: str | None = None,
-    ) -> Found | None:
+    ) -> Granted | None:
         """Return the stream if `asker` may do `operation`; a foreign stream is a missing one.
 
         A missing and a foreign one take the same round trips, and one with a wrong link, too.
         """
         by_link = isinstance(asker, SignedLink)
         asking = PUBLIC if isinstance(asker, SignedLink) else asker[0]
-        standing = await read_standing(engine, address.tenant, asking)
-        key = address.key(standing)
+        control = await read_control(engine, address.tenant, asking)
+        key = address.key(control)
         info = await engine.store.look(key)
         if isinstance(asker, SignedLink):
             asking, outcome = await judge_link(engine, key, info, asker, operation)
         else:
             if (name := name_of(info, asker)) != asking:
                 asking = name
-                standing = await read_standing(engine, address.tenant, asking)
-            outcome = await judge(engine, key, info, asking, operation, standing)
+                control = await read_control(engine, address.tenant, asking)
+            outcome = await judge(engine, key, info, asking, operation, control)
         await self._checked(engine, key, asking, operation, outcome, request, by_link=by_link)
         if info is None or outcome != "match":
             return None
-        if standing.generation is None:  # lost, or expired under a stream that lives on
+        if control.generation is None:  # lost, or expired under a stream that lives on
             await engine.store.set_control(key.tenant, longest_ttl=info.ttl)
         if epoch not in (None, info.epoch):
             raise StreamReplaced(info.epoch)
-        return Found(key, info, asking)
+        return Granted(key, info, asking)
 
     async def _checked(
         self,
@@ -648,7 +652,7 @@ def _at(offset: int, *, live: bool) -> Locate:
     return locate
 
 
-def _peek(engine: Engine, found: Found) -> Peek:
+def _peek(engine: Engine, found: Granted) -> Peek:
     """Return what reads stored bytes of this very incarnation; none where they are gone."""
 
     async def peek(offset: int, size: int) -> bytes:

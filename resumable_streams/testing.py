@@ -37,13 +37,13 @@ from .stores.base import MAX_APPEND_BYTES, MAX_DEATHS, BaseStore, Feed, known
 from .types import (
     PUBLIC,
     Claim,
+    Control,
     ErrorCode,
     Fate,
     Holding,
     Limits,
     Owner,
     Role,
-    Standing,
     StreamInfo,
     StreamKey,
     StreamStatus,
@@ -102,7 +102,7 @@ class RecordingListener:
     def __init__(self) -> None:
         self.appends: list[tuple[StreamKey, str, int, bytes]] = []
         self.disturbances: list[StreamKey] = []
-        self.rulings: list[str | None] = []
+        self.control_changes: list[str | None] = []
         self._news = asyncio.Event()
 
     def appended(self, key: StreamKey, epoch: str, offset: int, data: bytes) -> None:
@@ -113,13 +113,13 @@ class RecordingListener:
         self.disturbances.append(key)
         self._news.set()
 
-    def governed(self, tenant: str | None) -> None:
-        self.rulings.append(tenant)
+    def control_changed(self, tenant: str | None) -> None:
+        self.control_changes.append(tenant)
         self._news.set()
 
     def forget(self) -> None:
         """Start anew."""
-        for heard in (self.appends, self.disturbances, self.rulings):
+        for heard in (self.appends, self.disturbances, self.control_changes):
             heard.clear()
 
     async def hear(self, condition: Callable[[], bool], *, timeout: float = 10) -> None:  # noqa: ASYNC109
@@ -144,7 +144,7 @@ async def listening(
 ) -> AsyncIterator[tuple[RecordingListener, Feed]]:
     """Open a feed that watches `keys`, once that is confirmed."""
     listener = RecordingListener()
-    feed = store.feed(listener)
+    feed = store.open_feed(listener)
     try:
         for key in keys:
             feed.watch(key)
@@ -1044,37 +1044,37 @@ class StreamStoreContract:
     # What governs many streams at once.
 
     async def test_a_tenant_nobody_governed_has_no_standing(self, store: BaseStore) -> None:
-        assert await store.standing("acme", "ada") == Standing()
+        assert await store.get_control("acme", "ada") == Control()
 
     async def test_generation_and_longest_lifetime_only_grow(self, store: BaseStore) -> None:
         async with self.another(store) as other:
             assert await store.set_control("acme", longest_ttl=60.5) == 1
             assert await other.set_control("acme", generation=3) == 3
             assert await store.set_control("acme", generation=2, longest_ttl=5) == 3
-            expected = Standing(generation=3, longest_ttl=60.5)
-            assert await other.standing("acme", "ada") == expected
-            assert await store.standing("acme", PUBLIC) == expected
-            assert await store.standing("acme", "ada", keep=60) == expected
-            assert await store.standing("acm", "ada", keep=60) == Standing()
-            assert await store.standing("acm", "ada") == Standing()
+            expected = Control(generation=3, longest_ttl=60.5)
+            assert await other.get_control("acme", "ada") == expected
+            assert await store.get_control("acme", PUBLIC) == expected
+            assert await store.get_control("acme", "ada", keep=60) == expected
+            assert await store.get_control("acm", "ada", keep=60) == Control()
+            assert await store.get_control("acm", "ada") == Control()
 
     async def test_a_tenant_is_known_since_it_was_first_governed(self, store: BaseStore) -> None:
         await store.set_control("acme", longest_ttl=60)
         created = (await store.acquire(KEY, Claim(), TERMS)).info.created
         await store.set_control("acme", generation=3)
-        standing = await store.standing("acme", "ada")
-        assert standing.since is not None
-        assert standing.since <= created
-        assert not standing.was_lost_since(created)
-        assert (await store.standing("acm", "ada")).was_lost_since(created)
+        control = await store.get_control("acme", "ada")
+        assert control.since is not None
+        assert control.since <= created
+        assert not control.was_lost_since(created)
+        assert (await store.get_control("acm", "ada")).was_lost_since(created)
 
     async def test_the_override_of_a_lifetime_can_be_removed(self, store: BaseStore) -> None:
         await store.set_control("acme", generation=2, ttl=7.5)
-        assert (await store.standing("acme", "ada")).ttl == 7.5
+        assert (await store.get_control("acme", "ada")).ttl == 7.5
         await store.set_control("acme", generation=3)
-        assert (await store.standing("acme", "ada")).ttl == 7.5
+        assert (await store.get_control("acme", "ada")).ttl == 7.5
         await store.set_control("acme", ttl=0)
-        assert await store.standing("acme", "ada") == Standing(generation=3)
+        assert await store.get_control("acme", "ada") == Control(generation=3)
 
     async def test_a_revocation_divides_old_streams_from_new_ones(self, store: BaseStore) -> None:
         old = (await store.acquire(KEY, Claim(), TERMS)).info
@@ -1083,20 +1083,20 @@ class StreamStoreContract:
         assert mark > first
         terms = replace(TERMS, seen_mark=mark)
         new = (await store.acquire(replace(KEY, stream_id="new"), Claim(), terms)).info
-        standing = await store.standing("acme", "ada")
-        assert standing.revoked_at == mark
-        assert not standing.admits(old)
-        assert standing.admits(new)
+        control = await store.get_control("acme", "ada")
+        assert control.revoked_at == mark
+        assert not control.admits(old)
+        assert control.admits(new)
         for tenant, owner in (("acme", "eve"), ("acme", PUBLIC), ("other", "ada")):
-            assert await store.standing(tenant, owner) == Standing()
+            assert await store.get_control(tenant, owner) == Control()
 
     async def test_a_revocation_is_kept_as_long_as_it_was_asked_to(self, store: BaseStore) -> None:
         await store.revoke("acme", PUBLIC, keep=self.short)
-        assert (await store.standing("acme", "public")).revoked_at is None
-        assert (await store.standing("acme", PUBLIC)).revoked_at is not None
+        assert (await store.get_control("acme", "public")).revoked_at is None
+        assert (await store.get_control("acme", PUBLIC)).revoked_at is not None
 
         async def is_forgotten() -> bool:
-            return (await store.standing("acme", PUBLIC)).revoked_at is None
+            return (await store.get_control("acme", PUBLIC)).revoked_at is None
 
         await self.eventually(is_forgotten)
 
@@ -1105,17 +1105,19 @@ class StreamStoreContract:
         first = await store.revoke("acme", "ada", keep=30)
         await store.revoke("acme", "ada", keep=30)
         late = (await store.acquire(KEY, Claim(), replace(TERMS, seen_mark=first))).info
-        assert not (await store.standing("acme", "ada")).admits(late)
+        assert not (await store.get_control("acme", "ada")).admits(late)
 
-    async def test_rulings_reach_every_feed(self, store: BaseStore) -> None:
+    async def test_changes_of_control_reach_every_feed(self, store: BaseStore) -> None:
         async with self.another(store) as other, listening(store, KEY) as (heard, _):
             await other.revoke("revoked", "ada", keep=30)
             await other.set_control("rotated", generation=2)
-            # A store of several servers may tell a ruling once for each, and "any" at any time.
-            await heard.hear(lambda: {"revoked", "rotated"} <= set(heard.rulings))
+            # A store of several servers may tell a change once for each, and "any" at any time.
+            await heard.hear(lambda: {"revoked", "rotated"} <= set(heard.control_changes))
             await other.announce("purged")
             await other.announce(KEY)
-            await heard.hear(lambda: "purged" in heard.rulings and KEY in heard.disturbances)
+            await heard.hear(
+                lambda: "purged" in heard.control_changes and KEY in heard.disturbances
+            )
 
     # Quotas.
 

@@ -10,6 +10,7 @@ __all__ = [
     "PUBLIC",
     "Acquisition",
     "Claim",
+    "Control",
     "ErrorCode",
     "Fate",
     "Holding",
@@ -18,7 +19,6 @@ __all__ = [
     "Page",
     "Public",
     "Role",
-    "Standing",
     "StreamInfo",
     "StreamKey",
     "StreamStatus",
@@ -212,8 +212,8 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """State what is in force for one owner in one tenant; `generation` is None if nobody knows.
+class Control:
+    """What is in force for one owner in one tenant; `generation` is None if nobody knows.
 
     `ttl` overrides the alias (seconds), `longest_ttl` is the longest any stream was bound to,
     `revoked_at` marks when the owner's streams were revoked, `since` when the store began to know
@@ -229,7 +229,7 @@ class Standing:
     def admits(self, info: StreamInfo) -> bool:
         """Return whether a stream may still be reached.
 
-        A revocation bars what was acquired by those who had not seen its mark. No two clocks are
+        A revocation ends what was acquired by those who had not seen its mark. No two clocks are
         compared: in a cluster, mark and stream may live on different servers.
         """
         return (self.generation is None or info.generation >= self.generation) and (

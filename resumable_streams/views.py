@@ -27,7 +27,7 @@ from .http.response import (
     info_response,
     over_response,
 )
-from .http.resuming import Access
+from .http.resuming import StreamAccess
 from .owners import Identity, get_identity, get_link
 from .positions import Position, parse_position
 from .process.runtime import runtime
@@ -121,8 +121,8 @@ async def _resume(
     if runtime.is_draining:  # a body would end where it begins
         raise ShuttingDown
     access = await _access(request, stream_id or "", using, reading=True)
-    opening = await access.open(position)
-    reader, start = opening.reader, opening.start
+    resumption = await access.open(position)
+    reader, start = resumption.reader, resumption.start
     if start.is_over:
         return over_response(reader.info)
     if active and not reader.info.is_streaming:
@@ -139,10 +139,10 @@ async def _identify(request: HttpRequest, using: str, *, acquire: bool = False) 
 
 async def _access(
     request: HttpRequest, stream_id: str, using: str, *, reading: bool = False
-) -> Access:
+) -> StreamAccess:
     manager, link = StreamManager(using), get_link(request) if reading else None
     if link is not None:
-        return Access(
+        return StreamAccess(
             manager=manager,
             stream_id=stream_id,
             asker=link,
@@ -150,7 +150,7 @@ async def _access(
             request=request,
         )
     identity = await _identify(request, using)
-    return Access(
+    return StreamAccess(
         manager=manager,
         stream_id=stream_id,
         asker=identity.owners,
@@ -179,7 +179,7 @@ class StreamMixin(AsyncView):
 
     async def access(
         self, request: HttpRequest, stream_id: str, *, reading: bool = False
-    ) -> Access:
+    ) -> StreamAccess:
         """Return the stream of the address, in the name of who asks.
 
         With `reading`, a request with the `?token=` of a signed link asks in the name of that.
@@ -225,14 +225,14 @@ class AcquireView(StreamMixin):
             key, owner=self.owner, tenant=self.tenant, using=self.using, scope=request.path
         )
 
-    def check(
+    def refuse(
         self, request: HttpRequest
     ) -> HttpResponseBase | Awaitable[HttpResponseBase | None] | None:
         """Return an answer to refuse the request, or None; does nothing by default.
 
         Called before anything is started or read, with `self.owner` and `self.tenant` set: the
         place for how often an owner may ask. A StreamLimitExceeded becomes 429, with its
-        `retry_after`. Retries that join a stream are checked, too.
+        `retry_after`. It is asked about retries that join a stream, too.
         """
         return None
 
@@ -247,7 +247,7 @@ class AcquireView(StreamMixin):
         get_format(self.format)
         identity = await _identify(request, self.using, acquire=True)
         self.owner, self.tenant = identity.owners[0], identity.tenant
-        refusal: HttpResponseBase | None = await self._ask("check", request)
+        refusal: HttpResponseBase | None = await self._ask("refuse", request)
         if refusal is not None:
             return refusal
         stream_id = await self._ask("get_stream_id", request)

@@ -50,7 +50,7 @@ from .producing.sources import Source
 from .stores.base import Queue
 from .types import Claim, ErrorCode, StreamInfo, StreamKey
 
-__all__ = ["Order", "Worker", "carry_out"]
+__all__ = ["Order", "Worker", "run_order"]
 
 logger = logging.getLogger("resumable_streams.workers")
 
@@ -60,14 +60,14 @@ FIRST_BACKOFF_SECONDS = 0.5
 MAX_BACKOFF_SECONDS = 15.0
 WAIT_FOR_WORKER_SECONDS = 60.0
 RESERVED = frozenset({"stream_id", "offset"})
-STALE = -1  # no count of rulings: whether the stream is barred is looked up when it starts
+STALE = -1  # no `control_version`: control is read when the stream starts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """The way to produce a stream: dotted paths and JSON.
 
-    `wait` is how many seconds it may wait for a worker. `through` puts it, sealed, on a queue that
+    `wait` is how many seconds it may wait for a worker. `through` puts it, signed, on a queue that
     is not the store's. Raises ValueError for `kwargs` that name what the worker passes itself.
     """
 
@@ -90,20 +90,20 @@ class Order:
         return self.wait if is_queued else 0
 
     async def start(
-        self, engine: Engine, key: StreamKey, claim: Claim, info: StreamInfo, rulings: int
+        self, engine: Engine, key: StreamKey, claim: Claim, info: StreamInfo, control_version: int
     ) -> None:
         """Have the stream produced by a worker; in this process if the store has no queue."""
         if self.through is not None:
-            sealed = self.seal(key, claim).decode()
-            await sync_to_async(_put, thread_sensitive=False)(self.through, sealed)
+            signed = self.sign(key, claim).decode()
+            await sync_to_async(_put, thread_sensitive=False)(self.through, signed)
         elif (queue := engine.store.queue()) is not None:
-            await queue.put(self.seal(key, claim))
+            await queue.put(self.sign(key, claim))
         else:
-            engine.produce(key, claim, info, self.source(key, offset=0), rulings)
+            engine.produce(key, claim, info, self.source(key, offset=0), control_version)
 
-    def seal(self, key: StreamKey, claim: Claim) -> bytes:
-        """Write it down, signed, together with the claim that it hands over."""
-        letter = {
+    def sign(self, key: StreamKey, claim: Claim) -> bytes:
+        """Return the order as signed text, together with the claim that it hands over."""
+        text = {
             "path": self.path,
             "kwargs": dict(self.kwargs),
             "recover": self.recover,
@@ -112,7 +112,7 @@ class Order:
             "held": claim.token,
             "epoch": claim.epoch,
         }
-        return signing.dumps(letter, salt=SALT).encode()
+        return signing.dumps(text, salt=SALT).encode()
 
     def source(self, key: StreamKey, *, offset: int) -> Source:
         """Return the source from byte `offset` on.
@@ -132,16 +132,16 @@ def _imported(path: str) -> Any:
         raise ImportError(f"{path!r} exits the process on import.") from error
 
 
-def _put(through: Callable[[str], object], sealed: str) -> None:
+def _put(through: Callable[[str], object], signed: str) -> None:
     """Put an order on a queue that may be a table: the thread is nobody's, and stays."""
     try:
-        through(sealed)
+        through(signed)
     finally:
         close_idle()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Letter:
+class SignedOrder:
     """An order as it came from the queue: what to produce, and the claim it hands over."""
 
     order: Order
@@ -150,9 +150,9 @@ class _Letter:
     epoch: str
 
     @classmethod
-    def open(cls, sealed: bytes) -> "_Letter":
+    def open(cls, signed: bytes) -> "SignedOrder":
         """Raises BadSignature for what this site did not write."""
-        text = signing.loads(sealed.decode(), salt=SALT)
+        text = signing.loads(signed.decode(), salt=SALT)
         return cls(
             order=Order(
                 path=text["path"],
@@ -170,7 +170,7 @@ class _Letter:
         )
 
 
-async def carry_out(alias: str, sealed: str) -> bool:
+async def run_order(alias: str, signed: str) -> bool:
     """Produce what an order asks for, here and to its end: for workers that are not ours.
 
     Returns False, having done nothing, where somebody else holds the stream or this process
@@ -178,14 +178,15 @@ async def carry_out(alias: str, sealed: str) -> bool:
     stream ends as interrupted. Raises BadSignature for what this site did not write, and
     StoreUnavailable.
     """
-    letter = _Letter.open(sealed.encode())
+    ordered = SignedOrder.open(signed.encode())
     engine = get_engine(alias)
     if runtime.is_draining:
         return False
     # Between the step in which the stream becomes ours and the start of its producer a cancellation
     # would leave it to nobody, for as long as we live.
     starting = engine.lasting.start(
-        _start(engine, letter, Claim(epoch=letter.epoch)), name=f"order {letter.key.stream_id}"
+        _start(engine, ordered, Claim(epoch=ordered.epoch)),
+        name=f"order {ordered.key.stream_id}",
     )
     try:
         task = await asyncio.shield(starting)
@@ -213,33 +214,35 @@ def _interrupt(starting: "asyncio.Task[asyncio.Task[None] | None]") -> None:
             producing.cancel()
 
 
-async def _start(engine: Engine, letter: _Letter, claim: Claim) -> asyncio.Task[None] | None:
+async def _start(engine: Engine, ordered: SignedOrder, claim: Claim) -> asyncio.Task[None] | None:
     """Take a stream over and produce it; None when it ends at once, with an error."""
-    info = await take_over(engine, letter.key, letter.held, claim)
+    info = await take_over(engine, ordered.key, ordered.held, claim)
     claim = replace(claim, holder=info.holder)
-    if info.size and letter.order.recover is None:
+    if info.size and ordered.order.recover is None:
         await end(engine, info, claim, ErrorCode.PRODUCER_LOST)
         return None
     try:
-        source = letter.order.source(letter.key, offset=info.size)
+        source = ordered.order.source(ordered.key, offset=info.size)
     except Exception:  # whatever it is, the next worker would meet it, too
         logger.exception("The source of an order cannot be made: its stream ends, source_failed.")
         await end(engine, info, claim, ErrorCode.SOURCE_FAILED)
         return None
     try:
-        return engine.produce(letter.key, claim, info, source, rulings=STALE)
+        return engine.produce(ordered.key, claim, info, source, control_version=STALE)
     except ShuttingDown:
-        await _give_back(engine, letter, info, claim)
+        await _give_back(engine, ordered, info, claim)
         raise
     except Exception:
         await end(engine, info, claim, ErrorCode.PRODUCER_LOST)  # we hold it: nobody else would
         raise
 
 
-async def _give_back(engine: Engine, letter: _Letter, info: StreamInfo, held: Claim) -> StreamInfo:
+async def _give_back(
+    engine: Engine, ordered: SignedOrder, info: StreamInfo, held: Claim
+) -> StreamInfo:
     """Have the stream wait for the next worker that is given this very order."""
-    claim = Claim(token=letter.held, epoch=letter.epoch)
-    wait = max(letter.order.wait, 2 * engine.settings.lease)
+    claim = Claim(token=ordered.held, epoch=ordered.epoch)
+    wait = max(ordered.order.wait, 2 * engine.settings.lease)
     return await give_back(engine, info, held, claim, wait=wait)
 
 
@@ -248,14 +251,14 @@ class _Job:
     """What a worker has on its hands: an order, and the claim once it has been taken over."""
 
     ticket: str
-    sealed: bytes
-    letter: _Letter | None = None
+    signed: bytes
+    ordered: SignedOrder | None = None
     claim: Claim | None = None
 
 
 @dataclass(slots=True)
-class Tally:
-    """Count how the orders ended that a worker was given."""
+class WorkerCounts:
+    """How the orders ended that a worker was given."""
 
     produced: int = 0
     handed_over: int = 0
@@ -271,7 +274,7 @@ class Worker:
     """
 
     def __init__(self, alias: str, *, name: str, concurrency: int = 100):
-        self.tally = Tally()
+        self.counts = WorkerCounts()
         self._alias = alias
         self._name = name
         self._slots = asyncio.Semaphore(concurrency)
@@ -329,7 +332,7 @@ class Worker:
         # What we have already comes again when the store was away for so long that nobody could
         # tell it that we keep it.
         if taken is not None and taken[0] not in self._working:
-            self._begin(engine, queue, _Job(ticket=taken[0], sealed=taken[1]))
+            self._begin(engine, queue, _Job(ticket=taken[0], signed=taken[1]))
 
     async def _back_off(self, error: StoreUnavailable) -> None:
         if error.is_final:
@@ -370,13 +373,13 @@ class Worker:
 
     async def _work(self, engine: Engine, queue: Queue, job: _Job) -> None:
         try:
-            job.letter = _Letter.open(job.sealed)
+            job.ordered = SignedOrder.open(job.signed)
         except (signing.BadSignature, KeyError, TypeError, ValueError):
             logger.error("An order was not written by this site, or with another SECRET_KEY.")
-            self.tally.refused += 1
+            self.counts.refused += 1
         else:
             try:
-                await self._carry_out(engine, queue, job, job.letter)
+                await self._run_order(engine, queue, job, job.ordered)
             except (StreamClaimLost, StoreUnavailable, StreamLimitExceeded) as error:
                 # Somebody else works on it, the store is away, or the queue is full: the order
                 # stays, and is handed out again if nobody keeps it.
@@ -391,19 +394,21 @@ class Worker:
         with suppress(StoreUnavailable):
             await queue.done(job.ticket)
 
-    async def _carry_out(self, engine: Engine, queue: Queue, job: _Job, letter: _Letter) -> None:
+    async def _run_order(
+        self, engine: Engine, queue: Queue, job: _Job, ordered: SignedOrder
+    ) -> None:
         if runtime.is_draining:  # it came too late for us: somebody else need not wait for it
-            await queue.put(job.sealed)
+            await queue.put(job.signed)
             return
-        claim = Claim(epoch=letter.epoch)
+        claim = Claim(epoch=ordered.epoch)
         try:
-            task = await _start(engine, letter, claim)
+            task = await _start(engine, ordered, claim)
         except ShuttingDown:
-            await queue.put(job.sealed)
+            await queue.put(job.signed)
             return
         if task is not None:
             job.claim = claim
-            self.tally.produced += 1
+            self.counts.produced += 1
             await asyncio.wait([task])
 
     # Orders are put back.
@@ -419,20 +424,20 @@ class Worker:
                 logger.error("An order could not be put back.", exc_info=error)
 
     async def _put_back(self, engine: Engine, queue: Queue, job: _Job) -> None:
-        letter, held = job.letter, job.claim
-        if letter is None or held is None:
+        ordered, held = job.ordered, job.claim
+        if ordered is None or held is None:
             return
-        info = await engine.store.look(letter.key)
-        if info is None or not info.is_streaming or (info.size and not letter.order.recover):
+        info = await engine.store.look(ordered.key)
+        if info is None or not info.is_streaming or (info.size and not ordered.order.recover):
             return
-        info = await _give_back(engine, letter, info, held)
-        if info.size and not letter.order.recover:  # it began to write just now
-            claim = Claim(token=letter.held, epoch=letter.epoch)
+        info = await _give_back(engine, ordered, info, held)
+        if info.size and not ordered.order.recover:  # it began to write just now
+            claim = Claim(token=ordered.held, epoch=ordered.epoch)
             await end(engine, info, claim, ErrorCode.INTERRUPTED)
             return
         # Ended here, the stream is lost when nobody takes it in time, or goes on when a worker is
         # given the order that nobody keeps any more.
-        await queue.put(job.sealed)
-        self.tally.handed_over += 1
+        await queue.put(job.signed)
+        self.counts.handed_over += 1
         with suppress(StoreUnavailable):
             await queue.done(job.ticket)

@@ -12,7 +12,7 @@ for attached readers; and not at all where SIGTERM ends the process at once (`ru
 from django.core import wsgi
 from django.core.handlers.wsgi import WSGIHandler
 
-from .process.shutdown import answer_knocks
+from .process.shutdown import let_threads_hook_signals
 
 __all__ = ["get_wsgi_application"]
 
@@ -20,5 +20,5 @@ __all__ = ["get_wsgi_application"]
 def get_wsgi_application() -> WSGIHandler:
     """Return Django's WSGI application; call it in the main thread, as servers import modules."""
     application = wsgi.get_wsgi_application()
-    answer_knocks()
+    let_threads_hook_signals()
     return application

@@ -1,5 +1,6 @@
 """The project itself: the public names, the version, the server that the suite starts."""
 
+import ast
 import os
 import subprocess
 import sys
@@ -22,6 +23,27 @@ def test_every_public_name_is_importable():
     assert sorted(resumable_streams.__all__) == sorted(set(resumable_streams.__all__))
     for name in resumable_streams.__all__:
         assert getattr(resumable_streams, name) is not None
+
+
+def test_no_class_name_occurs_twice():
+    found: dict[str, list[str]] = {}
+    for path in sorted((ROOT / "resumable_streams").rglob("*.py")):
+        for name in public_classes(ast.parse(path.read_text())):
+            found.setdefault(name, []).append(str(path.relative_to(ROOT)))
+    assert not {name: places for name, places in found.items() if len(places) > 1}
+
+
+NAMED_BY_DJANGO = {"Command", "Meta", "Migration"}
+
+
+def public_classes(tree: ast.AST) -> list[str]:
+    names = [node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    return [name for name in names if name not in NAMED_BY_DJANGO and not name.startswith("_")]
+
+
+def test_a_class_is_found_wherever_it_is_defined():
+    tree = ast.parse("class A:\n class Meta: pass\n class B: pass\ndef f():\n class _C: pass")
+    assert sorted(public_classes(tree)) == ["A", "B"]
 
 
 def test_installed_version_is_the_version_of_the_project_file():

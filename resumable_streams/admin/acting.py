@@ -133,18 +133,16 @@ class ActsAdmin(AnyAdmin):
         }
         return TemplateResponse(request, "admin/resumable_streams/confirm_action.html", context)
 
-    def _report(self, request: HttpRequest, plan: Plan, outcome: "Outcome") -> None:
-        for error in outcome.errors[:MOST_MESSAGES]:
+    def _report(self, request: HttpRequest, plan: Plan, result: "Result") -> None:
+        for error in result.errors[:MOST_MESSAGES]:
             messages.error(request, error)
-        if len(outcome.errors) > MOST_MESSAGES:
-            more = len(outcome.errors) - MOST_MESSAGES
+        if len(result.errors) > MOST_MESSAGES:
+            more = len(result.errors) - MOST_MESSAGES
             messages.error(request, _t("… and %d more.") % more)
-        level = messages.SUCCESS if outcome.done else messages.WARNING
+        level = messages.SUCCESS if result.done else messages.WARNING
         text = _t("%(title)s: %(done)d of %(all)d done.")
-        counted = {"title": plan.title, "done": outcome.done, "all": len(plan.targets)}
-        notes = [
-            _NOTES[reason] % count for reason, count in sorted(outcome.undone.items()) if count
-        ]
+        counted = {"title": plan.title, "done": result.done, "all": len(plan.targets)}
+        notes = [_NOTES[reason] % count for reason, count in sorted(result.undone.items()) if count]
         messages.add_message(request, level, " ".join([text % counted, *notes]))
 
 
@@ -155,7 +153,7 @@ _NOTES = {
 
 
 @dataclass(slots=True)
-class Outcome:
+class Result:
     """How the targets of a plan fared: done, with nothing left to do (by reason), or failed."""
 
     done: int = 0
@@ -168,15 +166,15 @@ class Outcome:
         self.done += not reasons
 
 
-def _perform(request: HttpRequest, plan: Plan, form: forms.Form) -> Outcome:
+def _perform(request: HttpRequest, plan: Plan, form: forms.Form) -> Result:
     """Do what was confirmed, each with its incident; return how it went."""
     said = form.cleaned_data if plan.targets else {}
     who = operator(request)
-    outcome = Outcome()
+    result = Result()
     silent: set[str] = set()
     for target in plan.targets:
         if target.alias in silent:  # one time limit is enough
-            outcome.errors.append(_t("%s: not tried, the store does not answer.") % target)
+            result.errors.append(_t("%s: not tried, the store does not answer.") % target)
             continue
         try:
             with incident(
@@ -187,9 +185,9 @@ def _perform(request: HttpRequest, plan: Plan, form: forms.Form) -> Outcome:
                 arguments={**target.arguments, **said},
             ) as act:
                 act.counts = target.act(said)
-            outcome.add(act.counts)
+            result.add(act.counts)
         except FAILURES as error:
-            outcome.errors.append(f"{target}: {error}")
+            result.errors.append(f"{target}: {error}")
             if isinstance(error, StoreUnavailable):
                 silent.add(target.alias)
-    return outcome
+    return result

@@ -29,7 +29,7 @@ from ..exceptions import StoreUnavailable
 from ..process.runtime import runtime
 from ..streams import StreamManager
 from ..types import Owner
-from ..workers import carry_out
+from ..workers import run_order
 
 __all__ = ["enqueue", "produce"]
 
@@ -45,7 +45,7 @@ __all__ = ["enqueue", "produce"]
 def produce(self: "Task[Any, None]", alias: str, order: str) -> None:
     """Carry out one order; again after a lease while somebody else may be at it."""
     try:
-        is_done = runtime.call_sync(carry_out, alias, order)
+        is_done = runtime.call_sync(run_order, alias, order)
     except StoreUnavailable as error:
         if error.is_final:
             raise

@@ -26,7 +26,7 @@ from ..engine.reader import StreamReader
 from ..process.runtime import runtime
 from ..streams import StreamManager
 from ..types import Owner
-from ..workers import carry_out
+from ..workers import run_order
 
 __all__ = ["enqueue", "produce"]
 
@@ -34,7 +34,7 @@ __all__ = ["enqueue", "produce"]
 @task
 def produce(alias: str, order: str) -> bool:
     """Carry out one order; the result is False where somebody else was at it."""
-    return runtime.call_sync(carry_out, alias, order)
+    return runtime.call_sync(run_order, alias, order)
 
 
 async def enqueue(

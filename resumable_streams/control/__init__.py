@@ -10,18 +10,18 @@ from .control import (
     FIRST_GENERATION,
     Unconfirmed,
     Unsaved,
+    read_control,
     retire,
     revoke,
     rotate,
-    standing,
 )
 
 __all__ = [
     "FIRST_GENERATION",
     "Unconfirmed",
     "Unsaved",
+    "read_control",
     "retire",
     "revoke",
     "rotate",
-    "standing",
 ]

@@ -13,7 +13,8 @@ nothing is served: a wrong generation would undo an operator's rotation. For the
 process that has seen a generation does not follow a store that fell back behind it (a failover to
 a replica that lagged): it sets the store right.
 
-When a change has been made, the store pushes it to every process, which ends what it bars.
+When a change has been made, the store pushes it to every process, which ends the streams that it
+affects.
 """
 
 import asyncio
@@ -31,7 +32,7 @@ from ..engine import Engine, get_engine
 from ..exceptions import StoreUnavailable, StreamError
 from ..identifiers import validate_owner, validate_tenant
 from ..stores.base import control_life
-from ..types import Owner, Standing
+from ..types import Control, Owner
 from .saved import SavedRows, in_database, namespace_model
 
 if TYPE_CHECKING:
@@ -41,10 +42,10 @@ __all__ = [
     "FIRST_GENERATION",
     "Unconfirmed",
     "Unsaved",
+    "read_control",
     "retire",
     "revoke",
     "rotate",
-    "standing",
 ]
 
 logger = logging.getLogger("resumable_streams.namespaces")
@@ -83,9 +84,9 @@ class Unconfirmed(StoreUnavailable):
         self.args = (message,)
 
 
-async def standing(
+async def read_control(
     engine: Engine, tenant: str, owner: Owner, *, acquiring: float | None = None
-) -> Standing:
+) -> Control:
     """Return what is in force for `owner`, restored if the store lost it.
 
     Of a tenant that nobody knows, the `generation` is None: nothing was ever acquired there, or so
@@ -93,16 +94,16 @@ async def standing(
     leaves anything in the store then.
     """
     keep = None if acquiring is None else control_life(acquiring)
-    found = await engine.store.standing(tenant, owner, keep=keep)
+    found = await engine.store.get_control(tenant, owner, keep=keep)
     seen = _seen.setdefault(engine, {})
     known = seen.get(tenant, FIRST_GENERATION)
     if found.generation is None:
         if await _restore(engine, tenant, known, is_wanted=acquiring is not None):
-            found = await engine.store.standing(tenant, owner)
+            found = await engine.store.get_control(tenant, owner)
     elif found.generation < known:
         logger.error("The store fell back to an older generation of a tenant; it is set right.")
         await engine.store.set_control(tenant, generation=known)
-        found = await engine.store.standing(tenant, owner)
+        found = await engine.store.get_control(tenant, owner)
     if found.generation is not None and found.generation > known:
         seen[tenant] = found.generation
     return found
@@ -226,7 +227,7 @@ async def put_in_force(engine: Engine, tenant: str, generation: int, ttl: float 
 
 
 async def revoke(alias: str, tenant: str, owner: Owner) -> float:
-    """Bar every stream that `owner` has acquired so far; return the time of the mark.
+    """Revoke every stream that `owner` has acquired so far; return the time of the mark.
 
     One write, whatever the number of streams. When this returns, none of them can be resumed, in
     any process, and attached readers and producers end within a second. New acquires work.
@@ -235,7 +236,7 @@ async def revoke(alias: str, tenant: str, owner: Owner) -> float:
     tenant, owner = validate_tenant(tenant), validate_owner(owner)
     keep = 0.0
     # A TTL is announced before the stream that has it is acquired. So what is known after the mark
-    # covers all that the mark bars; if the mark was made for less, it is made again.
+    # covers all that the mark revokes; if the mark was made for less, it is made again.
     while (longest := await _keep(engine, tenant, owner)) > keep:
         keep = longest
         mark = await engine.store.revoke(tenant, owner, keep=keep)
@@ -250,5 +251,5 @@ async def _keep(engine: Engine, tenant: str, owner: Owner) -> float:
     The last write before the mark gives a stream one TTL. If its producer died, the look that
     finds out gives it another one, at the end of the first at the latest.
     """
-    found = await engine.store.standing(tenant, owner)
+    found = await engine.store.get_control(tenant, owner)
     return 2 * max(engine.settings.ttl, found.ttl or 0, found.longest_ttl) + SLACK_SECONDS

@@ -28,7 +28,7 @@ from ..reading.tail import Tail
 from ..stores import make_store
 from ..stores.base import known
 from ..stores.patience import patiently
-from ..types import Claim, ErrorCode, Holding, Owner, Standing, StreamInfo, StreamKey
+from ..types import Claim, Control, ErrorCode, Holding, Owner, StreamInfo, StreamKey
 
 __all__ = ["Engine", "get_engine"]
 
@@ -50,13 +50,13 @@ class Engine:
             self.store,
             sweep=settings.sweep,
             store_timeout=settings.store_timeout,
-            on_ruled=self.enforce_soon,
+            on_control_change=self.enforce_control_soon,
             on_silence=self._examine,
         )
         self._producing: set[asyncio.Task[None]] = set()
         self._is_retired = False
         self._unenforced: set[str | None] = set()
-        self._unjudged: set[Tail] = set()  # whose standing could not be looked up
+        self._unjudged: set[Tail] = set()  # whose control could not be read
         self._enforcing: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self.lasting = Lasting()
@@ -82,13 +82,13 @@ class Engine:
     def disturbed(self, key: StreamKey) -> None:
         self.hub.disturbed(key)
 
-    def ruled(self, tenant: str) -> None:
-        self.hub.ruled(tenant)
+    def control_changed(self, tenant: str) -> None:
+        self.hub.note_control_change(tenant)
 
     def missed_news(self) -> None:
         for tail in self.hub.tails:
             self.hub.suspect(tail)
-        self.hub.ruled(None)
+        self.hub.note_control_change(None)
 
     def cut_off(self) -> None:
         for tail in self.hub.tails:
@@ -132,15 +132,15 @@ class Engine:
     # Production.
 
     def produce(
-        self, key: StreamKey, claim: Claim, info: StreamInfo, source: Source, rulings: int
+        self, key: StreamKey, claim: Claim, info: StreamInfo, source: Source, control_version: int
     ) -> asyncio.Task[None]:
         """Start the detached producer of a stream that we hold.
 
         What raises here has started nothing.
         """
         task = self._start(key, claim, info, source)
-        if self.hub.rulings != rulings:
-            self.enforce_soon(key.tenant)
+        if self.hub.control_version != control_version:
+            self.enforce_control_soon(key.tenant)
         return task
 
     def _start(
@@ -205,32 +205,32 @@ class Engine:
 
     # Control.
 
-    def enforce_soon(self, tenant: str | None) -> None:
-        """Have the standing of a tenant (None: of all) enforced on what is attached here.
+    def enforce_control_soon(self, tenant: str | None) -> None:
+        """Have the control of a tenant (None: of all) enforced on what is attached here.
 
         However often this is asked for meanwhile, the look that follows answers it once.
         """
         self._unenforced.add(tenant)
         if self._enforcing is None or self._enforcing.done():
             self._enforcing = self.loop.create_task(
-                self._enforce(), name="resumable_streams.enforce", context=Context()
+                self._enforce_pending(), name="resumable_streams.enforce", context=Context()
             )
 
-    async def _enforce(self) -> None:
+    async def _enforce_pending(self) -> None:
         while self._unenforced or self._unjudged:
             tenants, self._unenforced = self._unenforced, set()
             chosen, self._unjudged = self._unjudged, set()
             chosen &= set(self.hub.tails)
             chosen |= {tail for tail in self.hub.tails if {None, tail.key.tenant} & tenants}
             try:
-                self._unjudged = await self.enforce(chosen)
-            except Exception:  # a ruling that is not enforced would be worse than a busy log
+                self._unjudged = await self.enforce_control(chosen)
+            except Exception:  # control that is not enforced would be worse than a busy log
                 logger.exception("Enforcing what operators decided failed; trying again.")
                 self._unjudged = chosen
             if self._unjudged:
                 await asyncio.sleep(ENFORCE_AGAIN_SECONDS)
 
-    async def enforce(self, tails: Collection[Tail]) -> set[Tail]:
+    async def enforce_control(self, tails: Collection[Tail]) -> set[Tail]:
         """End readers and producers of streams that were rotated away, revoked or purged.
 
         Returns those that could not be looked up: they go on, for now.
@@ -241,31 +241,31 @@ class Engine:
         # What has ended is not watched any more, but may be in the window of a slow reader.
         infos, found = await asyncio.gather(
             self.store.status([tail.key for tail in tails]),
-            asyncio.gather(*(self._standing(*pair) for pair in pairs)),
+            asyncio.gather(*(self._get_control(*pair) for pair in pairs)),
         )
-        standings = dict(zip(pairs, found, strict=True))
-        barring, unjudged = [], set()
+        controls = dict(zip(pairs, found, strict=True))
+        endings, unjudged = [], set()
         for tail, outcome in zip(tails, infos, strict=True):
-            match standings[tail.key.tenant, tail.info.owner], outcome:
+            match controls[tail.key.tenant, tail.info.owner], outcome:
                 case (StoreUnavailable() as trouble, _) | (_, StoreUnavailable() as trouble):
                     if trouble.is_final:
                         tail.fail(trouble)  # what nobody may look up is served to nobody
                     else:
                         unjudged.add(tail)
-                case Standing() as standing, _:
-                    if code := _bars(standing, tail, known(outcome)):
-                        barring.append(self._bar(tail, code))
-        await asyncio.gather(*barring)
+                case Control() as control, _:
+                    if code := _reason_to_end(control, tail, known(outcome)):
+                        endings.append(self._end(tail, code))
+        await asyncio.gather(*endings)
         return unjudged
 
-    async def _standing(self, tenant: str, owner: Owner) -> Standing | StoreUnavailable:
+    async def _get_control(self, tenant: str, owner: Owner) -> Control | StoreUnavailable:
         """Return what is in force for an owner, or what keeps it from being known."""
         try:
-            return await self.store.standing(tenant, owner)
+            return await self.store.get_control(tenant, owner)
         except StoreUnavailable as error:
             return error
 
-    async def _bar(self, tail: Tail, code: ErrorCode) -> None:
+    async def _end(self, tail: Tail, code: ErrorCode) -> None:
         """End the readers first, so that they are told why; then the producer."""
         stop, tail.on_end = tail.on_end, None
         tail.fail(StreamFailed(code))
@@ -315,16 +315,19 @@ class Engine:
         await self.store.aclose()
 
 
-def _bars(standing: Standing, tail: Tail, info: StreamInfo | None) -> ErrorCode | None:
+def _reason_to_end(control: Control, tail: Tail, info: StreamInfo | None) -> ErrorCode | None:
     """Return why the stream of a tail is served no more; None if it is."""
     if tail.own(info) is None:
-        return tail.why_gone(standing)
-    return None if standing.admits(tail.info) else ErrorCode.EXPIRED
+        return tail.why_gone(control)
+    return None if control.admits(tail.info) else ErrorCode.EXPIRED
 
 
 def get_engine(alias: str) -> Engine:
-    """Return the engine of `alias`; call it on the home loop (`runtime.call`)."""
-    if not runtime.is_home():
+    """Return the engine of `alias`; call it on the home loop (`runtime.call`).
+
+    Without a home loop yet, the running one becomes it, if it lasts.
+    """
+    if runtime.home() is not asyncio.get_running_loop():
         raise RuntimeError("An engine lives on the home loop: go there with `runtime.call`.")
     engine = runtime.resources.get(alias)
     if not isinstance(engine, Engine):

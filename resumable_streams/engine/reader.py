@@ -31,7 +31,7 @@ class StreamReader:
         info: StreamInfo,
         *,
         role: Role,
-        rulings: int,
+        control_version: int,
         offset: int = 0,
         live: bool = True,
     ):
@@ -42,7 +42,7 @@ class StreamReader:
         self._key = key
         self._info = info
         self._live = live
-        self._rulings = rulings
+        self._control_version = control_version
         self._tail: Tail | None = None  # attached by the first read
         self._reading = False
         self._is_cleared = False
@@ -100,12 +100,13 @@ class StreamReader:
             self._reading = False
 
     async def _clear(self, tail: Tail) -> None:
-        """Let no byte pass if what bars the stream was heard of before there was a tail to end.
+        """Before the first byte, apply a change of control that arrived before there was a tail.
 
-        `rulings` is the hub's count from before the standing was read; later ones find the tail.
+        `control_version` is the hub's count from before the control was read; later changes find
+        the tail.
         """
-        is_unsure = self._engine.hub.rulings != self._rulings
-        if is_unsure and await self._engine.enforce([tail]):
+        is_unsure = self._engine.hub.control_version != self._control_version
+        if is_unsure and await self._engine.enforce_control([tail]):
             raise StoreUnavailable(self.alias)
         self._is_cleared = True
 

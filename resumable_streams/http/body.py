@@ -5,7 +5,7 @@ is away, the response has lived long enough): events end without a last one, and
 back. *Cut*: where clients would take that for the whole, the connection is broken; and whoever is
 behind when the response has lived long enough is not sent any more, whatever the format.
 
-A cut cannot be seen everywhere (`Connection.shows_cut`). There a message ends with a part that says
+A cut cannot be seen everywhere (`Transport.shows_cut`). There a message ends with a part that says
 that there is more; raw bytes have no place for that, and a client has to compare with HEAD.
 """
 
@@ -19,7 +19,7 @@ from ..formats import Encoder
 from ..process.databases import close_idle
 from ..process.holdings import let_go
 from ..process.runtime import runtime
-from .transports import Connection
+from .transports import Transport
 
 __all__ = ["Body"]
 
@@ -31,7 +31,7 @@ class Body:
         self,
         reader: StreamReader,
         encoder: Encoder,
-        connection: Connection,
+        transport: Transport,
         *,
         length: int | None = None,
         keep_alive: float | None = None,
@@ -39,7 +39,7 @@ class Body:
     ) -> None:
         self._reader = reader
         self._encoder = encoder
-        self._connection = connection
+        self._transport = transport
         self._left = length
         self._keep_alive = keep_alive
         self._seconds = seconds
@@ -58,12 +58,12 @@ class Body:
                 yield frame
                 if is_last:
                     return
-                if self._connection.is_behind(len(frame)):
+                if self._transport.is_behind(len(frame)):
                     await self._wait_for_client(deadline)
                 frame, is_last = await self._next(deadline)
         finally:
             self._reader.close()
-            self._connection.release()
+            self._transport.release()
 
     async def _next(self, deadline: float) -> tuple[bytes, bool]:
         """Return the next frame, and whether it is the last one."""
@@ -78,9 +78,9 @@ class Body:
         """Pause while the client does not take what it was sent; at the deadline it is dropped."""
         try:
             async with asyncio.timeout_at(None if deadline == math.inf else deadline):
-                await self._connection.room()
+                await self._transport.room()
         except TimeoutError:
-            raise self._connection.cut() from None
+            raise self._transport.cut() from None
 
     def blocking(self) -> Iterator[bytes]:
         """Yield the same in a thread without a loop (WSGI)."""
@@ -111,7 +111,7 @@ class Body:
         if self._left is not None:
             data = data[: self._left]
             self._left -= len(data)
-        return self._encoder.feed(data)
+        return self._encoder.encode(data)
 
     def _last(self, ending: StreamError | StopAsyncIteration) -> bytes:
         info = self._reader.info
@@ -123,11 +123,11 @@ class Body:
         else:
             last = b"" if info.is_streaming else self._encoder.end(info)
         if last is None:
-            raise self._connection.cut()
+            raise self._transport.cut()
         return last
 
     def _interruption(self) -> bytes | None:
-        if self._connection.shows_cut:
+        if self._transport.shows_cut:
             return self._encoder.interruption()
         return self._encoder.unseen_interruption()
 

@@ -28,7 +28,7 @@ from ..formats import Missing, format_of, sse, ui_message
 from ..positions import Span
 from ..types import StreamInfo, StreamStatus
 from .body import Body
-from .transports import BodyCut, connection_of
+from .transports import BodyCut, transport_of
 
 __all__ = [
     "BodyCut",
@@ -84,7 +84,7 @@ class ResumableStreamResponse(StreamingHttpResponse):
         body = Body(
             reader,
             wire_format.encoder(info, reader.offset, reset=reset),
-            connection_of(request),
+            transport_of(request),
             length=None if span is None else span.length,
             keep_alive=getattr(self, "keep_alive", settings.keep_alive),
             seconds=getattr(self, "max_seconds", settings.max_response_seconds),

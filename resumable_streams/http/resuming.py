@@ -14,11 +14,11 @@ from ..sse import LOOK_BACK, ends_frame
 from ..streams import Asker, StreamManager
 from ..types import StreamInfo
 
-__all__ = ["Access", "Opening"]
+__all__ = ["Resumption", "StreamAccess"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Opening:
+class Resumption:
     """A reader that stands where the answer starts."""
 
     reader: StreamReader
@@ -26,7 +26,7 @@ class Opening:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
+class StreamAccess:
     """One stream, reached in the name of all owners of a request, or of a link: one look a verb."""
 
     manager: StreamManager
@@ -35,7 +35,7 @@ class Access:
     tenant: str | None
     request: HttpRequest
 
-    async def open(self, position: Position) -> Opening:
+    async def open(self, position: Position) -> Resumption:
         """Return a reader at the position.
 
         Raises StreamDoesNotExist, InvalidOffset beyond the end or inside a frame, and
@@ -43,7 +43,7 @@ class Access:
         """
         locator = _Locator(position)
         reader = await self.ask(self.manager.resume, locate=locator)
-        return Opening(reader=reader, start=locator.start)
+        return Resumption(reader=reader, start=locator.start)
 
     async def look(self, position: Position) -> tuple[StreamInfo, Start]:
         """Return the state of the stream, and where `open` would start; raise what it raises."""

@@ -18,7 +18,7 @@ from typing import Any
 from django.core.exceptions import RequestAborted
 from django.http import HttpRequest
 
-__all__ = ["BodyCut", "Connection", "connection_of"]
+__all__ = ["BodyCut", "Transport", "transport_of"]
 
 WITHOUT_CHUNKS = ("0.9", "1.0", "1")  # the last one is 1.0 as granian writes it
 """The versions of HTTP in which a body of unknown length ends when the connection does."""
@@ -38,7 +38,7 @@ class BodyCut(RequestAborted, asyncio.CancelledError):
     """
 
 
-class Connection:
+class Transport:
     """The connection of an ASGI request, to a server whose `send` waits for the client.
 
     `shows_cut`: the client can tell a body that was cut from one that has ended.
@@ -62,7 +62,7 @@ class Connection:
         """Let the connection go on to its next request."""
 
 
-class WsgiConnection(Connection):
+class WsgiTransport(Transport):
     """The connection of a WSGI request, where writing blocks."""
 
     def cut(self) -> BaseException:
@@ -70,8 +70,8 @@ class WsgiConnection(Connection):
         return ConnectionResetError(errno.ECONNRESET, "The stream ended without all of its bytes.")
 
 
-class DaphneConnection(Connection):
-    """Be the connection of a request that daphne serves; Twisted calls it a push producer.
+class DaphneTransport(Transport):
+    """The connection of a request that daphne serves; Twisted calls it a push producer.
 
     https://docs.twisted.org/en/stable/core/howto/producers.html: pauseProducing when the buffer is
     full, resumeProducing when it is empty, stopProducing when the connection is gone.
@@ -159,15 +159,15 @@ def _requests() -> Iterable[Any]:
     return ()
 
 
-def connection_of(request: HttpRequest) -> Connection:
+def transport_of(request: HttpRequest) -> Transport:
     """Return the connection that a request came on."""
     scope: Mapping[str, Any] | None = getattr(request, "scope", None)
     if scope is None:
-        return WsgiConnection(shows_cut=_shows_cut_under_wsgi(request.META))
+        return WsgiTransport(shows_cut=_shows_cut_under_wsgi(request.META))
     shows_cut = scope.get("http_version") not in WITHOUT_CHUNKS
     if hasattr(sys.modules.get("twisted.internet.reactor"), "getReaders"):
-        return DaphneConnection(scope["headers"], shows_cut=shows_cut)
-    return Connection(shows_cut=shows_cut)
+        return DaphneTransport(scope["headers"], shows_cut=shows_cut)
+    return Transport(shows_cut=shows_cut)
 
 
 def _shows_cut_under_wsgi(environ: Mapping[str, Any]) -> bool:

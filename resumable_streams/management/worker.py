@@ -52,7 +52,7 @@ def work(options: Mapping[str, Any], write: Write) -> None:
     name = options["name"] or f"{socket.gethostname()}-{os.getpid()}"
     try:
         get_settings(options["using"])
-        with _deaf_once() as heard:
+        with _ignore_first_signal() as heard:
             asyncio.run(_work(options, name, write, heard))
     except (InvalidStoreError, StoreUnavailable) as refusal:
         raise CommandError(str(refusal)) from refusal
@@ -74,16 +74,16 @@ async def _work(
         await worker.run()
     finally:
         await runtime.aclose()
-    tally = worker.tally
+    counts = worker.counts
     write(
-        f"Worker {name} of {alias} has ended: {tally.produced:,} streams produced, "
-        f"{tally.handed_over:,} handed over to other workers."
+        f"Worker {name} of {alias} has ended: {counts.produced:,} streams produced, "
+        f"{counts.handed_over:,} handed over to other workers."
     )
 
 
 @contextmanager
-def _deaf_once() -> Iterator[Collection[int]]:
-    """Have the first SIGTERM or SIGINT do nothing of its own, and the second kill; yield which.
+def _ignore_first_signal() -> Iterator[Collection[int]]:
+    """Ignore the first SIGTERM or SIGINT, let the second kill; yield those that came.
 
     `shutdown` puts its drain before what the first does.
     """

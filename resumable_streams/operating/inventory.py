@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..identifiers import owner_digest
-from ..types import PUBLIC, Standing, StreamInfo
+from ..types import PUBLIC, Control, StreamInfo
 from .bulk import Sweep, Tally
 
 __all__ = ["AGES", "Inventory", "take_inventory"]
@@ -76,7 +76,7 @@ class Inventory:
 
 async def take_inventory(sweep: Sweep, tally: Tally, tenants: dict[str, Inventory]) -> None:
     """Count what the sweep meets into `tenants`; one look more for each owner."""
-    standings: dict[tuple[str, str], Standing] = {}
+    controls: dict[tuple[str, str], Control] = {}
     chosen = sweep.selection.tenant
     if chosen is not None:
         tenants[chosen] = Inventory(tenant=chosen)
@@ -84,13 +84,13 @@ async def take_inventory(sweep: Sweep, tally: Tally, tenants: dict[str, Inventor
         infos = [one.info for one in batch if one.info]
         for info in infos:
             digest = owner_digest(info.owner)
-            if (info.tenant, digest) not in standings:
-                found = await sweep.engine.store.standing(info.tenant, info.owner)
-                standings[info.tenant, digest] = found
-            standing = standings[info.tenant, digest]
+            if (info.tenant, digest) not in controls:
+                found = await sweep.engine.store.get_control(info.tenant, info.owner)
+                controls[info.tenant, digest] = found
+            control = controls[info.tenant, digest]
             inventory = tenants.setdefault(info.tenant, Inventory(tenant=info.tenant))
-            inventory.add(info, digest, reachable=standing.admits(info))
+            inventory.add(info, digest, reachable=control.admits(info))
         tally.add(len(infos), len(infos))
     for tenant, inventory in tenants.items():
-        control = await sweep.engine.store.standing(tenant, PUBLIC)
+        control = await sweep.engine.store.get_control(tenant, PUBLIC)
         inventory.generation, inventory.ttl = control.generation, control.ttl

@@ -46,7 +46,7 @@ from ..stores.base import known
 from ..types import CLOCKS_DIFFER_SECONDS, ErrorCode, Owner, StreamInfo, StreamKey
 from .client_info import client_ip, request_id, user_id
 
-__all__ = ["Ending", "Recorder", "configure", "flush", "look", "recorder", "settle"]
+__all__ = ["RecordEnding", "Recorder", "configure", "flush", "look", "recorder", "settle"]
 
 logger = logging.getLogger("resumable_streams.records")
 
@@ -62,7 +62,7 @@ Election = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
+class RecordEnding:
     """Say how a stream ended, for the row that its start has written."""
 
     election: Election  # alias, tenant, stream id
@@ -73,7 +73,7 @@ class Ending:
         return row.status == Status.STREAMING and self.epoch in ("", row.epoch)
 
 
-Entry = StreamRecord | Ending
+Entry = StreamRecord | RecordEnding
 
 
 class Recorder:
@@ -199,7 +199,7 @@ class Recorder:
         self.written += len(entries)
 
     def _write_singly(
-        self, using: str, rows: Sequence[StreamRecord], endings: Sequence[Ending]
+        self, using: str, rows: Sequence[StreamRecord], endings: Sequence[RecordEnding]
     ) -> None:
         """Write what can be written of a batch that the database refuses."""
         singles: list[Entry] = [*rows, *endings]
@@ -215,10 +215,10 @@ class Recorder:
         logger.error("%d stream records were not written: %s.", count, reason, exc_info=error)
 
 
-def merge(entries: Sequence[Entry]) -> tuple[list[StreamRecord], list[Ending]]:
+def merge(entries: Sequence[Entry]) -> tuple[list[StreamRecord], list[RecordEnding]]:
     """Return the rows to add, ended where their end came in time, and the endings of others."""
     rows: list[StreamRecord] = []
-    endings: list[Ending] = []
+    endings: list[RecordEnding] = []
     latest: dict[Election, StreamRecord] = {}
     for entry in entries:
         if isinstance(entry, StreamRecord):
@@ -235,7 +235,7 @@ def merge(entries: Sequence[Entry]) -> tuple[list[StreamRecord], list[Ending]]:
 
 
 def _save(
-    using: str, rows: Sequence[StreamRecord], endings: Sequence[Ending], *, again: bool
+    using: str, rows: Sequence[StreamRecord], endings: Sequence[RecordEnding], *, again: bool
 ) -> None:
     with transaction.atomic(using=using):
         # The answer to a commit may have been lost: then the rows are there.
@@ -332,7 +332,7 @@ def _finalized(
     if error_code == ErrorCode.EXPIRED:  # under its producer, by whatever process
         status = Status.DELETED
     recorder.put(
-        Ending(
+        RecordEnding(
             election=(alias, tenant, stream_id),
             epoch=epoch,
             changes={
@@ -349,7 +349,7 @@ def _finalized(
 @_quietly
 def _deleted(*, alias: str, tenant: str, stream_id: str, epoch: str, **named: Any) -> None:
     recorder.put(
-        Ending(
+        RecordEnding(
             election=(alias, tenant, stream_id),
             epoch=epoch,
             changes={"status": str(Status.DELETED), "ended": timezone.now()},

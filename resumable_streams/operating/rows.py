@@ -134,7 +134,7 @@ def in_force(alias: str, rows: Sequence["StreamNamespace"]) -> list[InForce]:
 
 async def _in_force(alias: str, rows: Sequence["StreamNamespace"]) -> list[InForce]:
     engine = get_engine(alias)
-    found = await asyncio.gather(*(engine.store.standing(row.tenant, PUBLIC) for row in rows))
+    found = await asyncio.gather(*(engine.store.get_control(row.tenant, PUBLIC) for row in rows))
     keys = KeySpace(engine.settings.key_prefix)
     return [
         InForce(

@@ -116,15 +116,11 @@ class Runtime:
         """Whether there is anything for `aclose` to close, a thread of ours included."""
         return bool(self.resources or self._retiring or self.has_thread)
 
-    def is_home(self) -> bool:
-        """Return whether the caller runs on the home loop."""
-        return self.home() is asyncio.get_running_loop()
-
     async def call(
         self, function: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Await `function` on the home loop, from any loop."""
-        if self.is_home():
+        if self.home() is asyncio.get_running_loop():
             return await function(*args, **kwargs)
         if is_green():
             raise RuntimeError(ASYNC_VIEW)

@@ -7,8 +7,8 @@ drain of the process; the later ones wait for the same:
                          HANDLE_SIGNALS is off: installed with the first stream, so after the
                          server's own handlers, which it calls next. Readers are released while the
                          server still serves: without that a server waits for them in vain. Only the
-                         main thread can install it: from the thread of a home loop we knock
-                         (SIGURG), if it said beforehand that it will answer (`answer_knocks`)
+                         main thread can install it: the thread of a home loop sends it
+                         SIGURG, if it allowed that before (`let_threads_hook_signals`)
     lifespan.shutdown    uvicorn, hypercorn, granian: with `resumable_streams.asgi`
     reactor shutdown     daphne, and runserver with it: Twisted waits for us
     interpreter exit     everything else, WSGI servers among them: threads may still run then
@@ -28,12 +28,12 @@ from ..conf import handles_signals
 from .green import at_exit, is_main_thread
 from .runtime import runtime
 
-__all__ = ["answer_knocks", "drain", "install", "limit_grace", "serve", "work"]
+__all__ = ["drain", "install", "let_threads_hook_signals", "limit_grace", "serve", "work"]
 
 Handler = Callable[[int, FrameType | None], Any] | int | None
 
 # Ignored by default, so that it harms nobody who is not waiting for it, and used by no server.
-KNOCK = getattr(signal, "SIGURG", None)
+WAKE_SIGNAL = getattr(signal, "SIGURG", None)
 
 
 def install(grace: float) -> None:
@@ -111,26 +111,26 @@ async def drain() -> None:
     await runtime.call(runtime.drain)
 
 
-def answer_knocks() -> None:
-    """Have the main thread, where we are, install our signal handlers when a thread asks for it.
+def let_threads_hook_signals() -> None:
+    """Let other threads have the main thread, where we are, install our signal handlers.
 
     Holds for the forks of this process, too, also where a server then sets handlers of its own.
     Does nothing in another thread, nor in uWSGI, whose master must keep its own handlers, nor with
     HANDLE_SIGNALS off.
     """
     _process.serves = True
-    if is_main_thread() and KNOCK and "uwsgi" not in sys.modules and _process.is_ours():
-        signal.signal(KNOCK, _answer)
+    if is_main_thread() and WAKE_SIGNAL and "uwsgi" not in sys.modules and _process.is_ours():
+        signal.signal(WAKE_SIGNAL, _woken)
 
 
-def _answer(number: int, frame: FrameType | None) -> None:
+def _woken(number: int, frame: FrameType | None) -> None:
     _hook_signals()
 
 
 def _hook_signals() -> None:
     if not is_main_thread():
-        if KNOCK and signal.getsignal(KNOCK) is _answer:
-            os.kill(os.getpid(), KNOCK)
+        if WAKE_SIGNAL and signal.getsignal(WAKE_SIGNAL) is _woken:
+            os.kill(os.getpid(), WAKE_SIGNAL)
         return
     for number in (signal.SIGTERM, signal.SIGINT):
         previous = signal.getsignal(number)

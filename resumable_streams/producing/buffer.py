@@ -1,4 +1,4 @@
-"""Between the source and the store: what was yielded and not been appended yet."""
+"""Between the source and the store: chunks that were yielded, and not appended yet."""
 
 import asyncio
 from collections import deque
@@ -6,14 +6,14 @@ from collections import deque
 from ..exceptions import fresh
 from ..stores.base import MAX_APPEND_BYTES
 
-__all__ = ["GATHER_BYTES", "GATHER_CHUNKS", "Gathering"]
+__all__ = ["GATHER_BYTES", "GATHER_CHUNKS", "ChunkBuffer"]
 
 GATHER_BYTES = 262_144
 GATHER_CHUNKS = 4_096
 
 
-class Gathering:
-    """Hold what the source yielded and the store has not been given yet: bounded, in order."""
+class ChunkBuffer:
+    """The chunks that were yielded, and not given to the store yet: bounded, in order."""
 
     def __init__(self) -> None:
         self._chunks: deque[bytes] = deque()

@@ -57,7 +57,7 @@ class News(Protocol):
     def disturbed(self, key: StreamKey) -> None:
         """Hear that something was done to a stream."""
 
-    def ruled(self, tenant: str) -> None:
+    def control_changed(self, tenant: str) -> None:
         """Hear that what is in force in a tenant changed."""
 
     def missed_news(self) -> None:
@@ -187,7 +187,7 @@ class LeaseKeeper:
             self._news.missed_news()
         for about in beat.news:
             if isinstance(about, str):
-                self._news.ruled(about)
+                self._news.control_changed(about)
             else:
                 self._news.disturbed(about)
 

@@ -45,7 +45,7 @@ from ..signals import StreamSignal, stream_appended, stream_started, whose
 from ..stores.base import MAX_APPEND_BYTES, BaseStore
 from ..stores.patience import for_seconds, patiently
 from ..types import CancellationReason, Claim, ErrorCode, StreamInfo, StreamStatus
-from .buffer import Gathering
+from .buffer import ChunkBuffer
 from .sources import Cancellation, Chunk, Source, encode, is_for_the_process, open_source
 from .telling import Ending
 
@@ -107,7 +107,7 @@ class Producer:
         self._settings = settings
         self._source = source
         self._started = time.monotonic()
-        self._gathering = Gathering()
+        self._buffer = ChunkBuffer()
         self._cancellation = Cancellation()
         self._most = settings.limits.max_chunk_bytes
 
@@ -122,7 +122,7 @@ class Producer:
             self._gather(), name=f"resumable_streams.source {self.key.stream_id}"
         )
         try:
-            while chunks := await self._gathering.take():
+            while chunks := await self._buffer.take():
                 await self._append(chunks)
             verdict = Verdict(status=StreamStatus.DONE)
         except asyncio.CancelledError:
@@ -145,7 +145,7 @@ class Producer:
     def _abort(self, error: StreamError) -> None:
         # Before the source hears of it: while an append is under way, that is earlier than we do.
         self._stopped_by(error)
-        self._gathering.abort(error)
+        self._buffer.abort(error)
 
     def _stopped_by(self, error: Exception) -> None:
         """Have the source know why it is stopped; the first reason stays."""
@@ -162,7 +162,7 @@ class Producer:
             async with open_source(self._source) as chunks:
                 await self._gather_from(chunks)
         except HookFailed as error:
-            self._gathering.close(error)
+            self._buffer.close(error)
         except BaseException as error:
             is_ours = is_for_the_process(error)
             if not self._source_failed(error) and not is_ours:
@@ -178,9 +178,9 @@ class Producer:
                 if self._most is not None and len(data) > self._most:
                     excess = StreamLimitExceeded("MAX_CHUNK_BYTES", self._most)
                     self._stopped_by(excess)
-                    self._gathering.close(excess)
+                    self._buffer.close(excess)
                     return
-                if data and not await self._gathering.put(data):
+                if data and not await self._buffer.put(data):
                     return
         except BaseException as error:
             # Also a cancellation: ours comes when nobody takes any more, one of the source's own
@@ -188,16 +188,16 @@ class Producer:
             if not self._source_failed(error) or is_for_the_process(error):
                 raise
         else:
-            self._gathering.close()
+            self._buffer.close()
 
     def _source_failed(self, error: BaseException) -> bool:
         failure = SourceFailed()
         failure.__cause__ = error
-        return self._gathering.close(failure)
+        return self._buffer.close(failure)
 
     async def _stop(self, gather: asyncio.Task[None]) -> None:
         """Close the source, within bounds; it may be deaf to its cancellation."""
-        self._gathering.abort()
+        self._buffer.abort()
         gather.cancel()
         await asyncio.wait([gather], timeout=CLOSE_SECONDS)
 
@@ -327,14 +327,14 @@ class Producer:
     async def _settle(self, info: StreamInfo | None, verdict: Verdict) -> Ending | None:
         """Tell the readers here how it ended, by us or elsewhere; None if somebody goes on."""
         self.tail.on_end = None
-        standing = None
+        control = None
         if self.tail.own(info) is None:
             tenant, owner = self.key.tenant, self.tail.info.owner
-            standing = await self._patiently(lambda: self._store.standing(tenant, owner))
-        self.tail.learn(info, standing)
+            control = await self._patiently(lambda: self._store.get_control(tenant, owner))
+        self.tail.learn(info, control)
         info = self.tail.own(info)
         if info is None:
-            return self._ending(StreamStatus.ERROR, self.tail.why_gone(standing))
+            return self._ending(StreamStatus.ERROR, self.tail.why_gone(control))
         if info.is_streaming:
             return None
         is_ours = info.status is verdict.status and info.error_code == verdict.code

@@ -21,7 +21,7 @@ from contextlib import suppress
 from ..exceptions import StoreUnavailable, StreamFailed
 from ..signals import feed_connected, reader_closed, reader_opened
 from ..stores.base import BaseStore
-from ..types import PUBLIC, ErrorCode, Standing, StreamInfo, StreamKey
+from ..types import PUBLIC, Control, ErrorCode, StreamInfo, StreamKey
 from .tail import Tail
 
 __all__ = ["Hub"]
@@ -35,8 +35,8 @@ SWEPT_TAILS = 5
 class Hub:
     """All tails of one store in this process, its one feed, and the sweep that keeps them honest.
 
-    Lives on the home loop. `sweep` and `store_timeout` are seconds. `on_ruled` hears of changes of
-    what is in force; `on_silence` is asked which of the quiet streams have no living producer.
+    Lives on the home loop. `sweep` and `store_timeout` are seconds. `on_control_change` hears that
+    control changed; `on_silence` is asked which of the quiet streams have no living producer.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Hub:
         *,
         sweep: float,
         store_timeout: float,
-        on_ruled: Callable[[str | None], None],
+        on_control_change: Callable[[str | None], None],
         on_silence: Callable[[Sequence[StreamInfo]], Sequence[StreamInfo]],
     ):
         self._store = store
@@ -54,14 +54,14 @@ class Hub:
         self._loop = asyncio.get_running_loop()
         self._tails: dict[StreamKey, Tail] = {}
         self._settled: set[Tail] = set()  # readers of finished streams, one tail each
-        self.rulings = 0  # how often the standing of some tenant changed, as far as we heard
-        self._on_ruled = on_ruled
+        self.control_version = 0  # counts the changes that we heard of
+        self._on_control_change = on_control_change
         self._on_silence = on_silence
         self._was_connected = False
         self._closed = False
         self._looks: dict[Tail, asyncio.Task[None]] = {}
         self._stale: set[Tail] = set()
-        self._feed = store.feed(self)
+        self._feed = store.open_feed(self)
         self._sweeping = self._loop.create_task(
             self._sweep_forever(), name="resumable_streams.hub.sweep"
         )
@@ -185,18 +185,18 @@ class Hub:
         if tail is not None:
             self.suspect(tail)
 
-    def governed(self, tenant: str | None) -> None:
+    def control_changed(self, tenant: str | None) -> None:
         if tenant is None:  # what a feed says whenever it is connected
             if feed_connected.receivers:
                 again = self._was_connected
                 feed_connected.emit(type(self._store), alias=self._store.alias, again=again)
             self._was_connected = True
-        self.ruled(tenant)
+        self.note_control_change(tenant)
 
-    def ruled(self, tenant: str | None) -> None:
-        """Have what is in force in a tenant (None: in any) enforced on what is attached here."""
-        self.rulings += 1
-        self._on_ruled(tenant)
+    def note_control_change(self, tenant: str | None) -> None:
+        """Count a change of control in a tenant (None: perhaps in any), and have it enforced."""
+        self.control_version += 1
+        self._on_control_change(tenant)
 
     # What keeps the tails honest.
 
@@ -254,15 +254,15 @@ class Hub:
     async def _refresh(self, tail: Tail) -> None:
         info = tail.own(await self._store.look(tail.key))
         if info is None:
-            tail.learn(None, await self._standing(tail.key.tenant))
+            tail.learn(None, await self._get_control(tail.key.tenant))
         else:
             tail.learn(info)
             tail.heard_at = self._loop.time()
 
-    async def _standing(self, tenant: str) -> Standing | None:
+    async def _get_control(self, tenant: str) -> Control | None:
         """Return what tells why a stream is gone; not worth waiting for where that is away."""
         with suppress(StoreUnavailable):
-            return await self._store.standing(tenant, PUBLIC)
+            return await self._store.get_control(tenant, PUBLIC)
         return None
 
     async def aclose(self) -> None:

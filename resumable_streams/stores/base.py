@@ -26,11 +26,11 @@ from ..exceptions import StoreUnavailable, StreamUnreadable
 from ..types import (
     Acquisition,
     Claim,
+    Control,
     Holding,
     Limits,
     Owner,
     Page,
-    Standing,
     StreamInfo,
     StreamKey,
     StreamStatus,
@@ -43,8 +43,8 @@ __all__ = [
     "MAX_DEATHS",
     "BaseStore",
     "Feed",
+    "Finding",
     "Listener",
-    "Outcome",
     "Queue",
     "control_life",
     "known",
@@ -67,11 +67,11 @@ def control_life(longest_ttl: float) -> float:
     return max(MIN_CONTROL_SECONDS, 4 * longest_ttl)
 
 
-Outcome = StreamInfo | StreamUnreadable | StoreUnavailable | None
+Finding = StreamInfo | StreamUnreadable | StoreUnavailable | None
 """What a look at one stream finds; None where it is missing."""
 
 
-def known(outcome: Outcome) -> StreamInfo | None:
+def known(outcome: Finding) -> StreamInfo | None:
     """Return the state; None where it is missing or unreadable, and raise StoreUnavailable."""
     if isinstance(outcome, StoreUnavailable):
         raise outcome
@@ -91,8 +91,8 @@ class Listener(Protocol):
         and when an operator or another process acted on the stream.
         """
 
-    def governed(self, tenant: str | None) -> None:
-        """Hear that the standing of a tenant changed (None: perhaps of any)."""
+    def control_changed(self, tenant: str | None) -> None:
+        """Hear that control changed in a tenant (None: perhaps in any)."""
 
 
 class Feed(ABC):
@@ -235,7 +235,7 @@ class BaseStore(ABC):
         """Return the state and up to `limit` bytes from `offset`; None when it is missing."""
 
     @abstractmethod
-    async def status(self, keys: Sequence[StreamKey]) -> Sequence[Outcome]:
+    async def status(self, keys: Sequence[StreamKey]) -> Sequence[Finding]:
         """Look at `keys` in one batch, and return what was found of each, in their order.
 
         Nothing is raised: what is wrong with one stream, or with the server that has it, stands in
@@ -277,13 +277,13 @@ class BaseStore(ABC):
         A stream that exists during the whole scan is met at least once.
         """
 
-    # What governs many streams at once. A change is announced to every process as `governed`.
+    # Control: what is in force for many streams at once. Every process hears `control_changed`.
 
     @abstractmethod
-    async def standing(self, tenant: str, owner: Owner, *, keep: float | None = None) -> Standing:
+    async def get_control(self, tenant: str, owner: Owner, *, keep: float | None = None) -> Control:
         """Return what is in force for the owner now, in one round trip; never from a cache.
 
-        `since` is when the tenant was first governed here: kept with the rest, and lost with it.
+        `since` is when the control of the tenant was first written: kept, and lost, with the rest.
         With `keep`, what is there is kept for that many seconds from now, at least.
         """
 
@@ -347,7 +347,7 @@ class BaseStore(ABC):
         return None
 
     @abstractmethod
-    def feed(self, listener: Listener) -> Feed:
+    def open_feed(self, listener: Listener) -> Feed:
         """Open the feed of this process."""
 
     @abstractmethod

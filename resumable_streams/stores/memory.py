@@ -23,13 +23,13 @@ from ..exceptions import (
 from ..types import (
     Acquisition,
     Claim,
+    Control,
     ErrorCode,
     Holding,
     Limits,
     Owner,
     Page,
     Role,
-    Standing,
     StreamInfo,
     StreamKey,
     StreamStatus,
@@ -72,7 +72,7 @@ class _Space:
         # (when to look, number of the entry), key: looked at again later if it was refreshed.
         self.deadlines: list[tuple[tuple[float, int], StreamKey]] = []
         self.sequence = 0
-        self.controls: dict[str, tuple[Standing, float | None]] = {}  # what, kept until
+        self.controls: dict[str, tuple[Control, float | None]] = {}  # what, kept until
         self.revoked: dict[tuple[str, Owner], tuple[float, float]] = {}  # when, kept until
         self.live: dict[Holding, None] = {}  # in the order in which they were counted
         self.table = Table()
@@ -370,7 +370,7 @@ class MemoryStore(BaseStore):
             if tenant in (None, key.tenant) and generation in (None, key.generation):
                 yield key
 
-    async def standing(self, tenant: str, owner: Owner, *, keep: float | None = None) -> Standing:
+    async def get_control(self, tenant: str, owner: Owner, *, keep: float | None = None) -> Control:
         with self._at() as now:
             control, ends = self._control(tenant, now)
             if keep is not None and ends is not None:
@@ -378,12 +378,12 @@ class MemoryStore(BaseStore):
             when, until = self._space.revoked.get((tenant, owner), (None, 0.0))
             return replace(control, revoked_at=when if until > now else None)
 
-    def _control(self, tenant: str, now: float) -> tuple[Standing, float | None]:
+    def _control(self, tenant: str, now: float) -> tuple[Control, float | None]:
         """Return what governs a tenant, and when that expires; nothing does not."""
-        control, ends = self._space.controls.get(tenant, (Standing(), None))
+        control, ends = self._space.controls.get(tenant, (Control(), None))
         if ends is not None and ends <= now:
             del self._space.controls[tenant]
-            return Standing(), None
+            return Control(), None
         return control, ends
 
     async def set_control(
@@ -396,7 +396,7 @@ class MemoryStore(BaseStore):
     ) -> int:
         with self._at() as now:
             old, ends = self._control(tenant, now)
-            new = Standing(
+            new = Control(
                 generation=max(old.generation or 1, generation or 1),
                 ttl=old.ttl if ttl is None else ttl or None,
                 longest_ttl=max(old.longest_ttl, longest_ttl or 0.0),
@@ -426,7 +426,7 @@ class MemoryStore(BaseStore):
 
     def _govern(self, tenant: str) -> None:
         for feed in self._space.feeds:
-            feed.govern(tenant)
+            feed.change_control(tenant)
 
     async def revoke(self, tenant: str, owner: Owner, *, keep: float) -> float:
         with self._at() as now:
@@ -468,7 +468,7 @@ class MemoryStore(BaseStore):
             live = self._live(tenant)
         return [one for one in live if owner_digest in (None, one.owner_digest)][:limit]
 
-    def feed(self, listener: Listener) -> Feed:
+    def open_feed(self, listener: Listener) -> Feed:
         feed = _MemoryFeed(self._space, listener)
         with self._space.lock:
             self._space.feeds.add(feed)
@@ -497,8 +497,8 @@ class _MemoryFeed(Feed):
     def disturb(self, key: StreamKey) -> None:
         self._post(self._listener.disturbed, key)
 
-    def govern(self, tenant: str) -> None:
-        self._post(self._listener.governed, tenant)
+    def change_control(self, tenant: str) -> None:
+        self._post(self._listener.control_changed, tenant)
 
     def _post(self, callback: Callable[..., None], *args: object) -> None:
         if asyncio._get_running_loop() is self._loop:

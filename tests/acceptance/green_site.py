@@ -51,7 +51,7 @@ def _urls() -> list[Any]:  # imported late: this module is the settings, too
                 yield b"%d " % number
 
     class Sync(AcquireView):
-        def check(self, request: HttpRequest) -> None:
+        def refuse(self, request: HttpRequest) -> None:
             count()
 
         def produce(self, request: HttpRequest) -> Iterator[bytes]:

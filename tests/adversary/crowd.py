@@ -28,8 +28,8 @@ STREAMS = [f"{end} {name}" for end in ENDS for name in FORMATS]
 """What is there for ada, and for nobody else."""
 
 OF_OTHERS = {"foreign": "eve", "foreign and live": "eve", "of a user": "carl"}
-BARRED = ("revoked", "revoked and live", "rotated", "rotated and live", "deleted", "elsewhere")
-NOT_THERE = ("missing", *OF_OTHERS, *BARRED)
+REVOKED = ("revoked", "revoked and live", "rotated", "rotated and live", "deleted", "elsewhere")
+NOT_THERE = ("missing", *OF_OTHERS, *REVOKED)
 """What is not there for ada, in every way."""
 
 

@@ -35,11 +35,11 @@ ALIASES = ("default", "elsewhere")
 PLACES = 3  # MAX_STREAMS
 HANGS_SECONDS = 20.0
 
-STANDING = (
+LASTING = (
     "resumable_streams.leases",
     "resumable_streams.hub.sweep",
-    "resumable_streams.wire.read",
-    "resumable_streams.wire.write",
+    "resumable_streams.connection.read",
+    "resumable_streams.connection.write",
     "resumable_streams.redis.feed",
     "resumable_streams.producer ",
     "resumable_streams.source ",
@@ -148,8 +148,8 @@ class World:
     # Where we are.
 
     async def generation(self) -> int:
-        standing = await get_engine("default").store.standing(self.tenant, "ada")
-        return standing.generation or 1
+        control = await get_engine("default").store.get_control(self.tenant, "ada")
+        return control.generation or 1
 
     async def key(self, stream_id: str) -> StreamKey:
         return StreamKey(
@@ -181,7 +181,7 @@ class World:
 
         def is_quiet() -> bool:
             others = asyncio.all_tasks() - {asyncio.current_task()}
-            return all(task.get_name().startswith(STANDING) for task in others)
+            return all(task.get_name().startswith(LASTING) for task in others)
 
         await asyncio.get_running_loop().run_in_executor(None, lambda: None)
         await eventually(is_quiet, seconds=HANGS_SECONDS)
@@ -232,13 +232,13 @@ class World:
         """Name a stream that is out of everybody's reach, and produced."""
         for stream in self.streams:
             if stream.is_produced and await self.is_barred(stream):
-                return f"barred, and produced: {stream}"
+                return f"revoked, and produced: {stream}"
         return ""
 
     async def is_barred(self, stream: Stream) -> bool:
         store = get_engine("default").store
-        standing = await store.standing(self.tenant, stream.info.owner)
-        return not standing.admits(stream.info)
+        control = await store.get_control(self.tenant, stream.info.owner)
+        return not control.admits(stream.info)
 
     async def _find_leftovers(self, live: set[str]) -> str:
         """Name places and holdings of what has ended, or what lives without."""

@@ -9,7 +9,7 @@ from contextlib import suppress
 import pytest
 
 from resumable_streams.exceptions import StoreUnavailable
-from resumable_streams.stores.redis import RedisStore, wire
+from resumable_streams.stores.redis import RedisStore, connection
 from resumable_streams.testing import KEY, StreamStoreContract, body, refusal, start
 from tests.nodes import Node
 from tests.proxy import Proxy, proxy_to
@@ -24,7 +24,7 @@ TIMEOUT = 2.0
 
 @pytest.fixture(autouse=True)
 def short_rests(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "RESTED_SECONDS", RESTED)
+    monkeypatch.setattr(connection, "RESTED_SECONDS", RESTED)
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def pings_of(server: Node) -> int:
 async def test_a_connection_that_rests_is_used_now_and_then(
     monkeypatch: pytest.MonkeyPatch, store: RedisStore, way: Proxy, server: Node
 ) -> None:
-    monkeypatch.setattr(wire, "WARM_SECONDS", WARM)
+    monkeypatch.setattr(connection, "WARM_SECONDS", WARM)
     await start(store)
     pings, before = pings_of(server), time.monotonic()
     await eventually(lambda: pings_of(server) >= pings + 3, seconds=5 * WARM + 20)
@@ -125,18 +125,18 @@ async def test_a_connection_that_rests_is_used_now_and_then(
 async def test_a_connection_that_was_lost_while_it_rested_costs_nobody_anything(
     monkeypatch: pytest.MonkeyPatch, store: RedisStore, way: Proxy
 ) -> None:
-    monkeypatch.setattr(wire, "WARM_SECONDS", WARM)
+    monkeypatch.setattr(connection, "WARM_SECONDS", WARM)
     await start(store)
-    link = store._nodes._wire._link  # type: ignore[attr-defined]
+    session = store._nodes._connection._session  # type: ignore[attr-defined]
     way.lose()
-    await eventually(lambda: link.broken, seconds=2 * WARM + 20)
+    await eventually(lambda: session.broken, seconds=2 * WARM + 20)
     async with within(0.2 * TIMEOUT):
         assert await store.look(KEY) is not None
 
 
 async def test_the_system_looks_after_connections_as_well(store: RedisStore) -> None:
     await start(store)
-    writer = store._nodes._wire._link._connection._writer  # type: ignore[attr-defined]
+    writer = store._nodes._connection._session._connection._writer  # type: ignore[attr-defined]
     sock = writer.get_extra_info("socket")
     assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
     assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 30

@@ -150,7 +150,7 @@ VERBS: dict[str, Verb] = {
     "cancel": lambda w: w.store.cancel(KEY),
     "expire": lambda w: w.store.expire(KEY, 30),
     "scan": lambda w: met(w.store),
-    "standing": lambda w: w.store.standing(KEY.tenant, "ada", keep=60),
+    "get_control": lambda w: w.store.get_control(KEY.tenant, "ada", keep=60),
     "set_control: rotate": lambda w: w.store.set_control(KEY.tenant, generation=2),
     "set_control: retire": lambda w: w.store.set_control(KEY.tenant, generation=1, ttl=30),
     "set_control: begin": lambda w: w.store.set_control("another", longest_ttl=60),

@@ -184,13 +184,13 @@ class Deaf:
 
     def appended(self, *args: object) -> None: ...
     def disturbed(self, *args: object) -> None: ...
-    def governed(self, *args: object) -> None: ...
+    def control_changed(self, *args: object) -> None: ...
 
 
 async def test_pushes_that_are_refused_are_given_up_at_any_moment(store: RedisStore) -> None:
     """Also while the server says no, which must not swallow that we want no more."""
     for number in range(2_000 if IS_FULL else 200):
-        feed = store.feed(Deaf())
+        feed = store.open_feed(Deaf())
         await pass_time(number % 40 / 10_000)
         async with asyncio.timeout(5):
             await feed.aclose()

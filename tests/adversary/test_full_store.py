@@ -73,7 +73,7 @@ async def test_on_a_full_server_everything_else_works(store: RedisStore, server:
         assert await body(store) == b"abc"
         assert await store.set_control("acme", generation=2, ttl=30, longest_ttl=60) == 2
         assert await store.revoke("acme", "ada", keep=5) > 0
-        assert (await store.standing("acme", "ada")).generation == 2
+        assert (await store.get_control("acme", "ada")).generation == 2
         assert await store.expire(KEY, 30)
         done = await store.finalize(KEY, claim, StreamStatus.DONE)
         assert (done.status, done.size) == (StreamStatus.DONE, 3)

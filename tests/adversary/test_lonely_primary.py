@@ -35,7 +35,7 @@ async def test_a_primary_that_takes_no_writes_is_read(
             assert await body(one) == b"abc"
             assert (await one.acquire(KEY, Claim(), TERMS)).info.size == 3
             assert [key async for key in one.scan()] == [KEY]
-            assert (await one.standing("acme", "ada")).revoked_at is None
+            assert (await one.get_control("acme", "ada")).revoked_at is None
             await refusal(StoreUnavailable, one.append(KEY, claim, 3, b"def"))
             await refusal(StoreUnavailable, one.finalize(KEY, claim, StreamStatus.DONE))
             await refusal(StoreUnavailable, one.revoke("acme", "ada", keep=5))

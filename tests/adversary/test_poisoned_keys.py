@@ -88,9 +88,9 @@ async def test_a_tenant_whose_control_key_cannot_be_read_is_served_nothing(
 ) -> None:
     control = store.keys.control("acme")
     server.client.hset(control, "generation", "x")
-    error = await refusal(StoreUnavailable, store.standing("acme", "ada"))
+    error = await refusal(StoreUnavailable, store.get_control("acme", "ada"))
     assert control in str(error)
-    assert (await store.standing("other", "ada")).generation is None
+    assert (await store.get_control("other", "ada")).generation is None
 
 
 VERBS = {

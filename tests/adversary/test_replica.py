@@ -38,7 +38,7 @@ def location(replica: tuple[Node, Node]) -> str:
 async def test_a_replica_serves_nothing_and_says_what_it_is(
     store: RedisStore, replica: tuple[Node, Node], key_prefix: str
 ) -> None:
-    """Not even what it has: that may be older than what was barred since."""
+    """Not even what it has: that may be older than a revocation."""
     primary, one = replica
     limits = StreamStoreContract.limits
     real = RedisStore(alias="real", key_prefix=key_prefix, location=primary.url, limits=limits)
@@ -48,7 +48,7 @@ async def test_a_replica_serves_nothing_and_says_what_it_is(
     verbs = [
         lambda: store.look(KEY),
         lambda: store.read(KEY, 0, 1),
-        lambda: store.standing("acme", "ada"),
+        lambda: store.get_control("acme", "ada"),
         lambda: store.cancel(KEY),
         lambda: anext(aiter(store.scan())),
     ]

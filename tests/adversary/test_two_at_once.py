@@ -24,7 +24,7 @@ from resumable_streams.control.saved import in_database
 from resumable_streams.engine import get_engine
 from resumable_streams.models import IncidentAction, StreamNamespace, StreamRecord
 from resumable_streams.operating.incidents import incident
-from resumable_streams.operating.records import Ending, Recorder, settle
+from resumable_streams.operating.records import RecordEnding, Recorder, settle
 from resumable_streams.stores.memory import MemoryStore
 from resumable_streams.stores.redis import RedisStore
 from tests.ledger import open_database
@@ -138,13 +138,13 @@ async def in_force(tenant: str) -> object:
         rows = StreamNamespace.objects.filter(alias="default", tenant=tenant)
         return list(rows.values_list("generation", "ttl"))
 
-    found = await get_engine("default").store.standing(tenant, "ada")
+    found = await get_engine("default").store.get_control(tenant, "ada")
     is_revoked = found.revoked_at is not None
     said = (found.generation, found.ttl, found.longest_ttl, is_revoked)
     return said, await in_database(saved)
 
 
-async def carry_out(writes: Sequence[Write], tenant: str, *, at_once: bool) -> tuple[int, ...]:
+async def written_by(writes: Sequence[Write], tenant: str, *, at_once: bool) -> tuple[int, ...]:
     """Do all of them; return which were done, and not refused by a database that was busy."""
     if at_once:
         outcomes = await asyncio.gather(*(w(tenant) for w in writes), return_exceptions=True)
@@ -167,7 +167,7 @@ async def test_what_is_in_force_is_as_after_one_and_then_the_other(
     async def outcome(which: Sequence[int], *, at_once: bool) -> tuple[tuple[int, ...], object]:
         tenant = uuid.uuid4().hex
         await begin(tenant)
-        done = await carry_out([writes[n] for n in which], tenant, at_once=at_once)
+        done = await written_by([writes[n] for n in which], tenant, at_once=at_once)
         return done, await in_force(tenant)
 
     expected: dict[tuple[int, ...], list[object]] = {}
@@ -203,7 +203,7 @@ def ended(status: str, **changes: Any) -> Callable[[], object]:
 
     def write() -> None:
         process = Recorder()
-        process.put(Ending(election=election, epoch="00000001", changes=changes))
+        process.put(RecordEnding(election=election, epoch="00000001", changes=changes))
         assert process.flush(30)
         assert not process.lost
 

@@ -17,7 +17,7 @@ from resumable_streams.operating.bulk import Sweep, Tally, purge, shorten
 from resumable_streams.operating.bulk import cancel as cancel_each
 from resumable_streams.operating.selection import Selection
 from resumable_streams.types import ErrorCode, StreamInfo, StreamStatus
-from resumable_streams.workers import carry_out
+from resumable_streams.workers import run_order
 
 from ..tools.cancelling import Cut, Outcome
 from ..tools.processes import die_producing, forget, judge
@@ -113,7 +113,7 @@ async def run(step: Step, world: World) -> None:
 
 
 async def reached(step: Step, world: World) -> Stream | None:
-    """Return the stream that an id leads to; one's own that is barred is in nobody's way."""
+    """Return the stream that an id leads to; one's own that is revoked is in nobody's way."""
     found = await world.find(step.stream_id)
     is_in_nobodys_way = is_theirs(step, found) and found and await world.is_barred(found)
     return None if is_in_nobodys_way else found
@@ -168,13 +168,13 @@ async def enqueue(step: Step, world: World) -> None:
 
 
 @verb
-async def carry_out_order(step: Step, world: World) -> None:
+async def order_is_run(step: Step, world: World) -> None:
     """The order is carried out, or waits as before, or ended in writing."""
     stream = next((one for one in world.streams if one.order and one.is_live), None)
     if stream is None:
         return
     assert stream.order is not None
-    outcome = await call(step, world, carry_out(step.alias, stream.order))
+    outcome = await call(step, world, run_order(step.alias, stream.order))
     await eventually(lambda: is_nobodys_or_over(stream))
     info = await get_engine("default").store.look(stream.info.key)
     assert info is not None
@@ -227,7 +227,7 @@ async def has_ended(stream: Stream) -> bool:
 
 
 async def open_to(step: Step, world: World) -> Stream | None:
-    """Return the stream that an id leads to, if nothing bars it."""
+    """Return the stream that an id leads to, if no control ends it."""
     found = await world.find(step.stream_id)
     return None if found is None or await world.is_barred(found) else found
 
@@ -357,10 +357,10 @@ async def rotate_tenant(step: Step, world: World) -> None:
 @verb
 async def retire_tenant(step: Step, world: World) -> None:
     ttl = {"ada": 3_600.0, "eve": 7_200.0}[step.owner]
-    before = (await step.engine.store.standing(world.tenant, "ada")).ttl
+    before = (await step.engine.store.get_control(world.tenant, "ada")).ttl
     outcome = await call(step, world, retire("default", world.tenant, ttl=ttl))
     outcome.result()
-    after = (await step.engine.store.standing(world.tenant, "ada")).ttl
+    after = (await step.engine.store.get_control(world.tenant, "ada")).ttl
     assert after in ((before, ttl) if outcome.is_cancelled else (ttl,))
     assert after is None or (await row(world)).ttl == after
 
@@ -398,7 +398,7 @@ async def shorten_owner(step: Step, world: World) -> None:
 
 @verb
 async def enforce(step: Step, world: World) -> None:
-    (await call(step, world, step.engine.enforce(step.engine.hub.tails))).result()
+    (await call(step, world, step.engine.enforce_control(step.engine.hub.tails))).result()
 
 
 # Processes.

@@ -18,13 +18,15 @@ async def test_a_reader_that_is_closed_while_it_is_looked_up_whether_it_is_barre
         reader = await side.require_resume("chat", owner="a")
         engine, reached, opened = get_engine(side.alias), asyncio.Event(), asyncio.Event()
 
-        async def enforce(tails: object, reached=reached, opened=opened) -> set[Tail]:
+        async def enforce_control(tails: object, reached=reached, opened=opened) -> set[Tail]:
             reached.set()
             await opened.wait()
             return set()
 
-        engine.enforce = enforce  # type: ignore[method-assign]
-        engine.hub.governed("default")  # news that came between the resume and the first read
+        engine.enforce_control = enforce_control  # type: ignore[method-assign]
+        engine.hub.control_changed(
+            "default"
+        )  # news that came between the resume and the first read
         reading = asyncio.ensure_future(read_all(reader))
         await reached.wait()
         reader.close()

@@ -23,14 +23,14 @@ async def test_a_revocation_is_enforced_though_the_first_attempt_fails(
     await read_until(reader, 3)
     reading = asyncio.create_task(read_all(reader))
     engine = get_engine("default")
-    enforce, failures = engine.enforce, [LookupError("a mistake of ours")]
+    enforce, failures = engine.enforce_control, [LookupError("a mistake of ours")]
 
     async def fail_first(tails: Collection[Tail]) -> set[Tail]:
         if failures:
             raise failures.pop()
         return await enforce(tails)
 
-    engine.enforce = fail_first  # type: ignore[method-assign]
+    engine.enforce_control = fail_first  # type: ignore[method-assign]
     caplog.set_level(logging.ERROR)
     await revoke("default", "default", "a")
     async with within(5):

@@ -15,7 +15,7 @@ from resumable_streams import StreamFailed, StreamManager
 from resumable_streams.engine import get_engine
 from resumable_streams.stores.base import MAX_DEATHS
 from resumable_streams.stores.redis.keys import KeySpace
-from resumable_streams.workers import Order, Worker, carry_out
+from resumable_streams.workers import Order, Worker, run_order
 from tests.tools.waiting import PATIENCE_SECONDS, eventually
 
 from .conftest import Configure
@@ -72,7 +72,7 @@ async def test_nor_does_an_order_of_another_queue_fail_without_ending_its_stream
 ) -> None:
     orders: list[str] = []
     reader = await redis_manager.enqueue("s", broken, owner="me", through=orders.append)
-    assert await carry_out("elsewhere", orders[0]) is True
+    assert await run_order("elsewhere", orders[0]) is True
     with pytest.raises(StreamFailed, match="source_failed"):
         await read_all(reader)
 

@@ -12,7 +12,7 @@ from resumable_streams.control import revoke
 from resumable_streams.engine import get_engine
 from resumable_streams.signals import stream_cancelled, stream_deleted, stream_finalized
 from resumable_streams.types import StreamInfo, StreamKey, StreamStatus
-from resumable_streams.workers import carry_out
+from resumable_streams.workers import run_order
 
 from ..tools.cancelling import DEEP, Cut, Outcome, at_every_await, cut
 from ..tools.processes import die_producing, forget, judge
@@ -79,7 +79,7 @@ async def test_an_order_is_carried_out_or_waits_or_ends_and_is_never_nobodys(
     async def attempt(where: Cut) -> Outcome[Any]:
         orders: list[str] = []
         reader = await manager.enqueue(None, PATH, owner="ada", through=orders.append)
-        outcome = await cut(carry_out("default", orders[0]), where)
+        outcome = await cut(run_order("default", orders[0]), where)
         await at_rest()
 
         async def is_over_or_waits() -> bool:
@@ -91,7 +91,7 @@ async def test_an_order_is_carried_out_or_waits_or_ends_and_is_never_nobodys(
         info = await manager.status(reader.stream_id, owner="ada")
         assert info is not None
         if info.is_streaming:
-            assert await carry_out("default", orders[0])
+            assert await run_order("default", orders[0])
         else:
             assert info.status is StreamStatus.DONE or info.error_code == "interrupted"
         return outcome

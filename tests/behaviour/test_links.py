@@ -193,7 +193,7 @@ async def test_a_bad_link_costs_the_store_what_a_missing_stream_does(
     other = await signed(manager, "chat2")
     store = get_engine("default").store
     asked: list[str] = []
-    for name in ("standing", "status", "set_control"):
+    for name in ("get_control", "status", "set_control"):
         verb = getattr(store, name)
 
         def count(*args: Any, _name: str = name, _verb: Any = verb, **named: Any) -> Any:
@@ -208,7 +208,7 @@ async def test_a_bad_link_costs_the_store_what_a_missing_stream_does(
         return list(asked)
 
     missing = await cost("nothing", "b")
-    assert missing == ["standing", "status"]
+    assert missing == ["get_control", "status"]
     assert await cost("chat", "b") == missing
     for link in (other, of("nonsense"), of("made-up.0.signature.signature")):
         assert await cost("chat", link) == await cost("nothing", link) == missing

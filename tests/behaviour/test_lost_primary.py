@@ -80,7 +80,7 @@ def governs(keys: KeySpace) -> bool:
 
 
 async def end_of(reader: StreamReader, reading: "asyncio.Task[bytes]") -> str:
-    """Return how a barred stream ended for a reader; the end of its producer may come first."""
+    """Return how a revoked stream ended for a reader; the end of its producer may come first."""
     try:
         await reading
     except StreamFailed as failure:

@@ -183,12 +183,12 @@ async def test_in_memory_it_expires_too(memory_manager: StreamManager):
     await store.set_control("acme", longest_ttl=300)
     await store.set_control("kept", generation=2)
     now += MIN_CONTROL_SECONDS / 2
-    await store.standing("acme", "a", keep=MIN_CONTROL_SECONDS)
+    await store.get_control("acme", "a", keep=MIN_CONTROL_SECONDS)
     now += MIN_CONTROL_SECONDS / 2
-    assert (await store.standing("acme", "a")).longest_ttl == 300
+    assert (await store.get_control("acme", "a")).longest_ttl == 300
     now += MIN_CONTROL_SECONDS / 2
-    assert (await store.standing("acme", "a")).generation is None
-    assert (await store.standing("kept", "a")).generation == 2
+    assert (await store.get_control("acme", "a")).generation is None
+    assert (await store.get_control("kept", "a")).generation == 2
     await store.set_control("new", longest_ttl=300)
     now += MIN_CONTROL_SECONDS
     await store.set_control("newer", longest_ttl=300)

@@ -30,8 +30,8 @@ from resumable_streams.operating.bulk import Sweep, Tally, purge
 from resumable_streams.operating.selection import Selection
 from resumable_streams.operating.tenants import retire
 from tests.ledger import Ledger, open_ledger
+from tests.tools.control import enforced_by, heard_by
 from tests.tools.readers import read_all, read_until
-from tests.tools.rulings import carried_out_by, heard_by
 from tests.tools.sources import Tap, finished
 from tests.tools.streams import Configure
 from tests.tools.waiting import eventually, within
@@ -61,7 +61,7 @@ async def purge_all() -> None:
 
 
 ACTS = pytest.mark.parametrize("act", [rotate_all, revoke_a, purge_all])
-BARRING = pytest.mark.parametrize("act", [rotate_all, revoke_a])
+CONTROL_ACTS = pytest.mark.parametrize("act", [rotate_all, revoke_a])
 
 
 async def start(manager: StreamManager, stream_id: str = "chat", owner: str = "a") -> Tap:
@@ -143,7 +143,7 @@ async def test_a_reader_of_a_finished_stream_ends_too(
     readers = [await resume(side) for side in (manager, elsewhere)]
     for reader in readers:
         await anext(reader)
-    async with carried_out_by(manager, elsewhere):
+    async with enforced_by(manager, elsewhere):
         await act()
     for reader in readers:
         await ends(reader)
@@ -160,13 +160,13 @@ async def test_a_slow_reader_of_what_ended_since_gets_nothing_from_memory(
     tap.end(b"x" * 1_000)
     for reader in readers:  # the process has the bytes and the end, its reader has not asked yet
         await eventually(lambda reader=reader: not reader.info.is_streaming)  # type: ignore[misc]
-    async with carried_out_by(manager, elsewhere):
+    async with enforced_by(manager, elsewhere):
         await act()
     for reader in readers:
         await ends(reader)
 
 
-@BARRING
+@CONTROL_ACTS
 async def test_other_tenants_and_owners_notice_nothing(
     manager: StreamManager, elsewhere: StreamManager, act: Act
 ):
@@ -176,7 +176,7 @@ async def test_other_tenants_and_owners_notice_nothing(
     reader = await elsewhere.require_resume("o", owner="a", tenant="acme2")
     if act is revoke_a:
         await read_until(await manager.run("o", other, owner="aa", tenant=TENANT), 2)
-    async with carried_out_by(manager, elsewhere):
+    async with enforced_by(manager, elsewhere):
         await act()
     for source in (other, tap):
         source.end(b"her")
@@ -202,7 +202,7 @@ async def test_a_reader_that_attaches_after_it_does_not_follow_an_old_stream(
     """A resume that came before is attached by its first read: whenever that is, it ends."""
     await start(manager)
     late = [await resume(side) for side in (manager, elsewhere)]
-    async with carried_out_by(manager, elsewhere):
+    async with enforced_by(manager, elsewhere):
         await act()
     for reader in late:
         await ends(reader)
@@ -221,7 +221,7 @@ async def test_a_resume_in_flight_ends(manager: StreamManager, elsewhere: Stream
     await ends(await resuming)
 
 
-@BARRING
+@CONTROL_ACTS
 @pytest.mark.parametrize("before", [True, False])
 async def test_an_acquire_in_flight_is_produced_no_longer_than_a_second(
     manager: StreamManager, elsewhere: StreamManager, act: Act, before: bool
@@ -241,7 +241,7 @@ async def test_an_acquire_in_flight_is_produced_no_longer_than_a_second(
     assert await manager.resume("chat", owner="a", tenant=TENANT) is None
 
 
-@BARRING
+@CONTROL_ACTS
 async def test_a_process_that_was_cut_off_from_the_news_learns_when_it_is_back(
     redis_manager: StreamManager, redis_server: Redis, act: Act
 ):
@@ -265,8 +265,8 @@ async def test_rotations_at_once_never_start_the_same_generation_twice(manager: 
     made = [result for result in results if isinstance(result, int)]
     assert made
     assert len(made) == len(set(made))
-    standing = await get_engine("default").store.standing(TENANT, "a")
-    assert (standing.generation, None) == await saved() == (max(made), None)
+    control = await get_engine("default").store.get_control(TENANT, "a")
+    assert (control.generation, None) == await saved() == (max(made), None)
 
 
 async def test_an_acquire_during_a_rotation_is_of_one_generation(
@@ -367,8 +367,8 @@ def change(request) -> Callable[[], Any]:
 
 
 async def in_force(alias: str = "default") -> tuple[int, float | None]:
-    standing = await get_engine(alias).store.standing(TENANT, "a")
-    return standing.generation or 1, standing.ttl
+    control = await get_engine(alias).store.get_control(TENANT, "a")
+    return control.generation or 1, control.ttl
 
 
 async def saved() -> tuple[int, float | None]:
@@ -474,7 +474,7 @@ async def test_a_mark_outlives_every_stream_it_bars(
 async def test_a_mark_knows_of_a_long_stream_that_was_acquired_while_it_was_made(
     redis_manager: StreamManager, redis_server: Redis, key_prefix
 ):
-    gate = Gate(redis_manager, "standing")
+    gate = Gate(redis_manager, "get_control")
     revoking = asyncio.ensure_future(revoke("default", TENANT, "a"))
     await gate.reached.wait()
     elsewhere = redis_manager.using("elsewhere")

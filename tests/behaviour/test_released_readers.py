@@ -10,7 +10,7 @@ import pytest
 from resumable_streams import StoreUnavailable, StreamFailed, StreamManager, StreamReader
 from resumable_streams.engine import get_engine
 from resumable_streams.exceptions import StreamError
-from resumable_streams.producing.buffer import Gathering
+from resumable_streams.producing.buffer import ChunkBuffer
 from resumable_streams.reading.tail import Tail
 from resumable_streams.stores.memory import MemoryStore
 from resumable_streams.testing import KEY, look, start
@@ -128,10 +128,10 @@ async def test_a_reader_that_ended_with_an_error_is_closed(manager: StreamManage
 
 
 async def test_what_a_producer_raises_is_not_what_it_keeps():
-    gathering = Gathering()
+    buffer = ChunkBuffer()
     kept = StreamFailed("data_lost")
-    gathering.close(kept)
+    buffer.close(kept)
     with pytest.raises(StreamFailed) as raised:
-        await gathering.take()
+        await buffer.take()
     assert raised.value is not kept
     assert kept.__traceback__ is None

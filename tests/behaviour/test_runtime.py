@@ -106,7 +106,7 @@ async def test_before_producers_are_interrupted_others_may_act(
         await read_all(again)
 
 
-KNOCKING = """
+WAKING = """
 import os, signal, sys, threading, time
 from django.conf import settings
 settings.configure(
@@ -119,7 +119,7 @@ import django
 django.setup()
 from resumable_streams import shutdown, streams
 
-shutdown.answer_knocks()
+shutdown.let_threads_hook_signals()
 if "fork" in sys.argv:
     if child := os.fork():
         sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
@@ -158,7 +158,7 @@ def test_a_thread_has_the_main_thread_hook_the_signals_in_the_fork_of_a_server_t
     where: str,
 ) -> None:
     run = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", KNOCKING, where],
+        [sys.executable, "-W", "ignore", "-c", WAKING, where],
         cwd=ROOT,
         env={key: value for key, value in os.environ.items() if key != "DJANGO_SETTINGS_MODULE"},
         capture_output=True,

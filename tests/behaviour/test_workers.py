@@ -17,7 +17,7 @@ from resumable_streams.stores.processes import WAITING
 from resumable_streams.stores.redis.keys import KeySpace
 from resumable_streams.streams import StreamManager
 from resumable_streams.types import Claim, StreamKey
-from resumable_streams.workers import Worker, _Letter
+from resumable_streams.workers import SignedOrder, Worker
 from tests.tools.readers import read_all, read_until
 from tests.tools.streams import Configure
 from tests.tools.waiting import eventually
@@ -119,15 +119,15 @@ async def dies_after(manager: StreamManager, data: bytes) -> tuple[StreamKey, Cl
     taken = await queue.take(wait=1, idle=60)
     await queue.aclose()
     assert taken is not None
-    letter = _Letter.open(taken[1])
-    claim = Claim(epoch=letter.epoch, holder="dead")
+    ordered = SignedOrder.open(taken[1])
+    claim = Claim(epoch=ordered.epoch, holder="dead")
     await store.processes.beat("dead", lease=get_settings(manager.alias).lease, position="")
-    info = await store.reclaim(letter.key, letter.held, claim)
+    info = await store.reclaim(ordered.key, ordered.held, claim)
     await store.processes.hold("dead", holding_of(info))
-    await store.processes.drop(f"{WAITING}{letter.epoch}", holding_of(info))
+    await store.processes.drop(f"{WAITING}{ordered.epoch}", holding_of(info))
     if data:
-        await store.append(letter.key, claim, 0, data)
-    return letter.key, claim
+        await store.append(ordered.key, claim, 0, data)
+    return ordered.key, claim
 
 
 async def test_a_dead_workers_stream_is_continued_by_another_one(

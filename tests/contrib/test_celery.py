@@ -17,7 +17,7 @@ from resumable_streams import StreamManager, StreamStatus
 from resumable_streams.contrib import celery
 from resumable_streams.engine import get_engine
 from resumable_streams.types import Claim
-from resumable_streams.workers import _Letter
+from resumable_streams.workers import SignedOrder
 from tests.tools.lengthy import starts_a_process
 from tests.tools.readers import read_all, read_until
 
@@ -101,16 +101,16 @@ async def test_an_order_that_somebody_is_at_is_tried_again_and_written_once(
     reader = await manager.enqueue(
         "s", f"{ORDERS}.numbers", {"count": 3}, owner="me", through=orders.append
     )
-    letter = _Letter.open(orders[0].encode())
-    claim = Claim(epoch=letter.epoch)
+    ordered = SignedOrder.open(orders[0].encode())
+    claim = Claim(epoch=ordered.epoch)
     store = get_engine("default").store
-    await store.reclaim(letter.key, letter.held, claim)
+    await store.reclaim(ordered.key, ordered.held, claim)
     with pytest.raises(Retry):
         await asyncio.to_thread(
             lambda: celery.produce.apply(("default", orders[0]), throw=True).get()
         )
-    await store.append(letter.key, claim, 0, b"theirs")
-    await store.finalize(letter.key, claim, StreamStatus.DONE)
+    await store.append(ordered.key, claim, 0, b"theirs")
+    await store.finalize(ordered.key, claim, StreamStatus.DONE)
     assert await read_all(reader) == b"theirs"
     result = await asyncio.to_thread(celery.produce.apply, ("default", orders[0]))
     assert result.successful()  # nothing is left to do

@@ -133,7 +133,7 @@ async def test_what_is_put_in_force_late_is_what_the_row_says_then(
             read.save()
 
     await in_thread(save)
-    found = await get_engine("default").store.standing(TENANT, "ada")
+    found = await get_engine("default").store.get_control(TENANT, "ada")
     assert found.ttl == (await row()).ttl == 7_200
 
 

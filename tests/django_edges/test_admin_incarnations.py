@@ -35,7 +35,7 @@ def rotate() -> None:
     runtime.call_sync(control.rotate, "default", "default")
 
 
-BARRED = pytest.mark.parametrize("bar", [revoke, rotate])
+REVOKED = pytest.mark.parametrize("act", [revoke, rotate])
 
 
 def acquire(streams: StreamManager, stream_id: str = "s1") -> StreamRecord:
@@ -69,13 +69,13 @@ def confirm(client: Any, action: str, *rows: StreamRecord) -> str:
     return told(act(client, "streamrecord", action, rows, confirmed="yes")).splitlines()[-1]
 
 
-@BARRED
+@REVOKED
 def test_what_is_out_of_reach_is_deleted_all_the_same(
-    staff: Any, streams: StreamManager, bar: Callable[[], None]
+    staff: Any, streams: StreamManager, act: Callable[[], None]
 ):
     client = staff(*VIEWS, "erase_streamrecord")
     record = acquire(streams)
-    bar()
+    act()
     assert streams.status_sync("s1", owner=OWNER) is None
     assert stored(record) is not None
     assert confirm(client, "erase", record) == "Delete streams: 1 of 1 done."

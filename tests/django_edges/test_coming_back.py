@@ -8,7 +8,7 @@ from django.test import AsyncClient, AsyncRequestFactory, RequestFactory
 from resumable_streams.exceptions import StoreUnavailable
 from resumable_streams.formats import RESUME, ui_message
 from resumable_streams.http.response import BodyCut, ResumableStreamResponse
-from resumable_streams.http.transports import connection_of
+from resumable_streams.http.transports import transport_of
 from resumable_streams.process.runtime import runtime
 from resumable_streams.sse import event
 from resumable_streams.stores.memory import MemoryStore
@@ -36,7 +36,7 @@ def of_scope(**changes: Any) -> Any:
     [("0.9", False), ("1.0", False), ("1", False), ("1.1", True), ("2", True), ("3", True)],
 )
 def test_a_cut_is_seen_where_bodies_have_chunks(version: str, shown: bool):
-    assert connection_of(of_scope(http_version=version)).shows_cut is shown
+    assert transport_of(of_scope(http_version=version)).shows_cut is shown
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_cut_is_seen_where_bodies_have_chunks(version: str, shown: bool):
 def test_a_cut_is_seen_where_a_wsgi_server_sends_chunks(environ: dict[str, str], shown: bool):
     request = RequestFactory().get("/")
     request.META.update(environ)
-    assert connection_of(request).shows_cut is shown
+    assert transport_of(request).shows_cut is shown
 
 
 @pytest.fixture

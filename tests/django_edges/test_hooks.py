@@ -16,7 +16,7 @@ class Sync(AcquireView):
     async def produce(self, request: HttpRequest) -> Any:
         return [b"x"]
 
-    def check(self, request: HttpRequest) -> HttpResponse | None:
+    def refuse(self, request: HttpRequest) -> HttpResponse | None:
         is_closed = Group.objects.filter(name="closed").exists()
         return HttpResponse("closed", status=402) if is_closed else None
 
@@ -28,7 +28,7 @@ class Sync(AcquireView):
 
 
 class Async(Sync):
-    async def check(self, request: HttpRequest) -> Any:  # type: ignore[override]
+    async def refuse(self, request: HttpRequest) -> Any:  # type: ignore[override]
         is_closed = await Group.objects.filter(name="closed").aexists()
         return HttpResponse("closed", status=402) if is_closed else None
 
@@ -43,8 +43,8 @@ class Async(Sync):
 class Awaitables(Async):
     """Sync functions that return what has to be awaited."""
 
-    def check(self, request: HttpRequest) -> Any:
-        return super().check(request)
+    def refuse(self, request: HttpRequest) -> Any:
+        return super().refuse(request)
 
     def get_stream_id(self, request: HttpRequest) -> Any:
         return super().get_stream_id(request)

@@ -120,9 +120,11 @@ def row(stream_id: str = "s1", **fields: object) -> StreamRecord:
     return StreamRecord(**given)
 
 
-def ending(stream_id: str = "s1", epoch: str = "", **changes: object) -> records.Ending:
+def ending(stream_id: str = "s1", epoch: str = "", **changes: object) -> records.RecordEnding:
     changes = {"status": "done", "ended": timezone.now(), **changes}
-    return records.Ending(election=("default", "default", stream_id), epoch=epoch, changes=changes)
+    return records.RecordEnding(
+        election=("default", "default", stream_id), epoch=epoch, changes=changes
+    )
 
 
 # What is recorded.

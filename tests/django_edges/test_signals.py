@@ -386,9 +386,9 @@ async def test_the_push_connection_is_told_first_and_again(streams: StreamManage
     reader = await streams.run("chat", Tap(None), owner="a")
     await read_all(reader)
     hub = get_engine("default").hub
-    hub.governed(None)
-    hub.governed("default")
-    hub.governed(None)
+    hub.control_changed(None)
+    hub.control_changed("default")
+    hub.control_changed(None)
     assert [n["again"] for n in said(heard, feed_connected)] == [False, True]
 
 

@@ -94,7 +94,7 @@ class Upload(AcquireView):
 
 
 class Closed(Raw):
-    def check(self, request: HttpRequest) -> HttpResponse:
+    def refuse(self, request: HttpRequest) -> HttpResponse:
         return HttpResponse("closed", status=402)
 
 
@@ -103,7 +103,7 @@ class Rated(Raw):
         super().setup(request, *args, **kwargs)
         self.rate, self.limiter = parse("2/minute"), MovingWindowRateLimiter(counters)
 
-    async def check(self, request: HttpRequest) -> None:
+    async def refuse(self, request: HttpRequest) -> None:
         who = (self.tenant or "", str(self.owner))
         if not await self.limiter.hit(self.rate, *who):
             window = await self.limiter.get_window_stats(self.rate, *who)

@@ -33,13 +33,13 @@ def info(status: str = "done", size: int = 0, **more: Any) -> StreamInfo:
 def body(wire_format: Format, log: bytes, offset: int = 0, step: int = 5, **more: Any) -> bytes:
     """Return what a reader of a done stream gets from `offset` on."""
     encoder = wire_format.encoder(info(), offset, **more)
-    parts = [encoder.feed(log[at : at + step]) for at in range(offset, len(log), step)]
+    parts = [encoder.encode(log[at : at + step]) for at in range(offset, len(log), step)]
     return encoder.opening() + b"".join(parts) + encoder.end(info("done", len(log)))
 
 
 def fed(wire_format: Format, log: bytes) -> Encoder:
     encoder = wire_format.encoder(info(), 0)
-    encoder.feed(log)
+    encoder.encode(log)
     return encoder
 
 
@@ -130,11 +130,11 @@ def test_extra_blank_lines_are_not_frames():
 def test_a_keep_alive_never_stands_inside_a_frame(wire_format: Format):
     encoder = wire_format.encoder(info(), 0)
     assert encoder.keep_alive() == KEEP_ALIVE
-    encoder.feed(b"data: half")
+    encoder.encode(b"data: half")
     assert encoder.keep_alive() == KEEP_ALIVE  # the half waits here
-    encoder.feed(b"x" * 100_000)
+    encoder.encode(b"x" * 100_000)
     assert encoder.keep_alive() == b""
-    encoder.feed(b"\n\n")
+    encoder.encode(b"\n\n")
     assert encoder.keep_alive() == KEEP_ALIVE
 
 

@@ -44,7 +44,7 @@ def body(log: bytes, cuts: Sequence[int] = (), start: int = 0, wire: Format = ss
     edges = [start, *sorted(cut for cut in cuts if start < cut < len(log)), len(log)]
     parts = [encoder.opening()]
     for first, last in itertools.pairwise(edges):
-        parts += [encoder.keep_alive(), encoder.feed(log[first:last])]
+        parts += [encoder.keep_alive(), encoder.encode(log[first:last])]
     return b"".join([*parts, encoder.end(info("done", len(log)))])
 
 
@@ -95,7 +95,7 @@ def test_the_last_event_has_its_own_id_however_it_ends(ending: bytes):
 
 def test_a_byte_order_mark_that_a_source_relays_is_not_sent():
     encoder = sse.encoder(info(), 0)
-    assert encoder.keep_alive() + encoder.feed(BOM + b"data: one\n\n") == (
+    assert encoder.keep_alive() + encoder.encode(BOM + b"data: one\n\n") == (
         b": keep-alive\n\ndata: one\nid: e-14\n\n"
     )
 

@@ -143,7 +143,7 @@ class World:
             reader, held = self.open.pop()
             try:
                 assert await everything(reader) in (held.body, b"")
-            except StreamFailed:  # barred or purged since
+            except StreamFailed:  # revoked or purged since
                 continue
 
     async def rotate(self, manager: StreamManager, tenant: str, stream_id: str, owner: Owner):
@@ -262,11 +262,11 @@ def test_nor_on_a_server(redis_url, saves_nothing, names, plan):
     names=names,
     before=plans,
     at_once=st.lists(st.tuples(indices, indices, indices), min_size=2, max_size=8),
-    ruling=st.sampled_from(["rotate", "revoke", "purge"]),
+    change=st.sampled_from(["rotate", "revoke", "purge"]),
 )
 @pytest.mark.lengthy
 def test_what_starts_while_an_operator_acts_sees_its_own_bytes_or_none(
-    names, before, at_once, ruling
+    names, before, at_once, change
 ):
     """Acquires and resumes in flight with a rotate, a revoke or a purge, in any interleaving."""
 
@@ -276,7 +276,7 @@ def test_what_starts_while_an_operator_acts_sees_its_own_bytes_or_none(
             async with asyncio.timeout(5):
                 for step in before:
                     await world.step(step)
-                await _meet(names, at_once, ruling)
+                await _meet(names, at_once, change)
         finally:
             await runtime.aclose()
 
@@ -289,15 +289,15 @@ def test_what_starts_while_an_operator_acts_sees_its_own_bytes_or_none(
         run(scene())
 
 
-async def _meet(names: Names, at_once: list[tuple[int, int, int]], ruling: str) -> None:
+async def _meet(names: Names, at_once: list[tuple[int, int, int]], change: str) -> None:
     tenant, owner = names.tenants[0], names.owners[0]
     engine = get_engine("default")
 
     async def act() -> None:
-        if ruling == "rotate":
-            in_force = (await engine.store.standing(tenant, owner)).generation or 1
+        if change == "rotate":
+            in_force = (await engine.store.get_control(tenant, owner)).generation or 1
             await engine.store.set_control(tenant, generation=in_force + 1)
-        elif ruling == "revoke":
+        elif change == "revoke":
             await revoke("default", tenant, owner)
         else:
             await purge(Sweep(engine, Selection(tenant=tenant, owner=owner), batch=1), Tally())

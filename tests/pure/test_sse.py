@@ -17,7 +17,7 @@ def frames(log: bytes, *cuts: int, offset: int = 0) -> list[tuple[bytes, int]]:
     fragments = [
         fragment
         for start, end in itertools.pairwise(edges)
-        for fragment in framer.feed(log[start:end])
+        for fragment in framer.push(log[start:end])
     ]
     return [(f.data.strip(), f.end) for f in fragments if f.data.strip()]
 
@@ -65,7 +65,7 @@ def test_the_end_of_a_frame_counts_from_the_offset():
 
 def test_an_unfinished_frame_waits():
     framer = Framer(0)
-    assert list(framer.feed(b"data: a\n")) == []
+    assert list(framer.push(b"data: a\n")) == []
     assert framer.between_frames
     assert framer.rest() == b"data: a\n"
     assert framer.rest() == b""
@@ -74,7 +74,7 @@ def test_an_unfinished_frame_waits():
 def test_a_frame_that_outgrows_the_bound_is_passed_on_in_parts():
     framer, log = Framer(0, max_held=100), b"data: " + b"x" * 1_000 + b"\n\n"
     fragments = [
-        f for start in range(0, len(log), 10) for f in framer.feed(log[start : start + 10])
+        f for start in range(0, len(log), 10) for f in framer.push(log[start : start + 10])
     ]
     assert b"".join(f.data for f in fragments) + b"\n\n" == log
     assert [f.complete for f in fragments] == [False] * (len(fragments) - 1) + [True]
@@ -84,7 +84,7 @@ def test_a_frame_that_outgrows_the_bound_is_passed_on_in_parts():
 
 def test_no_frame_is_held_beyond_the_bound():
     framer = Framer(0, max_held=100)
-    list(framer.feed(b"x" * 1_000))
+    list(framer.push(b"x" * 1_000))
     assert not framer.between_frames
     assert len(framer.rest()) <= 100
 

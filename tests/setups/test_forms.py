@@ -52,7 +52,7 @@ class Told(AcquireView):
 class InCheck(Told):
     read: Read = staticmethod(looks)
 
-    def check(self, request: HttpRequest) -> None:
+    def refuse(self, request: HttpRequest) -> None:
         self.read(request)
 
 
@@ -74,7 +74,7 @@ class InAttrs(Told):
 class Parsed(AcquireView):
     """Read JSON from the stream of the request, as Django's documentation shows it."""
 
-    def check(self, request: HttpRequest) -> None:
+    def refuse(self, request: HttpRequest) -> None:
         self.sent = json.load(request)
 
     async def produce(self, request: HttpRequest) -> AsyncIterator[str]:
@@ -84,7 +84,7 @@ class Parsed(AcquireView):
 class Begun(AcquireView):
     """Read the start of the stream of the request, and the rest when the response is over."""
 
-    def check(self, request: HttpRequest) -> None:
+    def refuse(self, request: HttpRequest) -> None:
         takes_some(request)
 
     async def produce(self, request: HttpRequest) -> AsyncIterator[bytes]:

@@ -26,7 +26,7 @@ released: asyncio.Event
 
 
 class Model(AcquireView):
-    async def check(self, request: HttpRequest) -> None:
+    async def refuse(self, request: HttpRequest) -> None:
         await both.wait()
 
     async def produce(self, request: HttpRequest) -> AsyncIterator[str]:

@@ -149,7 +149,7 @@ async def test_appends_of_another_loop_are_heard_on_the_loop_of_the_feed(store: 
             size = await store.append(KEY, claim, size, piece)
 
     listener = Listener()
-    feed = store.feed(listener)
+    feed = store.open_feed(listener)
     feed.watch(KEY)
     await asyncio.to_thread(asyncio.run, write())
     await listener.hear(lambda: len(listener.appends) == 200)
@@ -162,7 +162,7 @@ async def test_a_feed_whose_loop_is_gone_harms_nobody(store: MemoryStore):
     claim = await start(store)
 
     async def watch_and_forget() -> None:
-        store.feed(RecordingListener()).watch(KEY)
+        store.open_feed(RecordingListener()).watch(KEY)
 
     await asyncio.to_thread(asyncio.run, watch_and_forget())
     async with listening(store, KEY) as (heard, _):

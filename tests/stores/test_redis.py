@@ -95,7 +95,7 @@ def verbs_of(store: BaseStore, claim: Claim) -> Verbs:
 def governing_verbs_of(store: BaseStore) -> Verbs:
     """Return the verbs that govern many streams."""
     return {
-        "standing": lambda: store.standing("acme", "ada"),
+        "get_control": lambda: store.get_control("acme", "ada"),
         "set_control": lambda: store.set_control("acme", generation=2),
         "revoke": lambda: store.revoke("acme", "ada", keep=5),
         "announce": lambda: store.announce("acme"),
@@ -290,7 +290,7 @@ async def test_a_foreign_value_under_our_key_is_a_missing_stream(
     assert (await look(store, other)).size == 0  # as a whole or not at all
     for name in (store.keys.control("acme"), store.keys.live("acme")):
         redis_server.set(name, "foreign", px=10_000)
-    for name in ("standing", "set_control", "reserve"):
+    for name in ("get_control", "set_control", "reserve"):
         await refusal(StoreUnavailable, governing_verbs_of(store)[name]())
 
 
@@ -507,7 +507,7 @@ async def test_a_feed_that_finds_no_server_says_so_once(
         false_server(behave) as where,
         impatient_store(f"redis://:secret@{where}/1", key_prefix) as store,
     ):
-        feed = store.feed(Deaf())
+        feed = store.open_feed(Deaf())
         feed.watch(KEY)
         await eventually(lambda: bool(caplog.records))
         await pass_time(0.1)
@@ -550,7 +550,7 @@ class Deaf:
     def disturbed(self, key: StreamKey) -> None:
         raise AssertionError
 
-    def governed(self, tenant: str | None) -> None:
+    def control_changed(self, tenant: str | None) -> None:
         raise AssertionError
 
 
@@ -583,7 +583,7 @@ async def test_a_feed_that_reconnects_disturbs_all_it_watches(
             heard.forget()
             kill_connections(redis_server)
             await heard.hear(lambda: set(heard.disturbances) == set(keys[round_ + 1 :]))  # noqa: B023
-            assert None in heard.rulings
+            assert None in heard.control_changes
         try:
             await store.append(keys[5], claims[5], 0, b"heard")
         except StoreUnavailable:

@@ -45,7 +45,7 @@ class Revoke(Verb):
     async def run(self, engine: Engine) -> None:
         assert self.tenant is not None  # noqa: S101 - the parser requires it
         if self.dry_run:
-            await engine.store.standing(self.tenant, self.owner)
+            await engine.store.get_control(self.tenant, self.owner)
         else:
             self.mark = await revoke(self.alias, self.tenant, self.owner)
 

@@ -47,7 +47,7 @@ class Rotate(Verb):
     async def run(self, engine: Engine) -> None:
         assert self.tenant is not None  # noqa: S101 - the parser requires it
         if self.dry_run:
-            in_force = (await engine.store.standing(self.tenant, PUBLIC)).generation or 1
+            in_force = (await engine.store.get_control(self.tenant, PUBLIC)).generation or 1
             self.generation = in_force + 1
         else:
             self.generation = await rotate(self.alias, self.tenant)

@@ -19,11 +19,11 @@ from redis.exceptions import AskError, MovedError
 from ...exceptions import StoreUnavailable
 from ...types import StreamKey
 from ..base import Feed, Listener
-from .connect import Address, Connect
+from .connect import Connect, HostPort
+from .connection import Argument, Command, CommandConnection
 from .feed import RedisFeed
 from .keys import KeySpace
-from .nodes import NewWire, Nodes
-from .wire import Argument, Command, Wire
+from .nodes import NewConnection, Nodes
 
 __all__ = ["ClusterNodes"]
 
@@ -35,26 +35,26 @@ REFRESH_PAUSE_SECONDS = 0.2
 
 
 class ClusterNodes(Nodes):
-    """Know which primary has a key, and keep a wire to each."""
+    """The primaries of a cluster: which of them has a key, and a connection to each."""
 
     publish = "SPUBLISH"  # stays in the shard: a push costs one server, not all
 
     def __init__(
         self,
-        seeds: list[Address],
-        connect_to: Callable[[Address], Connect],
-        new_wire: NewWire,
+        seeds: list[HostPort],
+        connect_to: Callable[[HostPort], Connect],
+        new_connection: NewConnection,
         *,
         alias: str,
         connect_timeout: float,
     ):
         self._seeds = seeds
         self._connect_to = connect_to
-        self._new_wire = new_wire
+        self._new_connection = new_connection
         self._alias = alias
         self._connect_timeout = connect_timeout
-        self._wires: dict[Address, Wire] = {}
-        self._slots: list[Address | None] = [None] * SLOTS
+        self._connections: dict[HostPort, CommandConnection] = {}
+        self._slots: list[HostPort | None] = [None] * SLOTS
         self._refreshing: asyncio.Task[None] | None = None
         self._feeds: set[ClusterFeed] = set()
         self._asked_at = 0.0
@@ -74,23 +74,23 @@ class ClusterNodes(Nodes):
                 raise
         raise StoreUnavailable(self._alias)
 
-    async def _ask(self, address: Address, *arguments: Argument, then: Command | None) -> Any:
+    async def _ask(self, address: HostPort, *arguments: Argument, then: Command | None) -> Any:
         """Ask a node, or the one that it names where the key has gone ahead of its slot."""
         try:
-            return await self._wire(address).execute(*arguments, then=then)
+            return await self._connection(address).execute(*arguments, then=then)
         except MovedError:
             raise
         except AskError as ask:
-            ahead = self._wire(_address_in(ask, asked=address))
+            ahead = self._connection(_address_in(ask, asked=address))
             return await ahead.execute_asking(*arguments, then=then)
 
-    def _learn_slot(self, redirection: AskError, *, asked: Address) -> None:
+    def _learn_slot(self, redirection: AskError, *, asked: HostPort) -> None:
         """Know at once where one slot has gone, and ask for the rest of the map."""
         if isinstance(redirection, MovedError):
             self._slots[redirection.slot_id] = _address_in(redirection, asked=asked)
         self.refresh_soon()
 
-    async def address(self, key: str) -> Address:
+    async def address(self, key: str) -> HostPort:
         """Return the primary of a key."""
         slot = key_slot(key.encode())
         address = self._slots[slot]
@@ -101,34 +101,36 @@ class ClusterNodes(Nodes):
             raise StoreUnavailable(self._alias)
         return address
 
-    def known_address(self, key: str) -> Address | None:
+    def known_address(self, key: str) -> HostPort | None:
         """Return the primary of a key as far as it is known already."""
         return self._slots[key_slot(key.encode())]
 
-    def _wire(self, address: Address) -> Wire:
-        wire = self._wires.get(address)
-        if wire is None:
-            wire = self._wires[address] = self._new_wire(self._connect_to(address))
-        return wire
+    def _connection(self, address: HostPort) -> CommandConnection:
+        connection = self._connections.get(address)
+        if connection is None:
+            connection = self._connections[address] = self._new_connection(
+                self._connect_to(address)
+            )
+        return connection
 
     async def broadcast(self, channel: str, message: str) -> None:
         """Push through the first node that answers: in a cluster each tells all others."""
         first = await self.address(channel)
         for address in [first, *(self.primaries - {first})]:
             try:
-                await self._wire(address).execute("PUBLISH", channel, message)
+                await self._connection(address).execute("PUBLISH", channel, message)
                 return
             except StoreUnavailable as error:
                 self.refresh_soon()
                 trouble = error
         raise trouble
 
-    async def wires(self) -> list[Wire]:
+    async def connections(self) -> list[CommandConnection]:
         await self.refresh()
-        return [self._wire(address) for address in self.primaries]
+        return [self._connection(address) for address in self.primaries]
 
     @property
-    def primaries(self) -> set[Address]:
+    def primaries(self) -> set[HostPort]:
         return {address for address in self._slots if address is not None}
 
     async def connect(self, key: str) -> Connect:
@@ -161,11 +163,11 @@ class ClusterNodes(Nodes):
         # Not in a row while the cluster heals. Whoever comes during the pause gets what follows.
         await asyncio.sleep(self._asked_at + REFRESH_PAUSE_SECONDS - loop.time())
         self._asked_at = loop.time()
-        known = [*self.primaries, *self._wires]
+        known = [*self.primaries, *self._connections]
         random.shuffle(known)
         for address in dict.fromkeys([*known, *self._seeds]):
             try:
-                ranges = await self._wire(address).execute("CLUSTER", "SLOTS")
+                ranges = await self._connection(address).execute("CLUSTER", "SLOTS")
             except StoreUnavailable:
                 continue
             self._learn(ranges, asked=address)
@@ -173,8 +175,8 @@ class ClusterNodes(Nodes):
             return
         raise StoreUnavailable(self._alias)
 
-    def _learn(self, ranges: list[Any], *, asked: Address) -> None:
-        slots: list[Address | None] = [None] * SLOTS
+    def _learn(self, ranges: list[Any], *, asked: HostPort) -> None:
+        slots: list[HostPort | None] = [None] * SLOTS
         for first, last, primary, *_ in ranges:
             host = primary[0].decode() if primary[0] else asked[0]
             address = (host, int(primary[1]))
@@ -184,18 +186,18 @@ class ClusterNodes(Nodes):
             feed.place_all()
 
     async def _drop_strangers(self) -> None:
-        """Close wires to what is no primary any more."""
-        for address in [one for one in self._wires if one not in self.primaries]:
-            await self._wires.pop(address).aclose()
+        """Close connections to nodes that are no primaries any more."""
+        for address in [one for one in self._connections if one not in self.primaries]:
+            await self._connections.pop(address).aclose()
 
-    def feed(self, keys: KeySpace, listener: Listener) -> Feed:
+    def open_feed(self, keys: KeySpace, listener: Listener) -> Feed:
         feed = ClusterFeed(self, keys, listener)
         self._feeds.add(feed)
         feed.place_all()
         self.refresh_soon()
         return feed
 
-    def subscriber(self, address: Address, feed: "ClusterFeed") -> RedisFeed:
+    def subscriber(self, address: HostPort, feed: "ClusterFeed") -> RedisFeed:
         return RedisFeed(
             self._connect_to(address),
             feed.keys,
@@ -213,11 +215,11 @@ class ClusterNodes(Nodes):
         if self._refreshing is not None:
             self._refreshing.cancel()
             await asyncio.gather(self._refreshing, return_exceptions=True)
-        for wire in self._wires.values():
-            await wire.aclose()
+        for connection in self._connections.values():
+            await connection.aclose()
 
 
-def _address_in(redirection: AskError, *, asked: Address) -> Address:
+def _address_in(redirection: AskError, *, asked: HostPort) -> HostPort:
     """Return where a node sends us; one that does not know its own name leaves the host out."""
     return redirection.host or asked[0], int(redirection.port)
 
@@ -229,8 +231,8 @@ class ClusterFeed(Feed):
         self.keys = keys
         self.listener = listener
         self._nodes = nodes
-        self._subscribers: dict[Address, RedisFeed] = {}
-        self._placed: dict[StreamKey, Address | None] = {}
+        self._subscribers: dict[HostPort, RedisFeed] = {}
+        self._placed: dict[StreamKey, HostPort | None] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
     def watch(self, key: StreamKey) -> None:

@@ -1,8 +1,8 @@
 """Where the connection comes from: a URL, or an entry of CACHES (django-redis, or Django's own).
 
 Connect, authentication, TLS and parsing are redis-py's; we only decide what a connection is made
-with. Ours blocks for as long as it takes (time limits are kept per command, in `wire`), speaks
-RESP2 and never decodes.
+with. Ours blocks for as long as it takes (time limits are kept per command, in
+`connection`), speaks RESP2 and never decodes.
 """
 
 import asyncio
@@ -27,12 +27,12 @@ from redis.exceptions import NoPermissionError, ReadOnlyError, RedisError, Respo
 from ...exceptions import InvalidStoreError
 from .caches import caches_of_database, database_of, pool_of_cache
 
-__all__ = ["Address", "Connect", "Source", "backoff_seconds", "open_connection"]
+__all__ = ["Connect", "Endpoint", "HostPort", "backoff_seconds", "open_connection"]
 
 Connect = Callable[[], AbstractConnection]
 """Make a new connection object, not yet connected."""
 
-Address = tuple[str, int]
+HostPort = tuple[str, int]
 
 PORT, SENTINEL_PORT = 6379, 26379
 
@@ -115,8 +115,8 @@ def backoff_seconds(failures: int, most: float) -> float:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """Say where connections come from; raises InvalidStoreError for what is none.
+class Endpoint:
+    """The server, or servers, that connections go to; raises InvalidStoreError for a wrong one.
 
     Nothing is connected here.
     """
@@ -140,12 +140,12 @@ class Source:
         kind, kwargs = pool.connection_class, pool.connection_kwargs
         return _sentinel_pool(service, nodes, {}, kind, kwargs)
 
-    def cluster(self, more: Sequence[str]) -> tuple[list[Address], Callable[[Address], Connect]]:
+    def cluster(self, more: Sequence[str]) -> tuple[list[HostPort], Callable[[HostPort], Connect]]:
         """Return the nodes that may be asked first, and how to connect to any."""
         pool = self._from_url()
         kind, kwargs = pool.connection_class, dict(pool.connection_kwargs)
 
-        def connect_to(address: Address) -> Connect:
+        def connect_to(address: HostPort) -> Connect:
             return lambda: kind(**{**kwargs, "host": address[0], "port": address[1]})
 
         first = (kwargs.get("host", "localhost"), int(kwargs.get("port", PORT)))
@@ -198,7 +198,7 @@ class Source:
         return _sentinel_pool(theirs.service_name, nodes, sentinel.sentinel_kwargs, kind, kwargs)
 
 
-def _address(text: str, default_port: int) -> Address:
+def _address(text: str, default_port: int) -> HostPort:
     host, _, port = text.rpartition(":")
     if not (host and port.isdigit()):
         host, port = text, str(default_port)
@@ -214,9 +214,9 @@ def _async_kind(name: str) -> type[AbstractConnection]:
 class _PrimaryPool(SentinelConnectionPool):
     """Ask the Sentinels for the primary, and hang up: they are needed once a connection."""
 
-    async def get_master_address(self) -> Address:
+    async def get_master_address(self) -> HostPort:
         try:
-            address: Address = await super().get_master_address()  # type: ignore[no-untyped-call]
+            address: HostPort = await super().get_master_address()  # type: ignore[no-untyped-call]
             return address
         finally:
             for client in self.sentinel_manager.sentinels:
@@ -225,7 +225,7 @@ class _PrimaryPool(SentinelConnectionPool):
 
 def _sentinel_pool(
     service: str,
-    sentinels: Sequence[Address],
+    sentinels: Sequence[HostPort],
     sentinel_kwargs: Mapping[str, Any],
     kind: type[AbstractConnection],
     kwargs: Mapping[str, Any],

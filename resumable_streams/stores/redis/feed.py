@@ -170,7 +170,7 @@ class RedisFeed(Feed):
         if channel == self._events:
             self._failures = 0
             self._lost_at = None
-            self._listener.governed(None)
+            self._listener.control_changed(None)
             return
         key = self._wanted.get(channel)
         if key is not None:
@@ -194,7 +194,7 @@ class RedisFeed(Feed):
         """Take a hint of the whole prefix: "@tenant", or the log of one stream."""
         about = self._keys.parse_hint(payload.decode(errors="replace"))
         if isinstance(about, str):
-            self._listener.governed(about)
+            self._listener.control_changed(about)
         elif about is not None:
             self._listener.disturbed(about)
 

@@ -6,17 +6,17 @@ from typing import Any
 
 from ..base import Feed, Listener
 from .connect import Connect
+from .connection import Argument, Command, CommandConnection
 from .feed import RedisFeed
 from .keys import KeySpace
-from .wire import Argument, Command, Wire
 
-__all__ = ["NewWire", "Nodes", "OneNode"]
+__all__ = ["NewConnection", "Nodes", "OneNode"]
 
-NewWire = Callable[[Connect], Wire]
+NewConnection = Callable[[Connect], CommandConnection]
 
 
 class Nodes(ABC):
-    """Be the servers of one store: a connection for commands and one for pushes to each."""
+    """The servers of one store: a connection for commands and one for pushes to each."""
 
     publish: str
     """The command by which a script pushes to those who watch a stream."""
@@ -25,14 +25,14 @@ class Nodes(ABC):
     def execute(
         self, key: str, *arguments: Argument, then: Command | None = None
     ) -> Coroutine[Any, Any, Any]:
-        """Carry out a command that touches the slot of `key`, as `Wire.execute` does."""
+        """Carry out a command on the slot of `key`, as `CommandConnection.execute` does."""
 
     @abstractmethod
     async def broadcast(self, channel: str, message: str) -> None:
         """Push to every process, whatever node it listens to."""
 
     @abstractmethod
-    async def wires(self) -> list[Wire]:
+    async def connections(self) -> list[CommandConnection]:
         """Return the connection to each primary: what is on none of them is not there."""
 
     @abstractmethod
@@ -40,7 +40,7 @@ class Nodes(ABC):
         """Return how to connect to the primary of `key`, for a connection of one's own."""
 
     @abstractmethod
-    def feed(self, keys: KeySpace, listener: Listener) -> Feed:
+    def open_feed(self, keys: KeySpace, listener: Listener) -> Feed:
         """Open the feed."""
 
     @abstractmethod
@@ -53,27 +53,27 @@ class OneNode(Nodes):
 
     publish = "PUBLISH"
 
-    def __init__(self, connect: Connect, new_wire: NewWire, *, connect_timeout: float):
+    def __init__(self, connect: Connect, new_connection: NewConnection, *, connect_timeout: float):
         self._connect = connect
         self._connect_timeout = connect_timeout
-        self._wire = new_wire(connect)
+        self._connection = new_connection(connect)
 
     def execute(
         self, key: str, *arguments: Argument, then: Command | None = None
     ) -> Coroutine[Any, Any, Any]:
-        return self._wire.execute(*arguments, then=then)
+        return self._connection.execute(*arguments, then=then)
 
     async def broadcast(self, channel: str, message: str) -> None:
-        await self._wire.execute("PUBLISH", channel, message)
+        await self._connection.execute("PUBLISH", channel, message)
 
-    async def wires(self) -> list[Wire]:
-        return [self._wire]
+    async def connections(self) -> list[CommandConnection]:
+        return [self._connection]
 
     async def connect(self, key: str) -> Connect:
         return self._connect
 
-    def feed(self, keys: KeySpace, listener: Listener) -> Feed:
+    def open_feed(self, keys: KeySpace, listener: Listener) -> Feed:
         return RedisFeed(self._connect, keys, listener, connect_timeout=self._connect_timeout)
 
     async def aclose(self) -> None:
-        await self._wire.aclose()
+        await self._connection.aclose()

@@ -12,9 +12,9 @@ from redis.exceptions import ResponseError
 
 from ...exceptions import StoreUnavailable, StreamLimitExceeded
 from ..base import Queue
+from .connection import Argument, CommandConnection
 from .keys import KeySpace
 from .nodes import Nodes
-from .wire import Argument, Wire
 
 __all__ = ["RedisQueue"]
 
@@ -29,14 +29,14 @@ class RedisQueue(Queue):
     def __init__(
         self,
         nodes: Nodes,
-        new_waiting_wire: Callable[[], Awaitable[Wire]],
+        new_waiting_connection: Callable[[], Awaitable[CommandConnection]],
         keys: KeySpace,
         *,
         worker: str,
     ):
         self._nodes = nodes
-        self._new_waiting_wire = new_waiting_wire
-        self._waiting: Wire | None = None  # blocks for as long as no order comes
+        self._new_waiting_connection = new_waiting_connection
+        self._waiting: CommandConnection | None = None  # blocks for as long as no order comes
         self._key = keys.orders
         self._worker = worker
         self._has_group = False
@@ -83,7 +83,7 @@ class RedisQueue(Queue):
 
     async def _take_next(self, wait: float) -> tuple[str, bytes] | None:
         if self._waiting is None:
-            self._waiting = await self._new_waiting_wire()
+            self._waiting = await self._new_waiting_connection()
         answer = await self._waiting.execute(
             "XREADGROUP", "GROUP", GROUP, self._worker, "COUNT", 1,
             "BLOCK", round(wait * 1000), "STREAMS", self._key, ">",

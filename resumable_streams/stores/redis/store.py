@@ -2,8 +2,8 @@
 
 One stream is two keys in one cluster slot: its state (a HASH) and its bytes (a STRING, so an
 offset is an address: appending is APPEND, reading from any byte is GETRANGE). Every verb is one
-script (`lua/`), every script is one round trip on a connection that all verbs share (`wire`), and
-what is appended is pushed to every process that watches the stream (`feed`): two connections a
+script (`lua/`), every script is one round trip on a connection that all verbs share (`connection`),
+and what is appended is pushed to every process that watches the stream (`feed`): two connections a
 process, for any number of streams and readers.
 """
 
@@ -33,27 +33,27 @@ from ...process.lasting import Lasting, as_a_whole
 from ...types import (
     Acquisition,
     Claim,
+    Control,
     Holding,
     Limits,
     Owner,
     Page,
     Role,
-    Standing,
     StreamInfo,
     StreamKey,
     StreamStatus,
     Terms,
 )
-from ..base import MAX_DEATHS, MIN_CONTROL_SECONDS, BaseStore, Feed, Listener, Outcome, Queue
+from ..base import MAX_DEATHS, MIN_CONTROL_SECONDS, BaseStore, Feed, Finding, Listener, Queue
 from ..processes import Processes
 from .cluster import ClusterNodes
-from .connect import Connect, Source
+from .connect import Connect, Endpoint
+from .connection import Argument, Command, CommandConnection, Unreadable
 from .keys import KeySpace, decode_holdings, encode_holding
 from .nodes import Nodes, OneNode
 from .options import refuse_wrong
 from .processes import KEEP_MS, RedisProcesses
 from .queue import RedisQueue
-from .wire import Argument, Command, Unreadable, Wire
 
 __all__ = ["RedisStore"]
 
@@ -140,36 +140,40 @@ class RedisStore(BaseStore):
         self._command_timeout = command_timeout
         self._wait_replicas = wait_replicas
         self._is_cluster = bool(cluster)
-        source = Source(
+        endpoint = Endpoint(
             alias=alias,
             location=location or "redis://127.0.0.1:6379/0",
             cache_alias=cache_alias,
             connect_timeout=connect_timeout,
         )
-        self._nodes = self._make_nodes(source, sentinels, service, cluster)
-        self.emptied_by = partial(source.emptied_by, sentinels, service)
+        self._nodes = self._make_nodes(endpoint, sentinels, service, cluster)
+        self.emptied_by = partial(endpoint.emptied_by, sentinels, service)
         """Return the names of the caches whose `clear` removes all streams; connects to nothing."""
         self._unreadable: set[StreamKey] = set()  # that the log knows already
         self._processes = RedisProcesses(self.keys, self._write)
         self.lasting = Lasting()  # what is written and announced: two hash slots, so two scripts
 
     def _make_nodes(
-        self, source: Source, sentinels: Sequence[str], service: str, cluster: bool | Sequence[str]
+        self,
+        endpoint: Endpoint,
+        sentinels: Sequence[str],
+        service: str,
+        cluster: bool | Sequence[str],
     ) -> Nodes:
         if cluster:
-            seeds, connect_to = source.cluster(() if cluster is True else cluster)
+            seeds, connect_to = endpoint.cluster(() if cluster is True else cluster)
             return ClusterNodes(
                 seeds,
                 connect_to,
-                self._new_wire,
+                self._new_connection,
                 alias=self.alias,
                 connect_timeout=self._connect_timeout,
             )
-        connect = source.primary(sentinels, service) if sentinels else source.server()
-        return OneNode(connect, self._new_wire, connect_timeout=self._connect_timeout)
+        connect = endpoint.primary(sentinels, service) if sentinels else endpoint.server()
+        return OneNode(connect, self._new_connection, connect_timeout=self._connect_timeout)
 
-    def _new_wire(self, connect: Connect, timeout: float | None = None) -> Wire:
-        return Wire(
+    def _new_connection(self, connect: Connect, timeout: float | None = None) -> CommandConnection:
+        return CommandConnection(
             connect,
             alias=self.alias,
             connect_timeout=self._connect_timeout,
@@ -366,11 +370,11 @@ class RedisStore(BaseStore):
             return answer and Page(info=self._info(key, answer[0]), data=answer[1])
         return None
 
-    async def status(self, keys: Sequence[StreamKey]) -> list[Outcome]:
+    async def status(self, keys: Sequence[StreamKey]) -> list[Finding]:
         # Sent in one loop turn, so they leave in one write.
         return await asyncio.gather(*(self._look(key) for key in keys))
 
-    async def _look(self, key: StreamKey) -> Outcome:
+    async def _look(self, key: StreamKey) -> Finding:
         try:
             state = await self._run("status", key)
             # A decoy is read just as long and thrown away: see `status.lua`.
@@ -419,9 +423,9 @@ class RedisStore(BaseStore):
     ) -> AsyncIterator[StreamKey]:
         pattern = self.keys.meta_pattern(tenant, generation)
         away: StoreUnavailable | None = None
-        for wire in await self._nodes.wires():
+        for connection in await self._nodes.connections():
             try:
-                async for name in _names_on(wire, pattern):
+                async for name in _names_on(connection, pattern):
                     if key := self.keys.parse(name.decode(errors="replace")):
                         yield key
             except StoreUnavailable as error:  # what the others have is met all the same
@@ -429,14 +433,14 @@ class RedisStore(BaseStore):
         if away is not None:
             raise away
 
-    async def standing(self, tenant: str, owner: Owner, *, keep: float | None = None) -> Standing:
+    async def get_control(self, tenant: str, owner: Owner, *, keep: float | None = None) -> Control:
         try:
-            return await self._standing(tenant, owner, keep)
+            return await self._get_control(tenant, owner, keep)
         except (Unreadable, ValueError) as error:
             reason = f"what governs the tenant at {self.keys.control(tenant)} cannot be read"
             raise StoreUnavailable(self.alias, reason) from error
 
-    async def _standing(self, tenant: str, owner: Owner, keep: float | None) -> Standing:
+    async def _get_control(self, tenant: str, owner: Owner, keep: float | None) -> Control:
         # Commands in one write: the keys may live in different slots of a cluster.
         control, revoked = self.keys.control(tenant), self.keys.revoked(tenant, owner)
         ask = self._nodes.execute
@@ -447,7 +451,7 @@ class RedisStore(BaseStore):
         if keep is not None:  # GT: neither shortens the life of the key nor gives it one
             asked.append(ask(control, "PEXPIRE", control, _ms(keep), "GT"))
         (generation, ttl, longest, since), mark, *_ = await asyncio.gather(*asked)
-        return Standing(
+        return Control(
             generation=None if generation is None else int(generation),
             ttl=None if ttl is None else int(ttl) / 1000,
             longest_ttl=int(longest or 0) / 1000,
@@ -535,23 +539,25 @@ class RedisStore(BaseStore):
         return decode_holdings(members)
 
     def queue(self, worker: str = "") -> Queue:
-        return RedisQueue(self._nodes, self._new_waiting_wire, self.keys, worker=worker)
+        return RedisQueue(self._nodes, self._new_waiting_connection, self.keys, worker=worker)
 
-    async def _new_waiting_wire(self) -> Wire:
-        return self._new_wire(await self._nodes.connect(self.keys.orders), BLOCKING_TIMEOUT)
+    async def _new_waiting_connection(self) -> CommandConnection:
+        return self._new_connection(await self._nodes.connect(self.keys.orders), BLOCKING_TIMEOUT)
 
-    def feed(self, listener: Listener) -> Feed:
-        return self._nodes.feed(self.keys, listener)
+    def open_feed(self, listener: Listener) -> Feed:
+        return self._nodes.open_feed(self.keys, listener)
 
     async def aclose(self) -> None:
         await self.lasting.aclose()
         await self._nodes.aclose()
 
 
-async def _names_on(wire: Wire, pattern: str) -> AsyncIterator[bytes]:
+async def _names_on(connection: CommandConnection, pattern: str) -> AsyncIterator[bytes]:
     cursor = b"0"
     while True:
-        cursor, names = await wire.execute("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT)
+        cursor, names = await connection.execute(
+            "SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT
+        )
         for name in names:
             yield name
         if cursor == b"0":

@@ -1,7 +1,7 @@
 -- What every script shares. KEYS[1] is the state (HASH), KEYS[2] the byte log (STRING), which is
 -- also the push channel. A script runs as a whole or not at all: there is no state in between to
 -- describe. For that it asks for the right to push, and does what a full server refuses, before its
--- first write: nothing is undone when a later one fails. Scripts that free, bar or end something run
+-- first write: nothing is undone when a later one fails. Scripts that free, revoke or end something run
 -- on a full server, too (`allow-oom`). Those that only look have no header: a server that cannot
 -- persist, or lacks replicas, refuses every script that has one.
 -- Times are milliseconds of the server's clock, the only clock there is.

@@ -8,22 +8,22 @@ from resumable_streams.engine import get_engine
 
 from .waiting import eventually
 
-__all__ = ["carried_out_by", "heard_by"]
+__all__ = ["enforced_by", "heard_by"]
 
 
 @asynccontextmanager
 async def heard_by(*sides: StreamManager) -> AsyncIterator[None]:
-    """Leave the block once each side has heard of a ruling that was made in it."""
+    """Leave the block once each side has heard of a change of control that was made in it."""
     hubs = [get_engine(side.alias).hub for side in sides]
-    before = [hub.rulings for hub in hubs]
+    before = [hub.control_version for hub in hubs]
     yield
     for hub, count in zip(hubs, before, strict=True):
-        await eventually(lambda hub=hub, count=count: hub.rulings > count)  # type: ignore[misc]
+        await eventually(lambda hub=hub, count=count: hub.control_version > count)  # type: ignore[misc]
 
 
 @asynccontextmanager
-async def carried_out_by(*sides: StreamManager) -> AsyncIterator[None]:
-    """Leave the block once each side has heard of a ruling in it, and ended whom it bars."""
+async def enforced_by(*sides: StreamManager) -> AsyncIterator[None]:
+    """Leave the block once each side has enforced a change of control that was made in it."""
     async with heard_by(*sides):
         yield
     for side in sides:

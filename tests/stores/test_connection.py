@@ -11,49 +11,51 @@ from redis.exceptions import ResponseError
 from resumable_streams.exceptions import StoreUnavailable
 from resumable_streams.stores.redis import RedisStore
 from resumable_streams.stores.redis import store as store_module
-from resumable_streams.stores.redis.connect import Source
-from resumable_streams.stores.redis.wire import Unreadable, Wire
+from resumable_streams.stores.redis.connect import Endpoint
+from resumable_streams.stores.redis.connection import CommandConnection, Unreadable
 from resumable_streams.testing import KEY, StreamStoreContract, refusal, start
 from tests.proxy import proxy_to
 
 
 @pytest.fixture
-async def wire(redis_url: str) -> AsyncIterator[Wire]:
-    opened = wire_to(redis_url)
+async def connection(redis_url: str) -> AsyncIterator[CommandConnection]:
+    opened = connection_to(redis_url)
     yield opened
     await opened.aclose()
 
 
-def wire_to(location: str, timeout: float = 5) -> Wire:
-    source = Source(alias="test", location=location, cache_alias=None, connect_timeout=5)
-    return Wire(source.server(), alias="test", timeout=timeout)
+def connection_to(location: str, timeout: float = 5) -> CommandConnection:
+    endpoint = Endpoint(alias="test", location=location, cache_alias=None, connect_timeout=5)
+    return CommandConnection(endpoint.server(), alias="test", timeout=timeout)
 
 
-async def test_a_mistake_of_ours_is_no_outage(wire: Wire) -> None:
+async def test_a_mistake_of_ours_is_no_outage(connection: CommandConnection) -> None:
     """It would be tried again for as long as a store may be away."""
 
-    assert await wire.execute("PING") == b"PONG"
-    link = wire._link
-    assert link is not None
+    assert await connection.execute("PING") == b"PONG"
+    session = connection._session
+    assert session is not None
 
     def send(arguments: object) -> None:
         raise AttributeError("a typing mistake of ours")
 
-    link.send = send  # type: ignore[assignment,method-assign]
+    session.send = send  # type: ignore[assignment,method-assign]
     with pytest.raises(AttributeError):
-        await wire.execute("PING")
+        await connection.execute("PING")
 
 
-async def test_what_a_server_says_of_a_key_is_no_outage_either(wire: Wire, key_prefix: str) -> None:
-    await wire.execute("SET", key_prefix, "x", "PX", 10_000)
+async def test_what_a_server_says_of_a_key_is_no_outage_either(
+    connection: CommandConnection, key_prefix: str
+) -> None:
+    await connection.execute("SET", key_prefix, "x", "PX", 10_000)
     for command in (
         ("HGET", key_prefix, "x"),
         ("EVAL", "return redis.call('HGET', KEYS[1], 'x')", 1, key_prefix),
         ("EVAL", "return 1 < nil", 0),
     ):
-        error = await refusal(Unreadable, wire.execute(*command))
+        error = await refusal(Unreadable, connection.execute(*command))
         assert isinstance(error.__cause__, ResponseError)
-    assert await wire.execute("GET", key_prefix) == b"x"  # the connection goes on
+    assert await connection.execute("GET", key_prefix) == b"x"  # the connection goes on
 
 
 async def test_an_answer_that_no_script_of_ours_gives_is_told_as_such(
@@ -84,17 +86,17 @@ async def test_what_nobody_waits_for_any_more_is_taken_note_of(
     """The answer to ASKING, for one: nobody but the connection knows that it was sent."""
     port = int(redis_url.rsplit(":", 1)[1].partition("/")[0])
     async with proxy_to(port) as proxy:
-        wire = wire_to(proxy.location, timeout=0.2)
-        await wire.execute("PING")
+        connection = connection_to(proxy.location, timeout=0.2)
+        await connection.execute("PING")
         proxy.open_hole()
         commands = [
-            asyncio.create_task(wire.execute_asking("PING")),
-            asyncio.create_task(wire.execute("PING", then=("PING",))),
+            asyncio.create_task(connection.execute_asking("PING")),
+            asyncio.create_task(connection.execute("PING", then=("PING",))),
         ]
         answers = await asyncio.gather(*commands, return_exceptions=True)
         assert [type(answer) for answer in answers] == [StoreUnavailable] * 2
-        await wire.aclose()
-    del commands, answers, wire
+        await connection.aclose()
+    del commands, answers, connection
     caplog.set_level(logging.ERROR, "asyncio")
     gc.collect()
     assert caplog.records == []

@@ -1,9 +1,9 @@
 """One connection, many commands in flight.
 
-A `Wire` sends what the callers of one loop turn ask for in one write and hands the answers out in
-order: one task writes, one reads, a FIFO of futures joins them. A caller that is cancelled leaves
-its future in the FIFO; the command is carried out and its answer dropped. That is harmless because
-every verb of a store may be repeated.
+A `CommandConnection` sends what the callers of one loop turn ask for in one write and hands the
+answers out in order: one task writes, one reads, a FIFO of futures joins them. A caller that is
+cancelled leaves its future in the FIFO; the command is carried out and its answer dropped. That is
+harmless because every verb of a store may be repeated.
 
 When the connection breaks, or the oldest command got no answer within the time limit, everything
 in flight fails with StoreUnavailable and the next command connects again. Nobody knows then
@@ -40,7 +40,7 @@ from redis.exceptions import (
 from ...exceptions import StoreForbidden, StoreUnavailable, fresh
 from .connect import Connect, backoff_seconds, open_connection
 
-__all__ = ["Argument", "Command", "Unreadable", "Wire"]
+__all__ = ["Argument", "Command", "CommandConnection", "Unreadable"]
 
 WARM_SECONDS = 20.0  # between two signs of life; the shortest memory known to us is a minute's
 RESTED_SECONDS = 2.0  # without an answer, after which a connection has to prove that it is one
@@ -97,7 +97,7 @@ class _Forgotten(ConnectionError):
     """A connection that had rested and gave no answer any more."""
 
 
-class _Link:
+class _Session:
     """One established connection with its two tasks."""
 
     def __init__(self, connection: AbstractConnection, timeout: float):
@@ -114,8 +114,8 @@ class _Link:
         self._warmer = self._loop.call_later(WARM_SECONDS, self._warm)
         self.broken: BaseException | None = None
         self._tasks = [
-            self._loop.create_task(self._write(), name="resumable_streams.wire.write"),
-            self._loop.create_task(self._read(), name="resumable_streams.wire.read"),
+            self._loop.create_task(self._write(), name="resumable_streams.connection.write"),
+            self._loop.create_task(self._read(), name="resumable_streams.connection.read"),
         ]
 
     def send(self, arguments: Command) -> asyncio.Future[Any]:
@@ -154,7 +154,7 @@ class _Link:
                 unsent, self._unsent = self._unsent, []
                 await self._connection.send_packed_command(unsent, check_health=False)
         # redis-py meets a socket that vanished under it with an AttributeError. A cancellation is
-        # ours (the link has failed already) or the end of the loop: nobody must wait any more.
+        # ours (the session has failed already) or the end of the loop: nobody must wait any more.
         except BaseException as error:
             self.fail(error)
             if not isinstance(error, RedisError | OSError | AttributeError):
@@ -187,7 +187,7 @@ class _Link:
             return error
 
     def _watch(self) -> None:
-        """Fail the link if its oldest command is overdue; one timer, however many commands."""
+        """Fail the session if its oldest command is overdue; one timer, however many commands."""
         self._watchdog = None
         if self._waiting:
             due = self._waiting[0][1] + self._patience
@@ -224,8 +224,8 @@ class _Link:
         await self._connection.disconnect(nowait=True)
 
 
-class Wire:
-    """Carry out commands on one pipelined connection that is made, and made again, on demand."""
+class CommandConnection:
+    """One pipelined connection for commands; made, and made again, on demand."""
 
     def __init__(
         self,
@@ -241,8 +241,8 @@ class Wire:
         self._connect_timeout = connect_timeout
         self._alias = alias
         self._timeout = timeout
-        self._link: _Link | None = None
-        self._connecting: asyncio.Task[_Link] | None = None
+        self._session: _Session | None = None
+        self._connecting: asyncio.Task[_Session] | None = None
         self._failures = 0  # to connect, since it last worked
         self._not_before = 0.0
 
@@ -268,15 +268,15 @@ class Wire:
         self, arguments: Command, *, first: Command | None = None, then: Command | None = None
     ) -> Any:
         try:
-            link = self._link
-            if link is None or link.broken is not None:
-                link = await self._connected()
+            session = self._session
+            if session is None or session.broken is not None:
+                session = await self._connected()
             if first is not None:  # nothing gets between these: they are sent without an await
-                link.send(first).add_done_callback(_observe)
-            answer = link.send(arguments)
+                session.send(first).add_done_callback(_observe)
+            answer = session.send(arguments)
             if then is None:
                 return await answer
-            second = link.send(then)
+            second = session.send(then)
             second.add_done_callback(_observe)
             return await answer, await second
         except (NoScriptError, MovedError, AskError):
@@ -299,11 +299,11 @@ class Wire:
         except TimeoutError as error:
             raise StoreUnavailable(self._alias) from error
 
-    async def _connected(self) -> _Link:
+    async def _connected(self) -> _Session:
         """Share one attempt to connect between all who need it now."""
         if self._connecting is None:
             self._connecting = asyncio.create_task(
-                self._reconnect(), name="resumable_streams.wire.connect", context=Context()
+                self._reconnect(), name="resumable_streams.connection.connect", context=Context()
             )
             self._connecting.add_done_callback(_observe)
         connecting = self._connecting
@@ -315,11 +315,11 @@ class Wire:
             raise fresh(error)  # what is raised to many at once would hold what all of them hold
         return connecting.result()
 
-    async def _reconnect(self) -> _Link:
+    async def _reconnect(self) -> _Session:
         try:
-            if self._link is not None:
-                await self._link.aclose()
-                self._link = None
+            if self._session is not None:
+                await self._session.aclose()
+                self._session = None
             await self._pause()
             connection = await open_connection(
                 self._connect,
@@ -327,8 +327,8 @@ class Wire:
                 refuses_replica=self._refuses_replica,
             )
             self._failures = 0
-            self._link = _Link(connection, self._timeout)
-            return self._link
+            self._session = _Session(connection, self._timeout)
+            return self._session
         except Exception:
             self._failures += 1
             raise
@@ -348,6 +348,6 @@ class Wire:
             self._connecting.cancel()
             await asyncio.gather(self._connecting, return_exceptions=True)
             self._connecting = None
-        if self._link is not None:
-            await self._link.aclose()
-            self._link = None
+        if self._session is not None:
+            await self._session.aclose()
+            self._session = None
