@@ -124,7 +124,7 @@ from django.contrib.auth import SESSION_KEY, BACKEND_SESSION_KEY, HASH_SESSION_K
 from django.contrib.auth.models import User
 from django.contrib.sessions.backends.db import SessionStore
 from resumable_streams import streams
-from resumable_streams.runtime import runtime
+from resumable_streams.process.runtime import runtime
 from mysite.serverless import application
 
 user, session = User.objects.get(username="alice"), SessionStore()
