@@ -231,9 +231,9 @@ stream_failed = StreamSignal("stream_failed")
 # finds that this one died: also in a command. Once more if the teller dies while it tells: the
 # `epoch` says which are the same. Errors are logged.
 # The code is "producer_lost" where that process died, "expired" for a stream that was deleted, or
-# taken away, under its producer (`owner` is None where nobody remembers it any more), "data_lost"
-# where the store lost all that it had, and "store_unavailable" where the end could not be written
-# in time (readers then see producer_lost).
+# taken away, or lost with all that the store had, under its producer (`owner` is None where nobody
+# remembers it any more), and "store_unavailable" where the end could not be written in time
+# (readers then see producer_lost).
 stream_finalized = StreamSignal("stream_finalized")
 
 # --- Readers, in the process of the reader; errors are logged ---

@@ -1058,16 +1058,6 @@ class StreamStoreContract:
             assert await store.get_control("acm", "ada", keep=60) == Control()
             assert await store.get_control("acm", "ada") == Control()
 
-    async def test_a_tenant_is_known_since_it_was_first_governed(self, store: BaseStore) -> None:
-        await store.set_control("acme", longest_ttl=60)
-        created = (await store.acquire(KEY, Claim(), TERMS)).info.created
-        await store.set_control("acme", generation=3)
-        control = await store.get_control("acme", "ada")
-        assert control.since is not None
-        assert control.since <= created
-        assert not control.was_lost_since(created)
-        assert (await store.get_control("acm", "ada")).was_lost_since(created)
-
     async def test_the_override_of_a_lifetime_can_be_removed(self, store: BaseStore) -> None:
         await store.set_control("acme", generation=2, ttl=7.5)
         assert (await store.get_control("acme", "ada")).ttl == 7.5

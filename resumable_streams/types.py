@@ -41,9 +41,6 @@ PUBLIC: Final = Public.PUBLIC
 Owner = str | Public
 
 
-CLOCKS_DIFFER_SECONDS = 1.0
-
-
 class StreamStatus(StrEnum):
     """Name the states of a stream; a missing one has none."""
 
@@ -216,15 +213,13 @@ class Control:
     """What is in force for one owner in one tenant; `generation` is None if nobody knows.
 
     `ttl` overrides the alias (seconds), `longest_ttl` is the longest any stream was bound to,
-    `revoked_at` marks when the owner's streams were revoked, `since` when the store began to know
-    the tenant (seconds, the store's clock).
+    `revoked_at` marks when the owner's streams were revoked (seconds, the store's clock).
     """
 
     generation: int | None = None
     ttl: float | None = None
     longest_ttl: float = 0.0
     revoked_at: float | None = None
-    since: float | None = field(default=None, compare=False)
 
     def admits(self, info: StreamInfo) -> bool:
         """Return whether a stream may still be reached.
@@ -235,11 +230,3 @@ class Control:
         return (self.generation is None or info.generation >= self.generation) and (
             self.revoked_at is None or info.seen_mark >= self.revoked_at
         )
-
-    def was_lost_since(self, created: float) -> bool:
-        """Return whether the store has lost all of the tenant since a stream was created there.
-
-        The nodes of a cluster differ a bit about what time it is.
-        """
-        is_younger = self.since is not None and self.since > created + CLOCKS_DIFFER_SECONDS
-        return self.generation is None or is_younger

@@ -317,9 +317,8 @@ class Engine:
 
 def _reason_to_end(control: Control, tail: Tail, info: StreamInfo | None) -> ErrorCode | None:
     """Return why the stream of a tail is served no more; None if it is."""
-    if tail.own(info) is None:
-        return tail.why_gone(control)
-    return None if control.admits(tail.info) else ErrorCode.EXPIRED
+    is_there = tail.own(info) is not None
+    return None if is_there and control.admits(tail.info) else ErrorCode.EXPIRED
 
 
 def get_engine(alias: str) -> Engine:

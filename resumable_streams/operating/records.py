@@ -43,7 +43,7 @@ from ..process.green import Mailbox, mailbox, start_thread
 from ..process.runtime import runtime
 from ..signals import inline, owner_bound, stream_deleted, stream_finalized
 from ..stores.base import known
-from ..types import CLOCKS_DIFFER_SECONDS, ErrorCode, Owner, StreamInfo, StreamKey
+from ..types import ErrorCode, Owner, StreamInfo, StreamKey
 from .client_info import client_ip, request_id, user_id
 
 __all__ = ["RecordEnding", "Recorder", "configure", "flush", "look", "recorder", "settle"]
@@ -56,6 +56,7 @@ GATHER_SECONDS = 0.5
 IDLE_SECONDS = 10.0
 RETRY_PAUSES = (0.2, 1.0, 3.0)
 EXIT_SECONDS = 5.0
+CLOCKS_DIFFER_SECONDS = 1.0  # those of the database and of the store
 
 Status = StreamRecord.Status
 Election = tuple[str, str, str]

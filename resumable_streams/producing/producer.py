@@ -284,7 +284,7 @@ class Producer:
             except StreamFailed as lost:  # acknowledged bytes, older than our window
                 verdict = self._diagnose(lost)
                 info = await self._end(verdict)
-            ending = await self._settle(info, verdict)
+            ending = self._settle(info, verdict)
         except StoreUnavailable as error:
             await self._give_up(error)
             return
@@ -324,17 +324,13 @@ class Producer:
             except StreamGap as gap:
                 await self._send_again(gap.size, self.tail.window.end)
 
-    async def _settle(self, info: StreamInfo | None, verdict: Verdict) -> Ending | None:
+    def _settle(self, info: StreamInfo | None, verdict: Verdict) -> Ending | None:
         """Tell the readers here how it ended, by us or elsewhere; None if somebody goes on."""
         self.tail.on_end = None
-        control = None
-        if self.tail.own(info) is None:
-            tenant, owner = self.key.tenant, self.tail.info.owner
-            control = await self._patiently(lambda: self._store.get_control(tenant, owner))
-        self.tail.learn(info, control)
+        self.tail.learn(info)
         info = self.tail.own(info)
         if info is None:
-            return self._ending(StreamStatus.ERROR, self.tail.why_gone(control))
+            return self._ending(StreamStatus.ERROR, ErrorCode.EXPIRED)
         if info.is_streaming:
             return None
         is_ours = info.status is verdict.status and info.error_code == verdict.code

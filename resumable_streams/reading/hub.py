@@ -16,12 +16,11 @@ import heapq
 import logging
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 from ..exceptions import StoreUnavailable, StreamFailed
 from ..signals import feed_connected, reader_closed, reader_opened
 from ..stores.base import BaseStore
-from ..types import PUBLIC, Control, ErrorCode, StreamInfo, StreamKey
+from ..types import ErrorCode, StreamInfo, StreamKey
 from .tail import Tail
 
 __all__ = ["Hub"]
@@ -252,18 +251,8 @@ class Hub:
             await asyncio.sleep(min(LOOK_AGAIN_SECONDS, self._store_timeout / 4))
 
     async def _refresh(self, tail: Tail) -> None:
-        info = tail.own(await self._store.look(tail.key))
-        if info is None:
-            tail.learn(None, await self._get_control(tail.key.tenant))
-        else:
-            tail.learn(info)
-            tail.heard_at = self._loop.time()
-
-    async def _get_control(self, tenant: str) -> Control | None:
-        """Return what tells why a stream is gone; not worth waiting for where that is away."""
-        with suppress(StoreUnavailable):
-            return await self._store.get_control(tenant, PUBLIC)
-        return None
+        tail.learn(await self._store.look(tail.key))
+        tail.heard_at = self._loop.time()
 
     async def aclose(self) -> None:
         """End every reader with ShuttingDown, then close the feed."""

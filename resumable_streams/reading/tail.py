@@ -20,7 +20,7 @@ from typing import Any
 from ..exceptions import ShuttingDown, StoreUnavailable, StreamError, StreamFailed, fresh
 from ..signals import StreamSignal, news_missed, producer_lost, stream_delivered
 from ..stores.base import BaseStore
-from ..types import Control, ErrorCode, StreamInfo, StreamKey, StreamStatus
+from ..types import ErrorCode, StreamInfo, StreamKey, StreamStatus
 
 __all__ = ["PAGE_BYTES", "Tail", "Window"]
 
@@ -144,18 +144,13 @@ class Tail:
         """Return a state if it is of this incarnation; None: the stream is gone."""
         return info if info is not None and info.epoch == self.info.epoch else None
 
-    def why_gone(self, control: Control | None) -> ErrorCode:
-        """Say why the store does not have the stream: it removed it, or lost all that it had."""
-        is_lost = control is not None and control.was_lost_since(self.info.created)
-        return ErrorCode.DATA_LOST if is_lost else ErrorCode.EXPIRED
-
-    def learn(self, info: StreamInfo | None, control: Control | None = None) -> None:
-        """Take the state as the store has it now; if it is gone, the tenant's control says why."""
+    def learn(self, info: StreamInfo | None) -> None:
+        """Take the state as the store has it now; None: the stream is gone."""
         if self.has_ended:
             return
         info = self.own(info)
         if info is None:
-            self.fail(StreamFailed(self.why_gone(control)))
+            self.fail(StreamFailed(ErrorCode.EXPIRED))
             return
         if not info.is_streaming and info.size < self.window.end:  # and nobody sends it again
             self.fail(StreamFailed(ErrorCode.DATA_LOST))
@@ -269,8 +264,7 @@ class Tail:
             try:
                 page = await self._store.read(self.key, offset, PAGE_BYTES)
                 if page is None or self.own(page.info) is None:
-                    control = await self._store.get_control(self.key.tenant, self.info.owner)
-                    raise StreamFailed(self.why_gone(control))
+                    raise StreamFailed(ErrorCode.EXPIRED)
             except StoreUnavailable as error:
                 if is_late or error.is_final:
                     raise

@@ -283,7 +283,6 @@ class BaseStore(ABC):
     async def get_control(self, tenant: str, owner: Owner, *, keep: float | None = None) -> Control:
         """Return what is in force for the owner now, in one round trip; never from a cache.
 
-        `since` is when the control of the tenant was first written: kept, and lost, with the rest.
         With `keep`, what is there is kept for that many seconds from now, at least.
         """
 

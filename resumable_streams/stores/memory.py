@@ -400,7 +400,6 @@ class MemoryStore(BaseStore):
                 generation=max(old.generation or 1, generation or 1),
                 ttl=old.ttl if ttl is None else ttl or None,
                 longest_ttl=max(old.longest_ttl, longest_ttl or 0.0),
-                since=now if old.since is None else old.since,
             )
             self._evict_controls(now)
             if new.generation == 1 and new.ttl is None:

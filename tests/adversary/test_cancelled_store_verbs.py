@@ -101,7 +101,7 @@ class World:
         match kind:
             case b"hash":
                 found: dict[Any, Any] = self.redis.hgetall(name)
-                return {k: v for k, v in found.items() if k not in (b"created", b"since")}
+                return {k: v for k, v in found.items() if k != b"created"}
             case b"zset":
                 return set(self.redis.zrange(name, 0, -1))
             case b"set":

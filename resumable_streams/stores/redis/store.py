@@ -445,18 +445,17 @@ class RedisStore(BaseStore):
         control, revoked = self.keys.control(tenant), self.keys.revoked(tenant, owner)
         ask = self._nodes.execute
         asked = [
-            ask(control, "HMGET", control, "generation", "ttl", "longest_ttl", "since"),
+            ask(control, "HMGET", control, "generation", "ttl", "longest_ttl"),
             ask(revoked, "GET", revoked),
         ]
         if keep is not None:  # GT: neither shortens the life of the key nor gives it one
             asked.append(ask(control, "PEXPIRE", control, _ms(keep), "GT"))
-        (generation, ttl, longest, since), mark, *_ = await asyncio.gather(*asked)
+        (generation, ttl, longest), mark, *_ = await asyncio.gather(*asked)
         return Control(
             generation=None if generation is None else int(generation),
             ttl=None if ttl is None else int(ttl) / 1000,
             longest_ttl=int(longest or 0) / 1000,
             revoked_at=None if mark is None else int(mark) / 1000,
-            since=None if since is None else int(since) / 1000,
         )
 
     @as_a_whole

@@ -202,7 +202,7 @@ FAULTS = [
     Fault("server frozen (SIGSTOP) and back", freeze),
     Fault("server killed for good", kill_for_good, AWAY, settings=HASTY, bound=15),
     Fault("server killed, back with its data (AOF)", partial(restart, True)),
-    Fault("server killed, back without its data", partial(restart, False), LOST),
+    Fault("server killed, back without its data", partial(restart, False), GONE),
     Fault("out of memory (noeviction) for a while", partial(fill_memory, True)),
     Fault(
         "out of memory (noeviction) for good",

@@ -17,9 +17,6 @@ if ARGV[2] == '0' then
 elseif ARGV[2] ~= '' then
   redis.call('HSET', control, 'ttl', ARGV[2])
 end
-if not old[1] then
-  redis.call('HSET', control, 'since', now())
-end
 if generation == 1 and not redis.call('HGET', control, 'ttl') then
   local life = math.max(tonumber(ARGV[5]), 4 * longest)
   if redis.call('PTTL', control) < life then redis.call('PEXPIRE', control, life) end
