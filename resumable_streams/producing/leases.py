@@ -44,8 +44,12 @@ class Producing(Protocol):
 
     claim: Claim
     holding: Holding
-    ttl: float
-    renewed_at: float  # by `time.monotonic`
+
+    def is_quiet(self, now: float) -> bool:
+        """Return whether it is time to renew the TTL of its stream; by `time.monotonic`."""
+
+    def was_renewed(self, now: float) -> None:
+        """Note that the TTL of its stream is renewed."""
 
     def lose_claim(self) -> None:
         """Stop: the stream is not ours any more."""
@@ -265,11 +269,11 @@ class LeaseKeeper:
     async def _touch_quiet(self) -> None:
         """Keep the keys of streams that have nothing to say: what is appended does it itself."""
         now = time.monotonic()
-        quiet = [p for p in self._producers if now - p.renewed_at > p.ttl / 3]
+        quiet = [one for one in self._producers if one.is_quiet(now)]
         held = await self._store.touch([(p.holding.key, p.claim) for p in quiet]) if quiet else []
         for producer, is_held in zip(quiet, held, strict=True):
             if is_held:
-                producer.renewed_at = now
+                producer.was_renewed(now)
             else:
                 producer.lose_claim()
 

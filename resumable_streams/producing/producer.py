@@ -5,13 +5,12 @@ in flight, and what the source yields meanwhile *gathers* and leaves with the ne
 source pays one round trip a chunk and waits for none; a fast one is limited by bytes, not by round
 trips; a full buffer makes the source wait.
 
-What can go wrong, and what is left then:
+What can go wrong, and what is left then (what an append survives: see `appender`):
 
-    an append's answer is lost      sent again from the same offset: the store skips what it has
-    the store went back in time     it answers with a gap, and we send the missing bytes again from
-                                    the window we keep; older than that, the stream ends data_lost
-    the store is away               retried with backoff for STORE_TIMEOUT, then we stop, and our
-                                    readers are told; when it is back: producer_lost
+    the store lost acknowledged     the stream ends data_lost, unless they can be sent again
+    bytes
+    the store is away for longer    we stop, and our readers are told; when it is back:
+    than STORE_TIMEOUT              producer_lost
     the claim is lost               we stop at once and write nothing more
     we are cancelled (drain)        the source is closed, the stream ends interrupted
     the process dies                somebody takes it over: producer_lost
@@ -25,7 +24,8 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any
 
 from ..conf import AliasSettings
 from ..exceptions import (
@@ -35,16 +35,16 @@ from ..exceptions import (
     StreamError,
     StreamFailed,
     StreamFinalized,
-    StreamGap,
     StreamLimitExceeded,
 )
 from ..identifiers import holding_of
 from ..process.runtime import runtime
 from ..reading.tail import Tail
 from ..signals import StreamSignal, stream_appended, stream_started, whose
-from ..stores.base import MAX_APPEND_BYTES, BaseStore
-from ..stores.patience import for_seconds, patiently
+from ..stores.base import BaseStore
+from ..stores.patience import patiently
 from ..types import CancellationReason, Claim, ErrorCode, StreamInfo, StreamStatus
+from .appender import Appender
 from .buffer import ChunkBuffer
 from .sources import Cancellation, Chunk, Source, encode, is_for_the_process, open_source
 from .telling import Ending
@@ -52,8 +52,6 @@ from .telling import Ending
 __all__ = ["Producer"]
 
 logger = logging.getLogger("resumable_streams.producer")
-
-T = TypeVar("T")
 
 CLOSE_SECONDS = 5.0
 
@@ -98,9 +96,15 @@ class Producer:
         self.key = tail.key
         self.claim = claim
         self.tail = tail
+        self._appender = Appender(
+            store,
+            tail,
+            claim,
+            patience=settings.store_timeout,
+            tell=partial(self._notify, stream_appended),
+        )
         self.holding = holding_of(tail.info)
-        self.ttl = tail.info.ttl
-        self.renewed_at = time.monotonic()
+        self._ttl = tail.info.ttl
         self.gathered: asyncio.Task[None] | None = None
         self._tell = tell
         self._store = store
@@ -123,7 +127,7 @@ class Producer:
         )
         try:
             while chunks := await self._buffer.take():
-                await self._append(chunks)
+                await self._appender.append(chunks)
             verdict = Verdict(status=StreamStatus.DONE)
         except asyncio.CancelledError:
             verdict = Verdict(status=StreamStatus.ERROR, code=ErrorCode.INTERRUPTED)
@@ -133,6 +137,13 @@ class Producer:
             self._stopped_by(error)
         await _see_through(self._stop(gather), name=f"close {self.key.stream_id}")
         return verdict
+
+    def is_quiet(self, now: float) -> bool:
+        """Return whether it is time to renew the TTL of the stream: appends do it by themselves."""
+        return now - self._appender.renewed_at > self._ttl / 3
+
+    def was_renewed(self, now: float) -> None:
+        self._appender.renewed_at = now
 
     def _ended_elsewhere(self) -> None:
         """Stop: the stream was cancelled, deleted, taken over, or its lease ran out."""
@@ -201,69 +212,6 @@ class Producer:
         gather.cancel()
         await asyncio.wait([gather], timeout=CLOSE_SECONDS)
 
-    # To the store.
-
-    async def _append(self, chunks: list[bytes]) -> None:
-        if len(chunks[0]) > MAX_APPEND_BYTES:
-            await self._append_in_pieces(chunks[0])
-            return
-        try:
-            await self._store_bytes(b"".join(chunks), len(chunks))
-        except StreamLimitExceeded:
-            if len(chunks) == 1:
-                raise
-            # Gathering must not change what a limit lets through: find the chunk that hits it.
-            for chunk in chunks:
-                await self._store_bytes(chunk, 1)
-
-    async def _append_in_pieces(self, chunk: bytes) -> None:
-        for start in range(0, len(chunk), MAX_APPEND_BYTES):
-            await self._store_bytes(chunk[start : start + MAX_APPEND_BYTES], int(start == 0))
-
-    async def _store_bytes(self, data: bytes, chunks: int) -> None:
-        """Append what follows the last acknowledged byte; readers see it when it is stored."""
-        started = time.perf_counter()
-        offset = self.tail.window.end
-        await self._persist_after_gap(offset, data, chunks)
-        self.tail.push(offset, data, started)
-        if stream_appended.receivers:
-            await self._notify(
-                stream_appended,
-                offset=offset,
-                size=len(data),
-                chunks=chunks,
-                duration=time.perf_counter() - started,
-            )
-
-    async def _persist_after_gap(self, offset: int, data: bytes, chunks: int) -> None:
-        while True:
-            try:
-                await self._persist(offset, data, chunks)
-                return
-            except StreamGap as gap:
-                await self._send_again(gap.size, offset)
-
-    async def _send_again(self, start: int, end: int) -> None:
-        """Replace acknowledged bytes that the store has lost since, from our window."""
-        while start < end:
-            data = self.tail.window.read(start, MAX_APPEND_BYTES)
-            if not data:
-                raise StreamFailed(ErrorCode.DATA_LOST)
-            try:
-                await self._persist(start, data, 0)
-                start += len(data)
-            except StreamGap as gap:  # it went back once more
-                start = gap.size
-
-    async def _persist(self, offset: int, data: bytes, chunks: int) -> None:
-        await self._patiently(
-            lambda: self._store.append(self.key, self.claim, offset, data, chunks=chunks)
-        )
-        self.renewed_at = time.monotonic()
-
-    async def _patiently(self, verb: Callable[[], Awaitable[T]]) -> T:
-        return await patiently(verb, for_seconds(self._settings.store_timeout))
-
     # The end.
 
     def _diagnose(self, error: Exception) -> Verdict:
@@ -295,34 +243,14 @@ class Producer:
         """Write the end, unless the stream is not ours any more; return what it is then."""
         if verdict.status is not None:
             try:
-                return await self._finalize(verdict.status, verdict)
+                return await self._appender.end(
+                    verdict.status, code=verdict.code, detail=verdict.detail
+                )
             except (StreamFailed, StoreUnavailable):
                 raise
             except StreamError:
                 pass  # it ended elsewhere, or somebody else goes on with it
-        return await self._patiently(lambda: self._store.look(self.key))
-
-    async def _finalize(self, status: StreamStatus, verdict: Verdict) -> StreamInfo:
-        """End the stream once the store has, again, all that it acknowledged."""
-        code = verdict.code
-        end = None if code == ErrorCode.DATA_LOST else self.tail.window.end
-        # Who has waited for the store already tries once more, and no longer.
-        seconds = 0.0 if code == ErrorCode.STORE_UNAVAILABLE else self._settings.store_timeout
-        while True:
-            try:
-                return await patiently(
-                    lambda: self._store.finalize(
-                        self.key,
-                        self.claim,
-                        status,
-                        size=end,
-                        error_code=code,
-                        error=verdict.detail,
-                    ),
-                    for_seconds(seconds),
-                )
-            except StreamGap as gap:
-                await self._send_again(gap.size, self.tail.window.end)
+        return await self._appender.look()
 
     def _settle(self, info: StreamInfo | None, verdict: Verdict) -> Ending | None:
         """Tell the readers here how it ended, by us or elsewhere; None if somebody goes on."""

@@ -27,7 +27,7 @@ from prometheus_client import CollectorRegistry  # noqa: E402
 from resumable_streams import streams  # noqa: E402
 from resumable_streams.contrib import opentelemetry, prometheus  # noqa: E402
 from resumable_streams.process.runtime import runtime  # noqa: E402
-from resumable_streams.producing.producer import Producer  # noqa: E402
+from resumable_streams.producing.appender import Appender  # noqa: E402
 from resumable_streams.signals import stream_appended  # noqa: E402
 
 ROUNDS = 7
@@ -56,16 +56,16 @@ async def _measure(name: str, appends: int) -> float:
     return took / appends * 1e6
 
 
-async def _store_bytes(producer: Producer, data: bytes, chunks: int) -> None:
-    """Be `Producer._store_bytes` where there are no signals."""
-    offset = producer.tail.window.end
-    await producer._persist(offset, data, chunks)
-    producer.tail.push(offset, data)
+async def _append_entry(appender: Appender, data: bytes, chunks: int) -> None:
+    """Do what `Appender._append_entry` does, without signals."""
+    offset = appender.end_offset
+    await appender._append_at(offset, data, chunks)
+    appender._tail.push(offset, data)
 
 
 @contextmanager
 def _no_signals() -> Iterator[None]:
-    with patch.object(Producer, "_store_bytes", _store_bytes):
+    with patch.object(Appender, "_append_entry", _append_entry):
         yield
 
 
