@@ -539,7 +539,7 @@ import django
 django.setup()
 from asgiref.sync import sync_to_async
 from django.db import connection
-from resumable_streams.runtime import runtime
+from resumable_streams.process.runtime import runtime
 async def work():
     await sync_to_async(query)()
     used.set()

@@ -223,7 +223,7 @@ settings.configure(
 )
 django.setup()
 from resumable_streams import streams
-from resumable_streams.runtime import runtime
+from resumable_streams.process.runtime import runtime
 
 more = threading.Event()
 
