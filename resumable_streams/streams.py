@@ -35,10 +35,10 @@ from .permissions import (
     read_owners,
 )
 from .positions import Locate, Peek, Start
-from .process.databases import close_idle
 from .process.holdings import let_go
 from .process.runtime import runtime
 from .process.threads import asker
+from .process.twins import sync_twin
 from .producing.sources import Source
 from .producing.telling import Ending
 from .signals import (
@@ -107,8 +107,10 @@ class StreamManager:
     or resume a stream it lets go of its database connections, since that may take its time.
 
     Raises InvalidStreamId, InvalidOwner and InvalidTenant before anything happens, and
-    StoreUnavailable when the store does not answer. Usable from any event loop; the verbs that end
-    in `_sync` from threads without one.
+    StoreUnavailable when the store does not answer.
+
+    `arun` is for async code, on any event loop; `run` is the same verb for sync code, in a thread
+    without one. So it is with every verb.
     """
 
     def __init__(self, alias: str = DEFAULT_ALIAS):
@@ -118,7 +120,7 @@ class StreamManager:
         """Return the streams of another alias of RESUMABLE_STREAMS."""
         return StreamManager(get_settings(alias).alias)
 
-    async def run(
+    async def arun(
         self,
         stream_id: str | None,
         source: Source,
@@ -147,7 +149,9 @@ class StreamManager:
         await _let_go(request)
         return await runtime.call(self._run, address, _Here(source), terms, ttl is None, request)
 
-    async def enqueue(
+    run = sync_twin(arun, lets_go=True)
+
+    async def aenqueue(
         self,
         stream_id: str | None,
         path: str,
@@ -162,7 +166,7 @@ class StreamManager:
         through: Callable[[str], object] | None = None,
         request: HttpRequest | None = None,
     ) -> StreamReader:
-        """Be `run`, with a producer in a worker process (`manage.py resumable_streams worker`).
+        """Do as `arun`, with a producer in a worker process (`manage.py resumable_streams worker`).
 
         `path` names a callable that a worker calls as `path(stream_id=…, **kwargs)` for the
         source; `kwargs` is JSON, and names neither `stream_id` nor `offset`. `recover`, called with
@@ -183,6 +187,8 @@ class StreamManager:
         terms = replace(terms, grace=2 * settings.lease)
         await _let_go(request)
         return await runtime.call(self._run, address, order, terms, ttl is None, request)
+
+    enqueue = sync_twin(aenqueue, lets_go=True)
 
     async def _run(
         self,
@@ -283,7 +289,7 @@ class StreamManager:
             request=request,
         )
 
-    async def resume(
+    async def aresume(
         self,
         stream_id: str,
         *,
@@ -304,6 +310,8 @@ class StreamManager:
         address, asker = read_address(stream_id, tenant, owner)
         await _let_go(request)
         return await runtime.call(self._resume, address, asker, locate, request)
+
+    resume = sync_twin(aresume, lets_go=True)
 
     async def _resume(
         self,
@@ -340,7 +348,7 @@ class StreamManager:
             live=start.live,
         )
 
-    async def require_resume(
+    async def arequire_resume(
         self,
         stream_id: str,
         *,
@@ -350,15 +358,17 @@ class StreamManager:
         live: bool = True,
         request: HttpRequest | None = None,
     ) -> StreamReader:
-        """Be `resume`, raising StreamDoesNotExist where that returns None."""
-        reader = await self.resume(
+        """Return a reader as `aresume` does; raise StreamDoesNotExist where that returns None."""
+        reader = await self.aresume(
             stream_id, owner=owner, tenant=tenant, offset=offset, live=live, request=request
         )
         if reader is None:
             raise StreamDoesNotExist
         return reader
 
-    async def status(
+    require_resume = sync_twin(arequire_resume, lets_go=True)
+
+    async def astatus(
         self,
         stream_id: str,
         *,
@@ -367,12 +377,14 @@ class StreamManager:
         locate: Locate | None = None,
         request: HttpRequest | None = None,
     ) -> StreamInfo | None:
-        """Return the state of the stream, None where `resume` would return None.
+        """Return the state of the stream, None where `aresume` would return None.
 
         `locate` is asked where `resume` would start, and may refuse as it does there.
         """
         address, asker = read_address(stream_id, tenant, owner)
         return await runtime.call(self._status, address, asker, locate, request)
+
+    status = sync_twin(astatus)
 
     async def _status(
         self,
@@ -389,7 +401,7 @@ class StreamManager:
             await locate(found.info, _peek(engine, found))
         return found.info
 
-    async def sign(
+    async def asign(
         self,
         stream_id: str,
         *,
@@ -404,10 +416,12 @@ class StreamManager:
         neither cancels nor deletes. It never outlives the stream, and ends with whatever ends the
         owner's own right to it: rotation, revocation, deletion; nothing else takes it back.
 
-        Raises StreamDoesNotExist where `resume` would return None.
+        Raises StreamDoesNotExist where `aresume` would return None.
         """
         address, owners = StreamAddress(stream_id, tenant), read_owners(owner)
         return await runtime.call(self._sign, address, owners, max_age, request)
+
+    sign = sync_twin(asign)
 
     async def _sign(
         self,
@@ -421,7 +435,7 @@ class StreamManager:
             raise StreamDoesNotExist
         return str(SignedLink.make(found.info, alias=self.alias, max_age=max_age))
 
-    async def cancel(
+    async def acancel(
         self,
         stream_id: str,
         *,
@@ -438,6 +452,8 @@ class StreamManager:
         """
         address, owners = StreamAddress(stream_id, tenant), read_owners(owner)
         return await runtime.call(self._cancel, address, owners, epoch, request)
+
+    cancel = sync_twin(acancel)
 
     async def _cancel(
         self,
@@ -462,7 +478,7 @@ class StreamManager:
 
         return await engine.lasting.whole(act(), name=f"cancel {key.stream_id}")
 
-    async def delete(
+    async def adelete(
         self,
         stream_id: str,
         *,
@@ -477,6 +493,8 @@ class StreamManager:
         """
         address, owners = StreamAddress(stream_id, tenant), read_owners(owner)
         return await runtime.call(self._delete, address, owners, epoch, request)
+
+    delete = sync_twin(adelete)
 
     async def _delete(
         self,
@@ -499,28 +517,6 @@ class StreamManager:
             return was_there
 
         return await engine.lasting.whole(act(), name=f"delete {key.stream_id}")
-
-    # Sync twins, for threads without an event loop.
-
-    def run_sync(self, stream_id: str | None, source: Source, **named: Any) -> StreamReader:
-        _let_go_here(**named)
-        return runtime.call_sync(self.run, stream_id, source, **named)
-
-    def resume_sync(self, stream_id: str, **named: Any) -> StreamReader | None:
-        _let_go_here(**named)
-        return runtime.call_sync(self.resume, stream_id, **named)
-
-    def status_sync(self, stream_id: str, **named: Any) -> StreamInfo | None:
-        return runtime.call_sync(self.status, stream_id, **named)
-
-    def sign_sync(self, stream_id: str, **named: Any) -> str:
-        return runtime.call_sync(self.sign, stream_id, **named)
-
-    def cancel_sync(self, stream_id: str, **named: Any) -> StreamInfo | None:
-        return runtime.call_sync(self.cancel, stream_id, **named)
-
-    def delete_sync(self, stream_id: str, **named: Any) -> bool:
-        return runtime.call_sync(self.delete, stream_id, **named)
 
     # Who may.
 
@@ -610,11 +606,6 @@ class StreamManager:
 async def _let_go(request: HttpRequest | None) -> None:
     if request is not None and asker.get() is None:  # a thread that waits for us has done so
         await let_go()
-
-
-def _let_go_here(*, request: HttpRequest | None = None, **named: Any) -> None:
-    if request is not None:
-        close_idle()
 
 
 def _refused(info: StreamInfo, error: Exception) -> Ending:

@@ -79,7 +79,7 @@ async def _start(
 ) -> HttpResponseBase:
     get_format(format_name)  # an unknown one is a fault, and shows before the election
     identity = await _identify(request, using, acquire=True)
-    reader = await StreamManager(using).run(
+    reader = await StreamManager(using).arun(
         stream_id,
         source,
         owner=identity.owners[0],
@@ -267,7 +267,7 @@ class AcquireView(StreamMixin):
     ) -> StreamReader:
         close_files = _keep_files_open(request)
         try:
-            reader = await StreamManager(self.using).run(
+            reader = await StreamManager(self.using).arun(
                 stream_id,
                 lambda: _produce(self.produce, request, close_files),
                 owner=self.owner,
@@ -356,7 +356,7 @@ class ResumeView(StreamMixin):
 
     async def _delete(self, request: HttpRequest, stream_id: str) -> HttpResponseBase:
         access = await self.access(request, stream_id)
-        await access.ask(access.manager.delete, epoch=request.GET.get("epoch"))
+        await access.ask(access.manager.adelete, epoch=request.GET.get("epoch"))
         return HttpResponse(status=204)
 
 
@@ -380,5 +380,5 @@ class CancelView(StreamMixin):
 
     async def _cancel(self, request: HttpRequest, stream_id: str) -> HttpResponseBase:
         access = await self.access(request, stream_id)
-        info: StreamInfo = await access.ask(access.manager.cancel, epoch=request.GET.get("epoch"))
+        info: StreamInfo = await access.ask(access.manager.acancel, epoch=request.GET.get("epoch"))
         return info_response(info, status=202)

@@ -67,7 +67,7 @@ async def settle(chat: Chat) -> StreamInfo | None:
     """
     if not chat.stream_id:
         return None
-    info = await streams.status(chat.stream_id, owner=chat.owner)
+    info = await streams.astatus(chat.stream_id, owner=chat.owner)
     if info and not info.is_streaming and not await _is_saved(chat):
         await _save(chat, parts.text_of(await _log(chat)), ENDINGS[info.status])
     return info
@@ -78,7 +78,7 @@ async def _is_saved(chat: Chat) -> bool:
 
 
 async def _log(chat: Chat) -> bytes:
-    reader = await streams.resume(chat.stream_id, owner=chat.owner, live=False)
+    reader = await streams.aresume(chat.stream_id, owner=chat.owner, live=False)
     log = bytearray()
     if reader is not None:
         with suppress(StreamFailed):

@@ -113,7 +113,7 @@ async def stop(request: HttpRequest, key: str) -> HttpResponse:
     chat = await _find(request, key)
     if chat is None:
         return _refusal("No such chat.", status=404)
-    info = await streams.cancel(chat.stream_id, owner=chat.owner) if chat.stream_id else None
+    info = await streams.acancel(chat.stream_id, owner=chat.owner) if chat.stream_id else None
     return JsonResponse({"status": info.status if info else None}, status=202)
 
 

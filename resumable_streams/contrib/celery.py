@@ -2,7 +2,7 @@
 
     from resumable_streams.contrib import celery
 
-    reader = await celery.enqueue(stream_id, "shop.answers.answer", {"question": 1}, owner=owner)
+    reader = await celery.aenqueue(stream_id, "shop.answers.answer", {"question": 1}, owner=owner)
 
 It is `streams.enqueue` with another queue, so `recover`, the signature of orders and the fencing
 are the same: an order that Celery delivers twice is produced once. Have the worker import this
@@ -27,11 +27,12 @@ from ..conf import DEFAULT_ALIAS, get_settings
 from ..engine.reader import StreamReader
 from ..exceptions import StoreUnavailable
 from ..process.runtime import runtime
+from ..process.twins import sync_twin
 from ..streams import StreamManager
 from ..types import Owner
 from ..workers import run_order
 
-__all__ = ["enqueue", "produce"]
+__all__ = ["aenqueue", "enqueue", "produce"]
 
 
 @shared_task(  # type: ignore[untyped-decorator]
@@ -54,7 +55,7 @@ def produce(self: "Task[Any, None]", alias: str, order: str) -> None:
         raise self.retry(countdown=1.5 * get_settings(alias).lease)
 
 
-async def enqueue(
+async def aenqueue(
     stream_id: str | None,
     path: str,
     kwargs: Mapping[str, Any] | None = None,
@@ -64,15 +65,20 @@ async def enqueue(
     task_options: Mapping[str, Any] | None = None,
     **named: Any,
 ) -> StreamReader:
-    """Be `streams.enqueue`, through Celery; `task_options` are those of `apply_async`.
+    """Enqueue as `streams.aenqueue` does, through Celery.
 
-    A broker that does not take the order leaves no stream: its error is raised.
+    `task_options` are those of `apply_async`. A broker that refuses the order leaves no stream: its error is
+    raised.
     """
     task = current_app.tasks[produce.name]  # which application is current depends on the thread
 
     def put(order: str) -> None:
         task.apply_async((using, order), **(task_options or {}))
 
-    return await StreamManager(using).enqueue(
+    return await StreamManager(using).aenqueue(
         stream_id, path, kwargs, owner=owner, through=put, **named
     )
+
+
+enqueue = sync_twin(aenqueue, lets_go=True)
+"""`aenqueue`, for code without an event loop."""

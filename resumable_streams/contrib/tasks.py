@@ -2,7 +2,7 @@
 
     from resumable_streams.contrib import tasks
 
-    reader = await tasks.enqueue(stream_id, "shop.answers.answer", {"question": 1}, owner=owner)
+    reader = await tasks.aenqueue(stream_id, "shop.answers.answer", {"question": 1}, owner=owner)
 
 It is `streams.enqueue` with another queue, so `recover`, the signature of orders and the fencing
 are the same: an order that a backend hands out twice is produced once.
@@ -24,11 +24,12 @@ from django.tasks import task
 from ..conf import DEFAULT_ALIAS
 from ..engine.reader import StreamReader
 from ..process.runtime import runtime
+from ..process.twins import sync_twin
 from ..streams import StreamManager
 from ..types import Owner
 from ..workers import run_order
 
-__all__ = ["enqueue", "produce"]
+__all__ = ["aenqueue", "enqueue", "produce"]
 
 
 @task
@@ -37,7 +38,7 @@ def produce(alias: str, order: str) -> bool:
     return runtime.call_sync(run_order, alias, order)
 
 
-async def enqueue(
+async def aenqueue(
     stream_id: str | None,
     path: str,
     kwargs: Mapping[str, Any] | None = None,
@@ -47,14 +48,19 @@ async def enqueue(
     task_options: Mapping[str, Any] | None = None,
     **named: Any,
 ) -> StreamReader:
-    """Be `streams.enqueue`, through django.tasks; `task_options` are those of `Task.using`.
+    """Enqueue as `streams.aenqueue` does, through django.tasks.
 
-    A backend that does not take the order leaves no stream: its error is raised.
+    `task_options` are those of `Task.using`. A backend that refuses the order leaves no stream: its error is
+    raised.
     """
 
     def put(order: str) -> None:
         produce.using(**(task_options or {})).enqueue(using, order)
 
-    return await StreamManager(using).enqueue(
+    return await StreamManager(using).aenqueue(
         stream_id, path, kwargs, owner=owner, through=put, **named
     )
+
+
+enqueue = sync_twin(aenqueue, lets_go=True)
+"""`aenqueue`, for code without an event loop."""

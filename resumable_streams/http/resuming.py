@@ -42,13 +42,13 @@ class StreamAccess:
         StreamReplaced for a position in another incarnation of the stream.
         """
         locator = _Locator(position)
-        reader = await self.ask(self.manager.resume, locate=locator)
+        reader = await self.ask(self.manager.aresume, locate=locator)
         return Resumption(reader=reader, start=locator.start)
 
     async def look(self, position: Position) -> tuple[StreamInfo, Start]:
         """Return the state of the stream, and where `open` would start; raise what it raises."""
         locator = _Locator(position)
-        info = await self.ask(self.manager.status, locate=locator)
+        info = await self.ask(self.manager.astatus, locate=locator)
         return info, locator.start
 
     async def ask(self, verb: Callable[..., Any], **named: Any) -> Any:

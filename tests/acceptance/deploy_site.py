@@ -78,7 +78,7 @@ def _urls() -> list[Any]:
             return _paced_in_a_thread(**numbers(request))
 
     def produce_in_a_sync_view(request: HttpRequest) -> HttpResponseBase:
-        reader = streams.run_sync(
+        reader = streams.run(
             None,
             lambda: _paced_in_a_thread(**numbers(request)),
             owner=owner(request),
@@ -87,7 +87,7 @@ def _urls() -> list[Any]:
         return ResumableStreamResponse(reader, request)
 
     async def order(request: HttpRequest) -> HttpResponseBase:
-        reader = await streams.enqueue(
+        reader = await streams.aenqueue(
             request.GET.get("id"),
             "tests.acceptance.deploy_site.paced",
             numbers(request),

@@ -77,7 +77,7 @@ def _urls() -> list[Any]:  # imported late: this module is the settings, too
         pass
 
     def by_hand(request: HttpRequest) -> HttpResponseBase:
-        reader = streams.run_sync(None, [b"by hand"], owner="me")
+        reader = streams.run(None, [b"by hand"], owner="me")
         return ResumableStreamResponse(reader, request)
 
     async def a_loop_of_its_own(request: HttpRequest) -> HttpResponseBase:

@@ -52,9 +52,9 @@ async def produce(number: int) -> AsyncIterator[bytes]:
 async def under_load(fail: Callable[[], Awaitable[None]]) -> float:
     """Run writers and remote readers, let `fail` happen amid, compare all bytes."""
     for number in range(LOAD):
-        await streams.run(f"s{number}", partial(produce, number), owner="me")
+        await streams.arun(f"s{number}", partial(produce, number), owner="me")
     readers = [
-        await streams.using("elsewhere").require_resume(f"s{number}", owner="me")
+        await streams.using("elsewhere").arequire_resume(f"s{number}", owner="me")
         for number in range(LOAD)
     ]
     reading = [asyncio.create_task(read_all(reader)) for reader in readers]

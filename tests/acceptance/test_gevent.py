@@ -119,7 +119,7 @@ from resumable_streams import streams
 print([message.id for message in run_checks(tags=["resumable_streams"])])
 called = []
 try:
-    streams.run_sync("s", lambda: called.append(True) or [b"x"], owner="me")
+    streams.run("s", lambda: called.append(True) or [b"x"], owner="me")
 except RuntimeError as error:
     print(error)
 assert not called

@@ -77,7 +77,7 @@ class Crowd:
         self.places["elsewhere"] = await self._start("done raw", "ada", tenant="another")
         self.places["elsewhere"].is_elsewhere = True
         self.places["deleted"] = await self._start("done raw", "ada")
-        await StreamManager().delete(self.places["deleted"].stream_id, owner=ada)
+        await StreamManager().adelete(self.places["deleted"].stream_id, owner=ada)
         self.places["deleted"].is_barred = True
         self.places["missing"] = Place("nothing-like-that", token="nonsense")
         for name in (*STREAMS, *OF_OTHERS, "public"):
@@ -154,29 +154,29 @@ class Crowd:
         whose = PUBLIC if owner == "public" else self._owner(owner)
         named: dict[str, Any] = {"owner": whose, "tenant": tenant}
         place = Place("", owner=owner, log=b"" if end == "empty" else BODY)
-        reader = await StreamManager().run(None, place.tap, **named, attrs={"format": wire_format})
+        reader = await StreamManager().arun(None, place.tap, **named, attrs={"format": wire_format})
         place.stream_id = reader.stream_id
         if place.log:
             place.tap.give(place.log)
         await eventually(lambda: self._has_all(place, named))
-        place.token = await StreamManager().sign(place.stream_id, **named)
+        place.token = await StreamManager().asign(place.stream_id, **named)
         if end == "cancelled":
-            await StreamManager().cancel(place.stream_id, **named)
+            await StreamManager().acancel(place.stream_id, **named)
         elif end == "failed":
             place.tap.give(OSError("as it is to"))
         elif end != "live":
             place.tap.end()
         if end != "live":
             await eventually(lambda: self._is_over(place, named))
-        place.info = await StreamManager().status(place.stream_id, **named)
+        place.info = await StreamManager().astatus(place.stream_id, **named)
         return place
 
     async def _has_all(self, place: Place, named: dict[str, Any]) -> bool:
-        info = await StreamManager().status(place.stream_id, **named)
+        info = await StreamManager().astatus(place.stream_id, **named)
         return info is not None and info.size == len(place.log)
 
     async def _is_over(self, place: Place, named: dict[str, Any]) -> bool:
-        info = await StreamManager().status(place.stream_id, **named)
+        info = await StreamManager().astatus(place.stream_id, **named)
         return info is not None and not info.is_streaming and place.tap.closed.is_set()
 
     async def leave(self) -> None:

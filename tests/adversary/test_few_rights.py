@@ -163,7 +163,7 @@ async def test_a_producer_that_loses_a_right_tries_nothing_again(
     }
     server.client.hset(f"{key_prefix}:default:control", "generation", 1)
     manager, tap = StreamManager(), Tap(b"abc")
-    reader = await manager.run("chat", tap, owner="a")
+    reader = await manager.arun("chat", tap, owner="a")
     assert await read_until(reader, 3) == b"abc"
     caplog.set_level(logging.ERROR)
     user(server, "fallen", "resetchannels")
@@ -175,7 +175,7 @@ async def test_a_producer_that_loses_a_right_tries_nothing_again(
     assert any("PUBLISH" in record.getMessage() for record in caplog.records)
     refused = time.monotonic()
     with pytest.raises(StoreForbidden):
-        await manager.run("another", tap, owner="a")
+        await manager.arun("another", tap, owner="a")
     assert time.monotonic() - refused < 5
 
 
@@ -205,8 +205,8 @@ async def test_readers_of_what_may_not_be_looked_up_end_at_once(
     }
     server.client.hset(f"{key_prefix}:default:control", "generation", 1)
     manager, tap = StreamManager(), Tap(b"abc")
-    await manager.run("chat", tap, owner="a")
-    reader = await manager.using("elsewhere").require_resume("chat", owner="a")
+    await manager.arun("chat", tap, owner="a")
+    reader = await manager.using("elsewhere").arequire_resume("chat", owner="a")
     assert await read_until(reader, 3) == b"abc"
     hub = get_engine("elsewhere").hub
     (tail,) = hub.tails
@@ -228,7 +228,7 @@ async def test_a_worker_that_is_refused_ends_and_says_why(
         "worker": entry(user(server, "mute", "resetchannels"), key_prefix, TTL=900),
     }
     server.client.hset(f"{key_prefix}:default:control", "generation", 1)
-    await StreamManager().enqueue("chat", "builtins.list", {}, owner="a")
+    await StreamManager().aenqueue("chat", "builtins.list", {}, owner="a")
     async with within(20):
         with pytest.raises(StoreForbidden) as refused:
             await Worker("worker", name="w").run()

@@ -115,7 +115,7 @@ async def test_a_producer_ends_its_stream_on_a_server_that_stays_full(
     settings.RESUMABLE_STREAMS = {"default": entry(server.url, key_prefix, LEASE=30)}
     server.client.hset(f"{key_prefix}:default:control", "generation", 1)
     manager, tap = StreamManager(), Tap(b"abc")
-    reader = await manager.run("chat", tap, owner="a")
+    reader = await manager.arun("chat", tap, owner="a")
     assert await read_until(reader, 3) == b"abc"
     with full(server):
         tap.give(b"def")
@@ -124,10 +124,10 @@ async def test_a_producer_ends_its_stream_on_a_server_that_stays_full(
         assert failure.value.code == ErrorCode.STORE_UNAVAILABLE
         refused = time.monotonic()
         with pytest.raises(StoreUnavailable):
-            await manager.run("another", tap, owner="a")
+            await manager.arun("another", tap, owner="a")
         assert time.monotonic() - refused < 5
     await eventually(lambda: tap.closed.is_set())
-    info = await manager.status("chat", owner="a")
+    info = await manager.astatus("chat", owner="a")
     assert info is not None
     assert (info.status, info.error_code) == (StreamStatus.ERROR, ErrorCode.STORE_UNAVAILABLE)
     assert tap.calls == 1
@@ -176,7 +176,7 @@ def test_operators_look_bar_shorten_and_purge_on_a_full_server(
     site: StreamManager, server: Node, run: Run
 ) -> None:
     for number in range(3):
-        b"".join(site.run_sync(f"chat-{number}", [b"x" * 1_000], owner="eve"))
+        b"".join(site.run(f"chat-{number}", [b"x" * 1_000], owner="eve"))
     before = server.client.dbsize()
     with full(server):
         for verb, arguments in VERBS.items():

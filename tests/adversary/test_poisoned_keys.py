@@ -106,10 +106,10 @@ def test_operators_go_on_and_are_told_of_it(
     site: StreamManager, server: Node, key_prefix: str, run: Run, names: Iterable[str]
 ) -> None:
     for number in range(GOOD):
-        b"".join(site.run_sync(f"good-{number}", [b"x"], owner="eve"))
+        b"".join(site.run(f"good-{number}", [b"x"], owner="eve"))
     bad = []
     for number, name in enumerate(names):
-        b"".join(site.run_sync(f"bad-{number}", [b"x"], owner="eve"))
+        b"".join(site.run(f"bad-{number}", [b"x"], owner="eve"))
         bad.append(f"{key_prefix}:default:g1:{{bad-{number}}}:meta")
         POISONS[name](server.client, bad[-1])
     for verb, arguments in VERBS.items():
@@ -143,8 +143,8 @@ async def test_readers_of_other_streams_have_their_news(
     produced, read = StreamManager(), StreamManager().using("elsewhere")
     taps = {name: Tap(b"abc") for name in ("bad", *(f"good-{n}" for n in range(GOOD)))}
     for name, tap in taps.items():
-        await produced.run(name, tap, owner="a")
-    readers = {name: await read.require_resume(name, owner="a") for name in taps}
+        await produced.arun(name, tap, owner="a")
+    readers = {name: await read.arequire_resume(name, owner="a") for name in taps}
     reading = {name: asyncio.create_task(read_all(reader)) for name, reader in readers.items()}
     for reader in readers.values():
         await settled(reader)

@@ -63,9 +63,9 @@ async def test_a_stream_is_refused_soon(
     settings.RESUMABLE_STREAMS = {"default": entry(location, key_prefix, STORE_TIMEOUT=30)}
     tap, before = Tap(), time.monotonic()
     with pytest.raises(StoreUnavailable, match="read-only replica"):
-        await StreamManager().run("chat", tap, owner="a")
+        await StreamManager().arun("chat", tap, owner="a")
     with pytest.raises(StoreUnavailable, match="read-only replica"):
-        await StreamManager().resume("chat", owner="a")
+        await StreamManager().aresume("chat", owner="a")
     assert time.monotonic() - before < 10
     assert tap.calls == 0
 

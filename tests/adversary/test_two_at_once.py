@@ -91,7 +91,7 @@ async def acquire(tenant: str, ttl: float) -> None:
     """Begin a stream, which is kept for longer than any before."""
     streams, name = StreamManager(), uuid.uuid4().hex
     with suppress(StreamFailed):  # revoked, or rotated away
-        await read_all(await streams.run(name, [b"x"], owner="ada", tenant=tenant, ttl=ttl))
+        await read_all(await streams.arun(name, [b"x"], owner="ada", tenant=tenant, ttl=ttl))
 
 
 CONTROL: dict[str, Write] = {

@@ -96,7 +96,7 @@ def is_theirs(step: Step, stream: Stream | None) -> bool:
 async def run(step: Step, world: World) -> None:
     before, tap = await reached(step, world), Tap()
     places = PLACES - sum(one.is_live and one.dead is None for one in world.streams)
-    work = step.streams.run(step.stream_id, tap, **whose(step, world))
+    work = step.streams.arun(step.stream_id, tap, **whose(step, world))
     outcome = await call(step, world, work)
     info = await world.look(step.stream_id)
     if before is not None and (is_theirs(step, before) or isinstance(outcome.error, Exception)):
@@ -137,7 +137,7 @@ async def run_refused(step: Step, world: World) -> None:
     """A receiver refuses the stream: nothing is left of it."""
     before, tap = await reached(step, world), Tap()
     world.is_refusing = True
-    work = step.streams.run(step.stream_id, tap, **whose(step, world))
+    work = step.streams.arun(step.stream_id, tap, **whose(step, world))
     outcome = await call(step, world, work)
     world.is_refusing = False
     after = await world.look(step.stream_id)
@@ -150,7 +150,7 @@ async def run_refused(step: Step, world: World) -> None:
 @verb
 async def enqueue(step: Step, world: World) -> None:
     before, orders = await reached(step, world), list[str]()
-    work = step.streams.enqueue(
+    work = step.streams.aenqueue(
         step.stream_id, PATH, **whose(step, world), wait=60, through=orders.append
     )
     outcome = await call(step, world, work)
@@ -239,7 +239,7 @@ async def open_to(step: Step, world: World) -> Stream | None:
 async def resume(step: Step, world: World) -> None:
     """Who was cut off while he read has lost nothing, and holds nothing once he has closed."""
     stream = await open_to(step, world)
-    outcome = await call(step, world, step.streams.resume(step.stream_id, **whose(step, world)))
+    outcome = await call(step, world, step.streams.aresume(step.stream_id, **whose(step, world)))
     reader = outcome.result()
     assert (reader is not None) <= is_theirs(step, stream)
 
@@ -247,7 +247,7 @@ async def resume(step: Step, world: World) -> None:
 @verb
 async def read(step: Step, world: World) -> None:
     stream = await open_to(step, world)
-    reader = await step.streams.resume(step.stream_id, **whose(step, world), live=False)
+    reader = await step.streams.aresume(step.stream_id, **whose(step, world), live=False)
     assert (reader is not None) is is_theirs(step, stream)
     if reader is None or stream is None:
         return
@@ -262,7 +262,7 @@ async def read(step: Step, world: World) -> None:
 @verb
 async def read_live(step: Step, world: World) -> None:
     stream = await open_to(step, world)
-    reader = await step.streams.resume(step.stream_id, **whose(step, world))
+    reader = await step.streams.aresume(step.stream_id, **whose(step, world))
     if reader is None or stream is None or not stream.is_produced:
         return
     first = await call(step, world, first_of(reader, stream))
@@ -286,14 +286,14 @@ async def first_of(reader: Any, stream: Stream) -> bytes:
 @verb
 async def status(step: Step, world: World) -> None:
     stream = await open_to(step, world)
-    outcome = await call(step, world, step.streams.status(step.stream_id, **whose(step, world)))
+    outcome = await call(step, world, step.streams.astatus(step.stream_id, **whose(step, world)))
     assert (outcome.result() is not None) <= is_theirs(step, stream)
 
 
 @verb
 async def sign(step: Step, world: World) -> None:
     stream = await open_to(step, world)
-    outcome = await call(step, world, step.streams.sign(step.stream_id, **whose(step, world)))
+    outcome = await call(step, world, step.streams.asign(step.stream_id, **whose(step, world)))
     assert outcome.is_cancelled or isinstance(outcome.value, str) is is_theirs(step, stream)
 
 
@@ -304,7 +304,7 @@ async def sign(step: Step, world: World) -> None:
 async def cancel(step: Step, world: World) -> None:
     stream = await open_to(step, world)
     was_live, heard = stream is not None and stream.is_live, told(world, stream, s.stream_cancelled)
-    outcome = await call(step, world, step.streams.cancel(step.stream_id, **whose(step, world)))
+    outcome = await call(step, world, step.streams.acancel(step.stream_id, **whose(step, world)))
     outcome.result()
     info = await world.look(step.stream_id)
     if stream is None or info is None or not is_theirs(step, stream):
@@ -320,7 +320,7 @@ async def delete(step: Step, world: World) -> None:
     stream = await open_to(step, world)
     info = await world.look(step.stream_id)
     before = info and info.epoch
-    outcome = await call(step, world, step.streams.delete(step.stream_id, **whose(step, world)))
+    outcome = await call(step, world, step.streams.adelete(step.stream_id, **whose(step, world)))
     outcome.result()
     info = await world.look(step.stream_id)
     if stream is None or not is_theirs(step, stream):
@@ -342,7 +342,7 @@ async def revoke_owner(step: Step, world: World) -> None:
     outcome = await call(step, world, revoke(step.alias, world.tenant, step.owner))
     outcome.result()
     if not outcome.is_cancelled:
-        assert not await step.streams.status(step.stream_id, **whose(step, world))
+        assert not await step.streams.astatus(step.stream_id, **whose(step, world))
 
 
 @verb

@@ -93,15 +93,15 @@ class Asking:
 
 
 async def cancel(manager: StreamManager, reader: StreamReader) -> object:
-    return await manager.cancel("s", owner="a")
+    return await manager.acancel("s", owner="a")
 
 
 async def cancel_elsewhere(manager: StreamManager, reader: StreamReader) -> object:
-    return await manager.using("elsewhere").cancel("s", owner="a")
+    return await manager.using("elsewhere").acancel("s", owner="a")
 
 
 async def delete(manager: StreamManager, reader: StreamReader) -> object:
-    return await manager.delete("s", owner="a")
+    return await manager.adelete("s", owner="a")
 
 
 async def revoke(manager: StreamManager, reader: StreamReader) -> object:
@@ -134,7 +134,7 @@ async def test_a_source_knows_why_it_is_stopped(
 ) -> None:
     configure_memory(LIMITS={"MAX_STREAM_BYTES": None})
     asking = Asking()
-    reader = await memory_manager.run("s", getattr(asking, kind), owner="a")
+    reader = await memory_manager.arun("s", getattr(asking, kind), owner="a")
     await read_until(reader, 1)
     await ending(memory_manager, reader)
     await asking.asked.wait()
@@ -146,7 +146,7 @@ async def test_a_source_in_the_making_knows_it_too(
     memory_manager: StreamManager, ending: Ending
 ) -> None:
     asking = Asking()
-    reader = await memory_manager.run("s", asking.coroutine, owner="a")
+    reader = await memory_manager.arun("s", asking.coroutine, owner="a")
     await ending(memory_manager, reader)
     await asking.asked.wait()
     assert asking.reasons == [ENDINGS[ending]]
@@ -158,7 +158,7 @@ async def test_what_an_operator_bars_has_expired(
     memory_manager: StreamManager, ending: Ending
 ) -> None:
     asking = Asking()
-    await read_until(reader := await memory_manager.run("s", asking.generator, owner="a"), 1)
+    await read_until(reader := await memory_manager.arun("s", asking.generator, owner="a"), 1)
     await ending(memory_manager, reader)
     await asking.asked.wait()
     assert asking.reasons == ["expired"]
@@ -171,7 +171,7 @@ async def test_a_limit(
     configure_memory(LIMITS={limit: 10_000})
     asking = Asking()
     with pytest.raises(StreamError, match="limit_exceeded"):
-        await read_all(await memory_manager.run("s", asking.full, owner="a"))
+        await read_all(await memory_manager.arun("s", asking.full, owner="a"))
     await asking.asked.wait()
     assert asking.reasons == ["limit_exceeded"]
 
@@ -184,7 +184,7 @@ async def test_a_receiver(memory_manager: StreamManager) -> None:
     asking = Asking()
     try:
         with pytest.raises(StreamError, match="hook_failed"):
-            await read_all(await memory_manager.run("s", asking.generator, owner="a"))
+            await read_all(await memory_manager.arun("s", asking.generator, owner="a"))
         await asking.asked.wait()
     finally:
         stream_appended.disconnect(refuse)
@@ -193,7 +193,7 @@ async def test_a_receiver(memory_manager: StreamManager) -> None:
 
 async def test_a_claim_that_is_lost(memory_manager: StreamManager) -> None:
     asking = Asking()
-    reader = await memory_manager.run("s", asking.generator, owner="a")
+    reader = await memory_manager.arun("s", asking.generator, owner="a")
     await read_until(reader, 1)
     (producer,) = producers()
     producer.lose_claim()
@@ -222,8 +222,8 @@ async def test_who_is_not_stopped_is_given_no_reason(memory_manager: StreamManag
         finally:
             reasons.append(cancellation_reason())
 
-    assert await read_all(await memory_manager.run("whole", whole, owner="a")) == b"a"
+    assert await read_all(await memory_manager.arun("whole", whole, owner="a")) == b"a"
     with pytest.raises(StreamError, match="source_failed"):
-        await read_all(await memory_manager.run("failing", failing, owner="a"))
+        await read_all(await memory_manager.arun("failing", failing, owner="a"))
     assert reasons == [None, None]
     assert cancellation_reason() is None

@@ -13,9 +13,9 @@ async def test_a_reader_that_is_closed_while_it_is_looked_up_whether_it_is_barre
     manager: StreamManager, elsewhere: StreamManager
 ):
     tap = Tap()
-    await manager.run("chat", tap, owner="a")
+    await manager.arun("chat", tap, owner="a")
     for side in (manager, elsewhere):
-        reader = await side.require_resume("chat", owner="a")
+        reader = await side.arequire_resume("chat", owner="a")
         engine, reached, opened = get_engine(side.alias), asyncio.Event(), asyncio.Event()
 
         async def enforce_control(tails: object, reached=reached, opened=opened) -> set[Tail]:

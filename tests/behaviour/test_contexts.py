@@ -24,9 +24,9 @@ async def test_the_first_request_is_not_kept_alive(manager: StreamManager) -> No
         bound = Request()
         kept.append(weakref.ref(bound))
         request.set(bound)
-        reader = await manager.run("s", finished([b"a", b"b"]), owner="a")
+        reader = await manager.arun("s", finished([b"a", b"b"]), owner="a")
         assert await read_all(reader) == b"ab"
-        again = await manager.using("elsewhere").require_resume("s", owner="a")
+        again = await manager.using("elsewhere").arequire_resume("s", owner="a")
         assert await read_all(again) == b"ab"
 
     await asyncio.create_task(serve(), context=contextvars.Context())

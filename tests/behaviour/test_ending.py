@@ -33,26 +33,26 @@ async def test_cancelling_elsewhere_stops_the_producer_within_a_second(
     manager: StreamManager, elsewhere: StreamManager
 ):
     tap = Tap(b"so far")
-    reader = await manager.run("chat", tap, owner="a")
-    follower = await elsewhere.require_resume("chat", owner="a")
+    reader = await manager.arun("chat", tap, owner="a")
+    follower = await elsewhere.arequire_resume("chat", owner="a")
     await read_until(reader, 6)
     async with within(1):
-        info = await elsewhere.cancel("chat", owner="a")
+        info = await elsewhere.acancel("chat", owner="a")
         await tap.closed.wait()
         assert await read_all(reader) == b""
         assert await read_all(follower) == b"so far"
     assert info is not None
     assert {info.status, reader.info.status, follower.info.status} == {StreamStatus.CANCELLED}
-    later = await manager.require_resume("chat", owner="a")
+    later = await manager.arequire_resume("chat", owner="a")
     assert await read_all(later) == b"so far"
-    again = await manager.cancel("chat", owner="a")
+    again = await manager.acancel("chat", owner="a")
     assert again is not None
     assert again.status is StreamStatus.CANCELLED
 
 
 async def test_cancelling_an_ended_stream_leaves_it_as_it_ended(manager: StreamManager):
-    await read_all(await manager.run("chat", finished([b"x"]), owner="a"))
-    info = await manager.cancel("chat", owner="a")
+    await read_all(await manager.arun("chat", finished([b"x"]), owner="a"))
+    info = await manager.acancel("chat", owner="a")
     assert info is not None
     assert info.status is StreamStatus.DONE
 
@@ -62,10 +62,10 @@ async def test_a_fast_source_can_be_cancelled(manager: StreamManager):
         while True:
             yield b"x" * 100
 
-    reader = await manager.run("chat", endless, owner="a")
+    reader = await manager.arun("chat", endless, owner="a")
     await read_until(reader, 1000)
     async with within(1):
-        await manager.cancel("chat", owner="a")
+        await manager.acancel("chat", owner="a")
         await read_all(reader)
     assert reader.info.status is StreamStatus.CANCELLED
     assert reader.offset == reader.info.size
@@ -76,26 +76,26 @@ async def test_deleting_stops_the_producer_and_expires_the_readers(
 ):
     for side in (manager, elsewhere):
         tap = Tap(b"so far")
-        readers = [await manager.run("chat", tap, owner="a")]
-        readers += [await each.require_resume("chat", owner="a") for each in (manager, elsewhere)]
+        readers = [await manager.arun("chat", tap, owner="a")]
+        readers += [await each.arequire_resume("chat", owner="a") for each in (manager, elsewhere)]
         for reader in readers:
             await read_until(reader, 6)
-        assert await side.delete("chat", owner="a")
+        assert await side.adelete("chat", owner="a")
         assert {await failure_of(reader) for reader in readers} == {"expired"}
         async with within(1):
             await tap.closed.wait()
-        assert await manager.status("chat", owner="a") is None
-        assert await side.delete("chat", owner="a") is False
+        assert await manager.astatus("chat", owner="a") is None
+        assert await side.adelete("chat", owner="a") is False
 
 
 async def test_readers_of_a_finished_stream_that_is_deleted_meanwhile_expire(
     manager: StreamManager,
 ):
     body = b"x" * 600_000  # more than a page
-    await read_all(await manager.run("chat", finished([body]), owner="a"))
-    reader = await manager.require_resume("chat", owner="a")
+    await read_all(await manager.arun("chat", finished([body]), owner="a"))
+    reader = await manager.arequire_resume("chat", owner="a")
     await anext(reader)
-    await manager.delete("chat", owner="a")
+    await manager.adelete("chat", owner="a")
     assert await failure_of(reader) == "expired"
 
 
@@ -107,19 +107,19 @@ async def test_whoever_reads_a_stream_of_a_dead_producer_learns_that_it_is_lost(
     configure: Configure, manager: StreamManager, elsewhere: StreamManager
 ):
     configure(LEASE=0.5, SWEEP=0.2)
-    await manager.status("chat", owner="a")
+    await manager.astatus("chat", owner="a")
     key = StreamKey(tenant="default", generation=1, stream_id="chat")
     await die_producing(manager, key, b"half", lease=0.5)
     started = asyncio.get_running_loop().time()
-    attached = [await each.require_resume("chat", owner="a") for each in (manager, elsewhere)]
+    attached = [await each.arequire_resume("chat", owner="a") for each in (manager, elsewhere)]
     for reader in attached:
         assert await anext(reader) == b"half"
     assert {await failure_of(reader) for reader in attached} == {"producer_lost"}
     assert asyncio.get_running_loop().time() - started < 5  # and not the 15 + 5 of the defaults
-    later = await manager.require_resume("chat", owner="a")
+    later = await manager.arequire_resume("chat", owner="a")
     assert await anext(later) == b"half"
     assert await failure_of(later) == "producer_lost"
-    joined = await manager.run("chat", finished([b"never"]), owner="a")
+    joined = await manager.arun("chat", finished([b"never"]), owner="a")
     assert await anext(joined) == b"half"
 
 
@@ -129,8 +129,8 @@ async def test_a_quiet_producer_keeps_its_lease(
 ):
     configure(LEASE=1, SWEEP=0.1)
     tap = Tap(b"a")
-    reader = await manager.run("chat", tap, owner="a")
-    follower = await elsewhere.require_resume("chat", owner="a")
+    reader = await manager.arun("chat", tap, owner="a")
+    follower = await elsewhere.arequire_resume("chat", owner="a")
     await read_until(follower, 1)
     await pass_time(1.5)  # longer than a lease
     tap.end(b"b")
@@ -144,11 +144,11 @@ async def test_a_producer_that_lost_its_lease_stops_and_writes_nothing(
 ):
     configure(LEASE=0.6, SWEEP=0.1)
     tap = Tap(b"a")
-    reader = await manager.run("chat", tap, owner="a")
+    reader = await manager.arun("chat", tap, owner="a")
     await read_until(reader, 1)
     engine = get_engine("default")
     process = await kill(engine)  # as if the loop had been blocked
-    follower = await elsewhere.require_resume("chat", owner="a")
+    follower = await elsewhere.arequire_resume("chat", owner="a")
     await read_until(follower, 1)
     assert await failure_of(follower) == "producer_lost"
     assert await engine.store.processes.fates([process]) != [Fate.LIVING]
@@ -156,7 +156,7 @@ async def test_a_producer_that_lost_its_lease_stops_and_writes_nothing(
     assert await failure_of(reader) == "producer_lost"
     async with within(1):
         await tap.closed.wait()
-    info = await manager.status("chat", owner="a")
+    info = await manager.astatus("chat", owner="a")
     assert info is not None
     assert info.size == 1
 
@@ -167,7 +167,7 @@ async def test_a_quiet_producer_that_was_replaced_stops_and_its_readers_follow_t
 ):
     configure(LEASE=1.5, STORE_TIMEOUT=0.3, TTL=2)
     tap = Tap(b"a")
-    reader = await manager.run("chat", tap, owner="a")
+    reader = await manager.arun("chat", tap, owner="a")
     await read_until(reader, 1)
     engine = get_engine("default")
     (producer,) = engine.leases._producers
@@ -197,8 +197,8 @@ async def test_a_drain_lets_short_producers_finish_and_interrupts_long_ones(
     short, long = Tap(b"a"), Tap(b"a")
     readers = []
     for stream_id, tap in (("short", short), ("long", long)):
-        readers.append(await manager.run(stream_id, tap, owner="a"))
-        readers.append(await elsewhere.require_resume(stream_id, owner="a"))
+        readers.append(await manager.arun(stream_id, tap, owner="a"))
+        readers.append(await elsewhere.arequire_resume(stream_id, owner="a"))
     for reader in readers:
         await read_until(reader, 1)
     waiting = [asyncio.ensure_future(anext(reader)) for reader in readers]
@@ -207,13 +207,13 @@ async def test_a_drain_lets_short_producers_finish_and_interrupts_long_ones(
         with pytest.raises(ShuttingDown):
             await read
     with pytest.raises(ShuttingDown):
-        await manager.run("new", Tap(), owner="a")
+        await manager.arun("new", Tap(), owner="a")
     with pytest.raises(ShuttingDown):
-        await anext(await manager.require_resume("short", owner="a"))
+        await anext(await manager.arequire_resume("short", owner="a"))
     short.end(b"b")
     await drain
     assert long.closed.is_set()
-    ends = [await manager.status(name, owner="a") for name in ("short", "long", "new")]
+    ends = [await manager.astatus(name, owner="a") for name in ("short", "long", "new")]
     assert [end and (end.status, end.error_code, end.size) for end in ends] == [
         ("done", "", 2),
         ("error", "interrupted", 1),
@@ -236,12 +236,12 @@ async def test_a_drain_does_not_wait_for_a_source_that_hangs(
         forever.wait(20)
         closed.set()
 
-    reader = await memory_manager.run("chat", stuck, owner="a")
+    reader = await memory_manager.arun("chat", stuck, owner="a")
     await read_until(reader, 1)
     try:
         async with asyncio.timeout(10):
             await drain_within(0.1)
-        info = await memory_manager.status("chat", owner="a")
+        info = await memory_manager.astatus("chat", owner="a")
         assert info is not None
         assert info.error_code == "interrupted"
     finally:
@@ -273,14 +273,14 @@ async def test_an_election_that_a_drain_overtakes_leaves_nothing(
     configure_memory(BACKEND=f"{__name__}.GatedStore")
     GatedStore.gate = Gate(asyncio.Event(), asyncio.Event())
     tap = Tap()
-    caller = asyncio.ensure_future(memory_manager.run("chat", tap, owner="a"))
+    caller = asyncio.ensure_future(memory_manager.arun("chat", tap, owner="a"))
     await GatedStore.gate.reached.wait()
     await drain_within(0)
     GatedStore.gate.open.set()
     with pytest.raises(ShuttingDown):
         await caller
     assert tap.calls == 0
-    assert await memory_manager.status("chat", owner="a") is None
+    assert await memory_manager.astatus("chat", owner="a") is None
 
 
 async def test_a_run_cancelled_during_its_election_still_produces(
@@ -290,18 +290,18 @@ async def test_a_run_cancelled_during_its_election_still_produces(
     GatedStore.gate = Gate(asyncio.Event(), asyncio.Event())
     tap = Tap()
     tap.end(b"whole")
-    caller = asyncio.ensure_future(memory_manager.run("chat", tap, owner="a"))
+    caller = asyncio.ensure_future(memory_manager.arun("chat", tap, owner="a"))
     await GatedStore.gate.reached.wait()
     caller.cancel()
     await asyncio.wait([caller])
     GatedStore.gate.open.set()
     await tap.closed.wait()
-    assert await read_all(await memory_manager.require_resume("chat", owner="a")) == b"whole"
+    assert await read_all(await memory_manager.arequire_resume("chat", owner="a")) == b"whole"
 
 
 async def test_the_process_ends_quietly(manager: StreamManager, caplog):
-    await manager.run("chat", Tap(b"x"), owner="a")
-    reader = await manager.require_resume("chat", owner="a")
+    await manager.arun("chat", Tap(b"x"), owner="a")
+    reader = await manager.arequire_resume("chat", owner="a")
     await read_until(reader, 1)
     with caplog.at_level(logging.INFO):
         await runtime.aclose()

@@ -26,7 +26,7 @@ def receiver(**named):
         cursor.execute("SELECT 1")
 
 reader_opened.connect(receiver)
-print(list(streams.run_sync("chat", [b"a"], owner="me")))
+print(list(streams.run("chat", [b"a"], owner="me")))
 """
 
 

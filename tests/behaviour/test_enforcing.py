@@ -19,7 +19,7 @@ from tests.tools.waiting import within
 async def test_a_revocation_is_enforced_though_the_first_attempt_fails(
     manager: StreamManager, caplog: pytest.LogCaptureFixture
 ):
-    reader = await manager.run("chat", Tap(b"abc"), owner="a")
+    reader = await manager.arun("chat", Tap(b"abc"), owner="a")
     await read_until(reader, 3)
     reading = asyncio.create_task(read_all(reader))
     engine = get_engine("default")

@@ -84,9 +84,9 @@ async def test_a_source_that_exits_has_failed(
     error: type[BaseException],
 ) -> None:
     tap = Tap(b"x")
-    other = await memory_manager.run("other", tap, owner="a")
+    other = await memory_manager.arun("other", tap, owner="a")
     await read_until(other, 1)
-    reader = await memory_manager.run("exits", getattr(Exit(error), kind), owner="a")
+    reader = await memory_manager.arun("exits", getattr(Exit(error), kind), owner="a")
     with pytest.raises(StreamFailed, match="source_failed"):
         await read_all(reader)
     assert reader.offset == ("generator" in kind)
@@ -100,10 +100,10 @@ async def test_a_source_that_exits_as_it_is_closed_does_so_alone(
     memory_manager: StreamManager, error: type[BaseException]
 ) -> None:
     tap = Tap(b"x")
-    other = await memory_manager.run("other", tap, owner="a")
-    reader = await memory_manager.run("exits", Exit(error).closing, owner="a")
+    other = await memory_manager.arun("other", tap, owner="a")
+    reader = await memory_manager.arun("exits", Exit(error).closing, owner="a")
     await read_until(reader, 1)
-    await memory_manager.cancel("exits", owner="a")
+    await memory_manager.acancel("exits", owner="a")
     assert await read_all(reader) == b""
     await asyncio.gather(*(task for task in runtime._tasks if "exits" in task.get_name()))
     tap.end(b"y")
@@ -114,8 +114,8 @@ async def test_a_source_that_exits_as_it_is_closed_does_so_alone(
 def test_a_home_loop_of_its_own_lives_on(configure_memory: Callable[..., None], kind: str) -> None:
     manager = StreamManager()
     with pytest.raises(StreamFailed, match="source_failed"):
-        list(manager.run_sync("exits", getattr(Exit(SystemExit), kind), owner="a"))
-    assert b"".join(manager.run_sync("other", finished([b"x"]), owner="a")) == b"x"
+        list(manager.run("exits", getattr(Exit(SystemExit), kind), owner="a"))
+    assert b"".join(manager.run("other", finished([b"x"]), owner="a")) == b"x"
 
 
 async def exit_in_a_task() -> AsyncIterator[bytes]:
@@ -131,8 +131,8 @@ def test_a_home_loop_of_its_own_outlives_even_a_task_that_exits(
 ) -> None:
     manager = StreamManager()
     with pytest.raises(StreamFailed, match="source_failed"):
-        list(manager.run_sync("exits", exit_in_a_task, owner="a"))
-    assert b"".join(manager.run_sync("other", finished([b"x"]), owner="a")) == b"x"
+        list(manager.run("exits", exit_in_a_task, owner="a"))
+    assert b"".join(manager.run("other", finished([b"x"]), owner="a")) == b"x"
     assert "A task raised SystemExit" in caplog.text
 
 
@@ -155,7 +155,7 @@ async def source():
     yield b"b"
 
 async def main():
-    async for data in await streams.run("s", source, owner="me"):
+    async for data in await streams.arun("s", source, owner="me"):
         pass
 
 loop = asyncio.new_event_loop()

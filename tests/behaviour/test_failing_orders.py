@@ -58,7 +58,7 @@ async def test_a_source_that_cannot_be_made_ends_its_stream_and_the_order_is_don
     redis_manager: StreamManager, redis_server: Redis, key_prefix: str, broken: str, caplog: Any
 ) -> None:
     async with working(), asyncio.timeout(PATIENCE_SECONDS):
-        reader = await redis_manager.enqueue("s", broken, owner="me")
+        reader = await redis_manager.aenqueue("s", broken, owner="me")
         with pytest.raises(StreamFailed, match="source_failed"):
             await read_all(reader)
         await no_orders_left(redis_server, key_prefix)
@@ -71,7 +71,7 @@ async def test_nor_does_an_order_of_another_queue_fail_without_ending_its_stream
     redis_manager: StreamManager, broken: str
 ) -> None:
     orders: list[str] = []
-    reader = await redis_manager.enqueue("s", broken, owner="me", through=orders.append)
+    reader = await redis_manager.aenqueue("s", broken, owner="me", through=orders.append)
     assert await run_order("elsewhere", orders[0]) is True
     with pytest.raises(StreamFailed, match="source_failed"):
         await read_all(reader)
@@ -81,9 +81,9 @@ async def test_in_memory_who_orders_is_told_at_once_and_nothing_is_left(
     memory_manager: StreamManager, broken: str
 ) -> None:
     with pytest.raises(Exception) as refusal:  # noqa: PT011  each module has its own
-        await memory_manager.enqueue("s", broken, owner="me")
+        await memory_manager.aenqueue("s", broken, owner="me")
     assert not isinstance(refusal.value, StreamFailed)
-    assert await memory_manager.status("s", owner="me") is None
+    assert await memory_manager.astatus("s", owner="me") is None
 
 
 @pytest.mark.parametrize("named", ["stream_id", "offset"])
@@ -96,9 +96,9 @@ async def test_kwargs_may_not_name_what_the_worker_passes(
     orders: list[str] = []
     for through in (None, orders.append):
         with pytest.raises(ValueError, match=f"may not name {named}"):
-            await manager.enqueue("s", "a.b", {named: 0, "n": 5}, owner="me", through=through)
+            await manager.aenqueue("s", "a.b", {named: 0, "n": 5}, owner="me", through=through)
     assert heard == orders == []
-    assert await manager.status("s", owner="me") is None
+    assert await manager.astatus("s", owner="me") is None
 
 
 async def offsets(stream_id: str, offset: int = -1) -> AsyncIterator[str]:
@@ -124,7 +124,7 @@ async def test_an_order_of_an_earlier_version_that_names_them_is_given_the_right
 
 
 async def _stored(manager: StreamManager) -> AsyncIterator[Any]:
-    await read_all(await manager.run("s", ["x"], owner="me"))
+    await read_all(await manager.arun("s", ["x"], owner="me"))
     async for key in get_engine("default").store.scan():
         yield key
 
@@ -137,7 +137,7 @@ async def test_what_nobody_foresaw_ends_with_the_lease_and_is_not_tried_again(
     caplog: Any,
 ) -> None:
     configure_redis(LEASE=0.4, SWEEP=0.1)
-    reader = await redis_manager.enqueue("s", f"{__name__}.offsets", owner="me")
+    reader = await redis_manager.aenqueue("s", f"{__name__}.offsets", owner="me")
     engine: Any = get_engine("elsewhere")
 
     def fails(*args: Any, **named: Any) -> None:
@@ -165,7 +165,7 @@ async def test_an_order_that_worker_after_worker_dies_of_is_given_up(
     for worker in workers:
         await asyncio.to_thread(first_line, worker)
     path = f"{__name__}.kills_its_worker"
-    reader = await redis_manager.enqueue("s", path, owner="me", recover=path)
+    reader = await redis_manager.aenqueue("s", path, owner="me", recover=path)
     async with asyncio.timeout(PATIENCE_SECONDS):
         with pytest.raises(StreamFailed, match="producer_lost"):
             await read_all(reader)

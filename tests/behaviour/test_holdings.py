@@ -258,7 +258,7 @@ async def test_a_producer_holds_nothing_between_two_queries(memory_manager: Stre
             yield b"%d" % await User.objects.acount()
             await User.objects.acount()  # also after its last chunk, and then it is silent
 
-    reader = await memory_manager.run("chat", source, owner="a")
+    reader = await memory_manager.arun("chat", source, owner="a")
     for number in range(1, 3):
         tap.give(b"")
         await read_until(reader, number)
@@ -279,7 +279,7 @@ async def test_rows_can_be_fetched_slowly(memory_manager: StreamManager, opened,
             await anext(steps)
 
     steps = tap()
-    reader = await memory_manager.run("chat", source, owner="a")
+    reader = await memory_manager.arun("chat", source, owner="a")
     for number in range(1, 5):
         await read_until(reader, number)
         await rounds()
@@ -304,7 +304,7 @@ async def test_rows_that_nobody_fetches_any_more_hold_nothing(
         async for _ in tap():
             pass
 
-    reader = await memory_manager.run("chat", source, owner="a")
+    reader = await memory_manager.arun("chat", source, owner="a")
     await read_until(reader, 1)
     await at_rest(opened)
     tap.end()
@@ -324,7 +324,7 @@ async def test_a_sync_source_keeps_its_thread_and_not_its_connection(
             step.wait()
 
     ran: set[int] = set()
-    reader = await memory_manager.run("chat", source, owner="a")
+    reader = await memory_manager.arun("chat", source, owner="a")
     for number, step in enumerate(steps, 1):
         await read_until(reader, number)
         assert sync_threads() == 1
@@ -344,7 +344,7 @@ async def test_a_transaction_around_a_sync_source_is_one(
                 yield "x"
             raise LookupError
 
-    reader = await memory_manager.run("chat", source, owner="a")
+    reader = await memory_manager.arun("chat", source, owner="a")
     await read_until(reader, 3)
     with pytest.raises(Exception, match="source_failed"):
         await read_all(reader)
@@ -357,7 +357,7 @@ async def test_a_queue_in_the_database_keeps_no_connection(memory_manager: Strea
     def through(order: str) -> None:
         User.objects.create(username="order")
 
-    reader = await memory_manager.enqueue("chat", "tests.orders", owner="a", through=through)
+    reader = await memory_manager.aenqueue("chat", "tests.orders", owner="a", through=through)
     assert len(opened) == 1
     assert not still_open(opened)
     reader.close()
@@ -403,10 +403,10 @@ async def test_who_waits_for_a_stream_of_a_request_holds_nothing(
     async def ask(verb: str) -> StreamReader | None:
         named: dict[str, Any] = {"owner": "a", "request": rf.post("/")}
         if verb == "enqueue":
-            return await memory_manager.enqueue("other", f"{__name__}.ordered", **named)
+            return await memory_manager.aenqueue("other", f"{__name__}.ordered", **named)
         if verb == "resume":
-            return await memory_manager.resume("chat", **named)
-        return await memory_manager.run("chat", Tap(b""), **named)
+            return await memory_manager.aresume("chat", **named)
+        return await memory_manager.arun("chat", Tap(b""), **named)
 
     await ask("run")
     with connected(signals.owner_checked, look), connected(signals.stream_acquired, look):
@@ -433,8 +433,8 @@ async def test_a_thread_lets_go_for_its_request_only(
 
     def view() -> int:
         User.objects.count()
-        memory_manager.run_sync("chat", Tap(b""), owner="a", **named)
-        memory_manager.resume_sync("chat", owner="a", **named)
+        memory_manager.run("chat", Tap(b""), owner="a", **named)
+        memory_manager.resume("chat", owner="a", **named)
         return still_open(opened)
 
     assert await by_itself(view) == (0 if has_request else 1)
@@ -449,7 +449,7 @@ async def test_rows_of_a_request_can_be_fetched_around_an_order(
         names = []
         async for user in User.objects.order_by("pk").aiterator(chunk_size=2):
             names.append(user.username)
-            await memory_manager.run(user.username, Tap(b""), owner="a", request=rf.post("/"))
+            await memory_manager.arun(user.username, Tap(b""), owner="a", request=rf.post("/"))
         assert names == [f"user-{number}" for number in range(5)]
         await sync_to_async(connections.close_all)()
     assert len(opened) == 1

@@ -59,12 +59,12 @@ async def test_a_rotation_is_not_undone_by_it(
     redis_manager: StreamManager, redis_server: Redis, key_prefix: str
 ):
     named: dict[str, Any] = {"owner": "a", "tenant": TENANT}
-    await read_all(await redis_manager.run("old", finished(["rotated"]), **named))
+    await read_all(await redis_manager.arun("old", finished(["rotated"]), **named))
     await rotate("default", TENANT)
     await runtime.aclose()  # a new process, which has seen no generation
     redis_server.delete(f"{key_prefix}:{TENANT}:control")
-    assert await redis_manager.resume("old", **named) is None
-    reader = await redis_manager.run("old", finished(["new"]), **named)
+    assert await redis_manager.aresume("old", **named) is None
+    reader = await redis_manager.arun("old", finished(["new"]), **named)
     assert await read_all(reader) == b"new"
     assert reader.info.generation == 2
 

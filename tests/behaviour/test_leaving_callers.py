@@ -46,10 +46,10 @@ async def test_what_was_done_is_told_though_nobody_waits_for_it(
 
     async def attempt(where: Cut) -> Outcome[Any]:
         tap = Tap()
-        reader = await manager.run(None, tap, owner="ada")
+        reader = await manager.arun(None, tap, owner="ada")
         outcome = await cut(getattr(manager, act)(reader.stream_id, owner="ada"), where)
         await at_rest()
-        info = await manager.status(reader.stream_id, owner="ada")
+        info = await manager.astatus(reader.stream_id, owner="ada")
         told = [one for one in heard if one["stream_id"] == reader.stream_id]
         assert len(told) == int(info is None or not info.is_streaming), where
         tap.end()
@@ -63,9 +63,9 @@ async def test_a_revocation_that_is_in_force_reaches_every_process(
 ):
     async def attempt(where: Cut) -> Outcome[Any]:
         tap = Tap()
-        reader = await elsewhere.run(None, tap, owner="ada")
+        reader = await elsewhere.arun(None, tap, owner="ada")
         outcome = await cut(revoke("default", "default", "ada"), where)
-        if await manager.status(reader.stream_id, owner="ada") is None:
+        if await manager.astatus(reader.stream_id, owner="ada") is None:
             await eventually(tap.closed.is_set)
         tap.end()
         return outcome
@@ -78,17 +78,17 @@ async def test_an_order_is_carried_out_or_waits_or_ends_and_is_never_nobodys(
 ):
     async def attempt(where: Cut) -> Outcome[Any]:
         orders: list[str] = []
-        reader = await manager.enqueue(None, PATH, owner="ada", through=orders.append)
+        reader = await manager.aenqueue(None, PATH, owner="ada", through=orders.append)
         outcome = await cut(run_order("default", orders[0]), where)
         await at_rest()
 
         async def is_over_or_waits() -> bool:
-            info = await manager.status(reader.stream_id, owner="ada")
+            info = await manager.astatus(reader.stream_id, owner="ada")
             assert info is not None
             return not info.is_streaming or info.holder == reader.info.holder
 
         await eventually(is_over_or_waits)
-        info = await manager.status(reader.stream_id, owner="ada")
+        info = await manager.astatus(reader.stream_id, owner="ada")
         assert info is not None
         if info.is_streaming:
             assert await run_order("default", orders[0])

@@ -45,28 +45,28 @@ def of(token: str) -> SignedLink:
 
 
 async def signed(manager: StreamManager, stream_id: str = "chat", **named: Any) -> SignedLink:
-    return of(await manager.sign(stream_id, owner="a", **named))
+    return of(await manager.asign(stream_id, owner="a", **named))
 
 
 async def written(manager: StreamManager, stream_id: str = "chat", **named: Any) -> None:
-    await read_all(await manager.run(stream_id, finished([b"abc"]), **{"owner": "a", **named}))
+    await read_all(await manager.arun(stream_id, finished([b"abc"]), **{"owner": "a", **named}))
 
 
 async def resume(manager: StreamManager, link: SignedLink) -> StreamReader | None:
-    return await manager.resume("chat", owner=link)
+    return await manager.aresume("chat", owner=link)
 
 
 async def test_who_has_a_link_reads_and_follows(manager: StreamManager):
     tap = Tap(b"so far, ")
-    mine = await manager.run("chat", tap, owner="a")
+    mine = await manager.arun("chat", tap, owner="a")
     before = await read_until(mine, 8)
     link = await signed(manager)
-    reader = await manager.require_resume("chat", owner=link, offset=3)
+    reader = await manager.arequire_resume("chat", owner=link, offset=3)
     assert await read_until(reader, 8) == b"far, "
     tap.end(b"and on")
     assert await read_all(reader) == b"and on"
     assert before + await read_all(mine) == b"so far, and on"
-    status = await manager.status("chat", owner=link)
+    status = await manager.astatus("chat", owner=link)
     assert status is not None
     assert status.owner == "a"
 
@@ -76,32 +76,32 @@ async def test_a_link_is_for_one_stream_in_its_tenant_and_alias(manager: StreamM
         for tenant in ("4", "42"):
             await written(manager, stream_id, tenant=tenant)
     link = await signed(manager, tenant="4")
-    reader = await manager.require_resume("chat", owner=link)
+    reader = await manager.arequire_resume("chat", owner=link)
     assert reader.info.tenant == "4"
-    assert await manager.resume("chat2", owner=link) is None
-    assert await manager.using("elsewhere").resume("chat", owner=link) is None
+    assert await manager.aresume("chat2", owner=link) is None
+    assert await manager.using("elsewhere").aresume("chat", owner=link) is None
 
 
 async def test_only_who_may_read_signs(manager: StreamManager):
     await written(manager)
     for stream_id, owner in (("chat", "b"), ("nothing", "a")):
         with pytest.raises(StreamDoesNotExist):
-            await manager.sign(stream_id, owner=owner)
+            await manager.asign(stream_id, owner=owner)
 
 
 async def test_a_link_is_no_owner(manager: StreamManager):
     await written(manager)
     link: Any = await signed(manager)
-    for verb in (manager.sign, manager.cancel, manager.delete):
+    for verb in (manager.asign, manager.acancel, manager.adelete):
         with pytest.raises(InvalidOwner):
             await verb("chat", owner=link)
     with pytest.raises(InvalidOwner):
-        await manager.run("chat", [b""], owner=link)
+        await manager.arun("chat", [b""], owner=link)
 
 
 async def test_a_public_stream_has_links_too_and_a_bad_one_is_bad(manager: StreamManager):
     await written(manager, owner=PUBLIC)
-    assert await resume(manager, of(await manager.sign("chat", owner=PUBLIC)))
+    assert await resume(manager, of(await manager.asign("chat", owner=PUBLIC)))
     assert await resume(manager, of("nonsense")) is None
 
 
@@ -118,11 +118,11 @@ async def test_a_link_does_not_outlive_its_stream(manager: StreamManager):
     await written(manager)
     link = await signed(manager, max_age=10**9)
     engine = get_engine("default")
-    reader = await manager.require_resume("chat", owner=link)
+    reader = await manager.arequire_resume("chat", owner=link)
     await engine.store.expire(reader._key, 0.05)
 
     async def is_gone() -> bool:
-        return await manager.status("chat", owner="a") is None
+        return await manager.astatus("chat", owner="a") is None
 
     await eventually(is_gone)  # by the store's clock, which we cannot turn
     assert await resume(manager, link) is None
@@ -131,7 +131,7 @@ async def test_a_link_does_not_outlive_its_stream(manager: StreamManager):
 async def test_a_stream_begun_again_under_the_id_has_other_links(manager: StreamManager):
     await written(manager)
     link = await signed(manager)
-    await manager.delete("chat", owner="a")
+    await manager.adelete("chat", owner="a")
     assert await resume(manager, link) is None
     await written(manager)
     assert await resume(manager, link) is None
@@ -140,9 +140,9 @@ async def test_a_stream_begun_again_under_the_id_has_other_links(manager: Stream
 
 async def test_a_revocation_ends_links_and_who_reads_by_one(manager: StreamManager):
     tap = Tap(b"x")
-    await manager.run("chat", tap, owner="a")
+    await manager.arun("chat", tap, owner="a")
     link = await signed(manager)
-    reader = await manager.require_resume("chat", owner=link)
+    reader = await manager.arequire_resume("chat", owner=link)
     await read_until(reader, 1)
     await revoke("default", "default", "a")
     assert await resume(manager, link) is None
@@ -175,7 +175,7 @@ async def test_receivers_are_told_that_a_link_was_shown(
     heard = hear(owner_checked, stream_resumed)
     await resume(manager, link)
     await resume(manager, of("nonsense"))
-    await manager.status("nothing", owner=link)
+    await manager.astatus("nothing", owner=link)
     checks = [h for h in heard if h["signal"] is owner_checked]
     assert [(c["operation"], c["outcome"], c["owner"], c["by_link"]) for c in checks] == [
         ("resume", "match", "a", True),
@@ -204,7 +204,7 @@ async def test_a_bad_link_costs_the_store_what_a_missing_stream_does(
 
     async def cost(stream_id: str, owner: Any) -> list[str]:
         asked.clear()
-        assert await manager.resume(stream_id, owner=owner) is None
+        assert await manager.aresume(stream_id, owner=owner) is None
         return list(asked)
 
     missing = await cost("nothing", "b")
@@ -215,8 +215,8 @@ async def test_a_bad_link_costs_the_store_what_a_missing_stream_does(
 
 
 def test_sync_code_signs(memory_sync: StreamManager):
-    list(memory_sync.run_sync("chat", [b"abc"], owner="a"))
-    link = of(memory_sync.sign_sync("chat", owner="a", max_age=60))
-    reader = memory_sync.resume_sync("chat", owner=link)
+    list(memory_sync.run("chat", [b"abc"], owner="a"))
+    link = of(memory_sync.sign("chat", owner="a", max_age=60))
+    reader = memory_sync.resume("chat", owner=link)
     assert reader is not None
     assert b"".join(reader) == b"abc"

@@ -64,13 +64,13 @@ async def slowly():
 
 async def test_a_loop_in_another_thread_reads_and_runs(manager: StreamManager):
     tap = Tap(b"0")
-    await read_until(await manager.run("chat", tap, owner="a"), 1)
+    await read_until(await manager.arun("chat", tap, owner="a"), 1)
 
     async def foreign() -> list[Any]:
-        reader = await manager.require_resume("chat", owner="a")
+        reader = await manager.arequire_resume("chat", owner="a")
         first = await anext(reader)
-        mine = await manager.run("mine", slowly, owner="a")
-        info = await manager.cancel("chat", owner="a")
+        mine = await manager.arun("mine", slowly, owner="a")
+        info = await manager.acancel("chat", owner="a")
         return [first, await read_all(reader), await read_all(mine), info and info.status]
 
     results = await asyncio.to_thread(in_thread, lambda: asyncio.run(foreign()))
@@ -80,11 +80,11 @@ async def test_a_loop_in_another_thread_reads_and_runs(manager: StreamManager):
 
 async def test_a_read_cancelled_on_another_loop_loses_nothing(manager: StreamManager):
     tap = Tap()
-    await manager.run("chat", tap, owner="a")
+    await manager.arun("chat", tap, owner="a")
     home = asyncio.get_running_loop()
 
     async def foreign() -> bytes:
-        reader = await manager.require_resume("chat", owner="a")
+        reader = await manager.arequire_resume("chat", owner="a")
         data = b""
         for number in range(20):
             read = asyncio.ensure_future(anext(reader))
@@ -105,13 +105,13 @@ async def test_a_read_cancelled_on_another_loop_loses_nothing(manager: StreamMan
 
 
 async def test_production_outlives_the_loop_that_asked_for_it(manager: StreamManager):
-    await manager.status("chat", owner="a")  # home is here
+    await manager.astatus("chat", owner="a")  # home is here
 
     async def foreign() -> None:
-        await manager.run("chat", slowly, owner="a")
+        await manager.arun("chat", slowly, owner="a")
 
     await asyncio.to_thread(in_thread, lambda: asyncio.run(foreign()))
-    assert await read_all(await manager.require_resume("chat", owner="a")) == b"01234"
+    assert await read_all(await manager.arequire_resume("chat", owner="a")) == b"01234"
 
 
 # Sync code.
@@ -119,14 +119,14 @@ async def test_production_outlives_the_loop_that_asked_for_it(manager: StreamMan
 
 def test_sync_code_runs_resumes_and_iterates(sync_manager: StreamManager):
     def work() -> list[Any]:
-        reader = sync_manager.run_sync("chat", slowly, owner="a")
+        reader = sync_manager.run("chat", slowly, owner="a")
         body = b"".join(reader)
-        again = sync_manager.resume_sync("chat", owner="a", offset=2)
+        again = sync_manager.resume("chat", owner="a", offset=2)
         assert again is not None
-        info = sync_manager.status_sync("chat", owner="a")
+        info = sync_manager.status("chat", owner="a")
         assert info is not None
         rest = b"".join(again)
-        return [body, rest, info.status, sync_manager.delete_sync("chat", owner="a")]
+        return [body, rest, info.status, sync_manager.delete("chat", owner="a")]
 
     assert in_thread(work) == [b"01234", b"234", StreamStatus.DONE, True]
 
@@ -137,12 +137,12 @@ def test_sync_code_closes_a_reader_that_waits_in_another_thread(sync_manager: St
         done.wait(5)
 
     done = threading.Event()
-    reader = sync_manager.run_sync("chat", quiet, owner="a")
+    reader = sync_manager.run("chat", quiet, owner="a")
     assert next(reader) == b"x"
     closer = threading.Timer(0.1, reader.close)
     closer.start()
     assert list(reader) == []
-    info = sync_manager.cancel_sync("chat", owner="a")
+    info = sync_manager.cancel("chat", owner="a")
     assert info is not None
     assert info.status is StreamStatus.CANCELLED
     done.set()
@@ -151,15 +151,15 @@ def test_sync_code_closes_a_reader_that_waits_in_another_thread(sync_manager: St
 
 def test_the_failure_of_a_stream_reaches_sync_code(sync_manager: StreamManager):
     with pytest.raises(StreamFailed):
-        list(sync_manager.run_sync("chat", [b"x", None], owner="a"))  # type: ignore[list-item]
+        list(sync_manager.run("chat", [b"x", None], owner="a"))  # type: ignore[list-item]
 
 
 def test_production_outlives_a_loop_of_async_to_sync(sync_manager: StreamManager):
     async def work() -> None:
-        await sync_manager.run("chat", slowly, owner="a")
+        await sync_manager.arun("chat", slowly, owner="a")
 
     async_to_sync(work)()
-    reader = sync_manager.resume_sync("chat", owner="a")
+    reader = sync_manager.resume("chat", owner="a")
     assert reader is not None
     assert b"".join(reader) == b"01234"
 
@@ -168,7 +168,7 @@ def test_many_short_loops_use_the_same_connections(configure_redis: Configure, r
     manager = StreamManager()
 
     async def work() -> bytes:
-        return await read_all(await manager.run(None, [b"x"], owner="a"))
+        return await read_all(await manager.arun(None, [b"x"], owner="a"))
 
     before = len(redis_server.client_list())
     for _ in range(20):
@@ -179,7 +179,7 @@ def test_many_short_loops_use_the_same_connections(configure_redis: Configure, r
 
 def test_the_home_thread_ends_when_the_runtime_is_closed(configure_memory: Configure):
     for _ in range(3):
-        assert b"".join(StreamManager().run_sync(None, [b"x"], owner="a")) == b"x"
+        assert b"".join(StreamManager().run(None, [b"x"], owner="a")) == b"x"
         runtime.call_sync(runtime.aclose)
     for thread in threading.enumerate():
         if thread.name == "resumable_streams":
@@ -188,9 +188,9 @@ def test_the_home_thread_ends_when_the_runtime_is_closed(configure_memory: Confi
 
 
 async def test_sync_forms_refuse_to_block_a_loop(memory_manager: StreamManager):
-    reader = await memory_manager.run("chat", finished([b"x"]), owner="a")
+    reader = await memory_manager.arun("chat", finished([b"x"]), owner="a")
     with pytest.raises(RuntimeError, match="sync form"):
-        memory_manager.status_sync("chat", owner="a")
+        memory_manager.status("chat", owner="a")
     with pytest.raises(RuntimeError, match="sync form"):
         next(reader)
     assert await read_all(reader) == b"x"
@@ -199,7 +199,7 @@ async def test_sync_forms_refuse_to_block_a_loop(memory_manager: StreamManager):
 def test_a_loop_that_is_gone_is_replaced(configure_memory: Configure):
     async def work() -> bytes:
         try:
-            return await read_all(await StreamManager().run(None, slowly, owner="a"))
+            return await read_all(await StreamManager().arun(None, slowly, owner="a"))
         finally:
             await runtime.aclose()
 
@@ -232,24 +232,24 @@ def source():
     more.wait(10)
     yield b"after"
 
-mine = streams.run_sync("parent", source, owner="a")
-theirs = streams.using("elsewhere").resume_sync("parent", owner="a")
+mine = streams.run("parent", source, owner="a")
+theirs = streams.using("elsewhere").resume("parent", owner="a")
 assert next(mine) == next(theirs) == b"before "
 child = os.fork()
 if child == 0:
     # With a runtime of its own: what was inherited must neither answer nor be closed.
-    body = b"".join(streams.run_sync("child", [b"c", b"hild"], owner="a"))
+    body = b"".join(streams.run("child", [b"c", b"hild"], owner="a"))
     async def collect():
         return gc.collect()
     runtime.call_sync(collect)
-    assert streams.resume_sync("parent", owner="a", live=False)
+    assert streams.resume("parent", owner="a", live=False)
     runtime.call_sync(runtime.aclose)
     os._exit(0 if body == b"child" else 3)
 _, status = os.waitpid(child, 0)
 assert os.waitstatus_to_exitcode(status) == 0, status
 more.set()
 assert b"".join(mine) == b"".join(theirs) == b"after"
-assert b"".join(streams.resume_sync("child", owner="a")) == b"child"
+assert b"".join(streams.resume("child", owner="a")) == b"child"
 runtime.call_sync(runtime.aclose)
 print("fine")
 """
@@ -284,16 +284,16 @@ async def test_language_and_time_zone_go_with_a_producer_and_context_variables_d
 ):
     name.set("of the request")
     with translation.override("de"), timezone.override("Asia/Tokyo"):
-        reader = await manager.run("chat", told, owner="a")
+        reader = await manager.arun("chat", told, owner="a")
     assert await read_all(reader) == b"de Asia/Tokyo none"
-    plain = await read_all(await manager.run("plain", told, owner="a"))
+    plain = await read_all(await manager.arun("plain", told, owner="a"))
     assert plain.split()[0] == translation.get_language().encode()
 
 
 def test_language_and_time_zone_go_with_a_producer_from_sync_code(sync_manager: StreamManager):
     def work() -> bytes:
         with translation.override("fr"), timezone.override("Asia/Tokyo"):
-            return b"".join(sync_manager.run_sync("chat", told, owner="a"))
+            return b"".join(sync_manager.run("chat", told, owner="a"))
 
     assert in_thread(work) == b"fr Asia/Tokyo none"
 
@@ -315,7 +315,7 @@ async def test_a_producer_that_uses_the_database_leaves_no_connection_open(
         ours.ensure_connection()  # one of a pool has gone back to it by now
         held.append((threading.get_ident(), ours, ours.connection is not None))
 
-    assert await read_all(await memory_manager.run("chat", from_database, owner="a")) == b"123"
+    assert await read_all(await memory_manager.arun("chat", from_database, owner="a")) == b"123"
     await asyncio.gather(*runtime._tasks)  # the producer's last steps
     ((thread, ours, was_open),) = held
     assert thread != threading.get_ident()
@@ -325,5 +325,5 @@ async def test_a_producer_that_uses_the_database_leaves_no_connection_open(
 
 async def test_a_producer_without_sync_code_starts_no_thread(memory_manager: StreamManager):
     before = set(threading.enumerate())
-    await read_all(await memory_manager.run("chat", slowly, owner="a"))
+    await read_all(await memory_manager.arun("chat", slowly, owner="a"))
     assert set(threading.enumerate()) <= before

@@ -94,8 +94,8 @@ async def test_readers_of_what_the_others_have_learn_its_end_and_what_bars_it(pl
     good = [name for name, _ in zip(place.streams(lost=False), range(GOOD + 1), strict=False)]
     taps = {name: Tap(b"abc") for name in [bad, *good]}
     for name, tap in taps.items():
-        await produced.run(name, tap, owner="a")
-    readers = {name: await read.require_resume(name, owner="a") for name in taps}
+        await produced.arun(name, tap, owner="a")
+    readers = {name: await read.arequire_resume(name, owner="a") for name in taps}
     reading = {name: asyncio.create_task(read_all(reader)) for name, reader in readers.items()}
     for reader in readers.values():
         await settled(reader)
@@ -120,7 +120,7 @@ async def test_a_purge_removes_what_the_others_have_and_says_that_it_is_not_all(
     manager = StreamManager()
     names = zip(place.streams(lost=False), range(GOOD), strict=False)
     for name in [*(name for name, _ in names), next(place.streams(lost=True))]:
-        await read_all(await manager.run(name, [b"abc"], owner="a"))
+        await read_all(await manager.arun(name, [b"abc"], owner="a"))
     place.lose()
     for owner in ("a", None):
         tally = Tally()

@@ -30,17 +30,17 @@ def ledger(tmp_path, settings, django_db_blocker) -> Iterator[Ledger]:
 
 async def ask(manager: StreamManager, tenant: str) -> None:
     named: dict[str, Any] = {"owner": "a", "tenant": tenant}
-    assert await manager.resume("chat", **named) is None
-    assert await manager.status("chat", **named) is None
-    assert await manager.cancel("chat", **named) is None
-    assert not await manager.delete("chat", **named)
+    assert await manager.aresume("chat", **named) is None
+    assert await manager.astatus("chat", **named) is None
+    assert await manager.acancel("chat", **named) is None
+    assert not await manager.adelete("chat", **named)
     with pytest.raises(StreamDoesNotExist):
-        await manager.sign("chat", **named)
+        await manager.asign("chat", **named)
 
 
 async def acquire(manager: StreamManager, tenant: str, **named: Any) -> bytes:
     source = finished(["x"])
-    return await read_all(await manager.run("chat", source, owner="a", tenant=tenant, **named))
+    return await read_all(await manager.arun("chat", source, owner="a", tenant=tenant, **named))
 
 
 def control(key_prefix: str, tenant: str = "acme") -> str:
@@ -75,7 +75,7 @@ async def test_any_number_of_them_is_a_query_at_a_time(redis_manager: StreamMana
 
     monkeypatch.setattr(QuerySet, "_fetch_all", count)
     await asyncio.gather(
-        *(redis_manager.status("chat", owner="a", tenant=tenant) for tenant in MADE_UP)
+        *(redis_manager.astatus("chat", owner="a", tenant=tenant) for tenant in MADE_UP)
     )
     assert most == 1
     assert queries <= 3  # the first who asked, then all the others
@@ -86,7 +86,7 @@ async def test_who_asks_hears_that_the_database_is_away_and_later_that_it_is_bac
 ):
     ledger.take_away()
     answers = await asyncio.gather(
-        *(redis_manager.status("chat", owner="a", tenant=tenant) for tenant in MADE_UP),
+        *(redis_manager.astatus("chat", owner="a", tenant=tenant) for tenant in MADE_UP),
         return_exceptions=True,
     )
     assert {type(answer) for answer in answers} == {StoreUnavailable}
@@ -99,7 +99,7 @@ async def test_one_who_gives_up_asking_leaves_the_others_their_answer(
     redis_manager: StreamManager,
 ):
     asking = [
-        asyncio.ensure_future(redis_manager.status("chat", owner="a", tenant=tenant))
+        asyncio.ensure_future(redis_manager.astatus("chat", owner="a", tenant=tenant))
         for tenant in ("one", "one", "two")
     ]
     await asyncio.sleep(0)
@@ -133,7 +133,7 @@ async def test_each_acquire_renews_it_and_no_look_does(
     whole = redis_server.ttl(control(key_prefix))
     redis_server.expire(control(key_prefix), 100)
     await ask(redis_manager.using("elsewhere"), "acme2")
-    assert await redis_manager.status("chat", owner="a", tenant="acme") is not None
+    assert await redis_manager.astatus("chat", owner="a", tenant="acme") is not None
     assert redis_server.ttl(control(key_prefix)) <= 100
     await acquire(redis_manager, "acme", ttl=ttl)
     assert redis_server.ttl(control(key_prefix)) > whole - 60
@@ -167,9 +167,9 @@ async def test_a_stream_that_outlives_the_key_is_found_and_brings_it_back(
 ):
     await acquire(redis_manager, "acme", ttl=60 * DAY)
     redis_server.delete(control(key_prefix))
-    assert await redis_manager.status("chat", owner="b", tenant="acme") is None
+    assert await redis_manager.astatus("chat", owner="b", tenant="acme") is None
     assert not redis_server.exists(control(key_prefix))  # a foreign look is a missing one's
-    assert await redis_manager.status("chat", owner="a", tenant="acme") is not None
+    assert await redis_manager.astatus("chat", owner="a", tenant="acme") is not None
     longest = redis_server.hget(control(key_prefix), "longest_ttl")
     assert longest is not None
     assert int(longest) > 59 * DAY * 1000

@@ -18,7 +18,7 @@ NAMES = ("user:1", "session:a")
 
 
 async def written(manager: StreamManager, owner: Any = "session:a") -> None:
-    await read_all(await manager.run("chat", finished([b"0123456789"]), owner=owner))
+    await read_all(await manager.arun("chat", finished([b"0123456789"]), owner=owner))
 
 
 def told(heard: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
@@ -38,7 +38,7 @@ async def test_a_stream_from_before_the_login_is_not_foreign_to_its_owner(
 async def test_a_resume_is_told_once_with_its_offset(manager: StreamManager, hear: Hear):
     await written(manager)
     heard = hear(stream_resumed)
-    reader = await manager.require_resume("chat", owner=list(NAMES), offset=4)
+    reader = await manager.arequire_resume("chat", owner=list(NAMES), offset=4)
     assert [(one["owner"], one["offset"]) for one in heard] == [("session:a", 4)]
     assert await read_all(reader) == b"456789"
 
@@ -56,7 +56,7 @@ async def test_whoever_asks_looks_once(
         return await status(keys)
 
     monkeypatch.setattr(store, "status", counted)
-    await manager.resume("chat", owner=NAMES)
+    await manager.aresume("chat", owner=NAMES)
     assert len(looks) == 1
 
 
@@ -66,9 +66,9 @@ async def test_what_is_nobodys_of_them_is_told_once_in_the_first_name(
 ):
     await written(manager, "user:2")
     heard = hear(owner_checked)
-    assert await manager.resume(stream_id, owner=NAMES) is None
+    assert await manager.aresume(stream_id, owner=NAMES) is None
     with pytest.raises(StreamDoesNotExist):
-        await manager.sign(stream_id, owner=NAMES)
+        await manager.asign(stream_id, owner=NAMES)
     outcome = "foreign" if stream_id == "chat" else "missing"
     assert told(heard) == [("resume", outcome, "user:1"), ("sign", outcome, "user:1")]
 
@@ -76,22 +76,22 @@ async def test_what_is_nobodys_of_them_is_told_once_in_the_first_name(
 async def test_each_name_is_revoked_by_itself(manager: StreamManager, hear: Hear):
     await written(manager)
     await revoke("default", "default", "user:1")
-    assert await manager.status("chat", owner=NAMES)
+    assert await manager.astatus("chat", owner=NAMES)
     await revoke("default", "default", "session:a")
     heard = hear(owner_checked)
-    assert await manager.status("chat", owner=NAMES) is None
+    assert await manager.astatus("chat", owner=NAMES) is None
     assert told(heard) == [("status", "revoked", "session:a")]
 
 
 async def test_a_public_stream_is_read_by_all_and_ended_by_nobody_of_them(manager: StreamManager):
     await written(manager, PUBLIC)
-    assert await manager.status("chat", owner=NAMES)
-    assert await manager.cancel("chat", owner=NAMES) is None
-    assert await manager.delete("chat", owner=(*NAMES, PUBLIC))
+    assert await manager.astatus("chat", owner=NAMES)
+    assert await manager.acancel("chat", owner=NAMES) is None
+    assert await manager.adelete("chat", owner=(*NAMES, PUBLIC))
 
 
 @pytest.mark.parametrize("owner", [(), [], None, ("user:1", ""), ("user:1", None), {"user:1"}])
 async def test_names_are_at_least_one_and_all_are_owners(manager: StreamManager, owner: Any):
-    for verb in (manager.resume, manager.status, manager.cancel, manager.delete, manager.sign):
+    for verb in (manager.aresume, manager.astatus, manager.acancel, manager.adelete, manager.asign):
         with pytest.raises(InvalidOwner):
             await verb("chat", owner=owner)

@@ -67,12 +67,12 @@ CONTROL_ACTS = pytest.mark.parametrize("act", [rotate_all, revoke_a])
 async def start(manager: StreamManager, stream_id: str = "chat", owner: str = "a") -> Tap:
     """Have a stream of six bytes that goes on."""
     tap = Tap(b"secret")
-    await read_until(await manager.run(stream_id, tap, owner=owner, tenant=TENANT), 6)
+    await read_until(await manager.arun(stream_id, tap, owner=owner, tenant=TENANT), 6)
     return tap
 
 
 async def resume(manager: StreamManager, stream_id: str = "chat", owner: str = "a") -> StreamReader:
-    return await manager.require_resume(stream_id, owner=owner, tenant=TENANT)
+    return await manager.arequire_resume(stream_id, owner=owner, tenant=TENANT)
 
 
 async def ends(reader: StreamReader) -> None:
@@ -123,13 +123,13 @@ async def test_attached_readers_and_producers_end_within_a_second_everywhere(
 async def test_after_it_nothing_old_is_reached_and_what_is_new_works(
     manager: StreamManager, elsewhere: StreamManager, act: Act
 ):
-    await read_all(await manager.run("old", finished(["old"]), owner="a", tenant=TENANT))
+    await read_all(await manager.arun("old", finished(["old"]), owner="a", tenant=TENANT))
     await act()
     for side in (manager, elsewhere):
-        assert await side.resume("old", owner="a", tenant=TENANT) is None
-        assert await side.status("old", owner="a", tenant=TENANT) is None
-        assert await side.cancel("old", owner="a", tenant=TENANT) is None
-        reader = await side.run(f"new-{side.alias}", finished(["n"]), owner="a", tenant=TENANT)
+        assert await side.aresume("old", owner="a", tenant=TENANT) is None
+        assert await side.astatus("old", owner="a", tenant=TENANT) is None
+        assert await side.acancel("old", owner="a", tenant=TENANT) is None
+        reader = await side.arun(f"new-{side.alias}", finished(["n"]), owner="a", tenant=TENANT)
         assert await read_all(reader) == b"n"
     assert await read_all(await resume(elsewhere, "new-default")) == b"n"
 
@@ -139,7 +139,7 @@ async def test_a_reader_of_a_finished_stream_ends_too(
     manager: StreamManager, elsewhere: StreamManager, act: Act
 ):
     big = [b"x" * 100_000] * 20
-    await read_all(await manager.run("chat", finished(big), owner="a", tenant=TENANT))
+    await read_all(await manager.arun("chat", finished(big), owner="a", tenant=TENANT))
     readers = [await resume(side) for side in (manager, elsewhere)]
     for reader in readers:
         await anext(reader)
@@ -172,10 +172,10 @@ async def test_other_tenants_and_owners_notice_nothing(
 ):
     await start(manager)
     other, tap = Tap(b"ot"), Tap(b"ot")
-    await read_until(await manager.run("o", tap, owner="a", tenant="acme2"), 2)
-    reader = await elsewhere.require_resume("o", owner="a", tenant="acme2")
+    await read_until(await manager.arun("o", tap, owner="a", tenant="acme2"), 2)
+    reader = await elsewhere.arequire_resume("o", owner="a", tenant="acme2")
     if act is revoke_a:
-        await read_until(await manager.run("o", other, owner="aa", tenant=TENANT), 2)
+        await read_until(await manager.arun("o", other, owner="aa", tenant=TENANT), 2)
     async with enforced_by(manager, elsewhere):
         await act()
     for source in (other, tap):
@@ -186,10 +186,10 @@ async def test_other_tenants_and_owners_notice_nothing(
 
 
 async def test_the_owner_of_public_streams_is_revoked_like_any_other(manager: StreamManager):
-    await read_all(await manager.run("news", finished(["n"]), owner=PUBLIC, tenant=TENANT))
+    await read_all(await manager.arun("news", finished(["n"]), owner=PUBLIC, tenant=TENANT))
     await revoke("default", TENANT, PUBLIC)
     for owner in (PUBLIC, "b"):
-        assert await manager.resume("news", owner=owner, tenant=TENANT) is None
+        assert await manager.aresume("news", owner=owner, tenant=TENANT) is None
 
 
 # Races.
@@ -229,7 +229,7 @@ async def test_an_acquire_in_flight_is_produced_no_longer_than_a_second(
     """Before: it has seen what was in force, and is stored after the change."""
     gate = Gate(elsewhere, "acquire", before=before)
     tap = Tap(b"x")
-    running = asyncio.ensure_future(elsewhere.run("chat", tap, owner="a", tenant=TENANT))
+    running = asyncio.ensure_future(elsewhere.arun("chat", tap, owner="a", tenant=TENANT))
     await gate.reached.wait()
     async with heard_by(elsewhere):
         await act()
@@ -238,7 +238,7 @@ async def test_an_acquire_in_flight_is_produced_no_longer_than_a_second(
     await ends(reader)
     async with within(1):
         await tap.closed.wait()
-    assert await manager.resume("chat", owner="a", tenant=TENANT) is None
+    assert await manager.aresume("chat", owner="a", tenant=TENANT) is None
 
 
 @CONTROL_ACTS
@@ -277,7 +277,7 @@ async def test_an_acquire_during_a_rotation_is_of_one_generation(
     async def one(number: int) -> bytes | str:
         side = (manager, elsewhere)[number % 2]
         try:
-            reader = await side.run(f"s{number}", finished(["ab", "cd"]), owner="a", tenant=TENANT)
+            reader = await side.arun(f"s{number}", finished(["ab", "cd"]), owner="a", tenant=TENANT)
             return await read_all(reader)
         except StreamFailed as failure:
             return failure.code
@@ -285,7 +285,7 @@ async def test_an_acquire_during_a_rotation_is_of_one_generation(
     running = [asyncio.ensure_future(one(number)) for number in range(40)]
     await rotate("default", TENANT)
     assert set(await asyncio.gather(*running)) <= {b"abcd", "expired"}
-    late = await elsewhere.run("s0", finished(["new"]), owner="a", tenant=TENANT)
+    late = await elsewhere.arun("s0", finished(["new"]), owner="a", tenant=TENANT)
     assert await read_all(late) in (b"new", b"abcd")
 
 
@@ -299,7 +299,7 @@ async def test_a_lost_control_key_is_restored_from_the_database(
     for _ in range(3):
         await rotate("default", TENANT)
     redis_server.delete(f"{key_prefix}:{TENANT}:control")
-    reader = await redis_manager.run("chat", finished(["x"]), owner="a", tenant=TENANT)
+    reader = await redis_manager.arun("chat", finished(["x"]), owner="a", tenant=TENANT)
     assert await read_all(reader) == b"x"
     assert (reader.info.generation, reader.info.ttl <= 300) == (4, True)
 
@@ -308,11 +308,11 @@ async def test_a_store_that_falls_back_is_not_followed(
     redis_manager: StreamManager, redis_server: Redis, key_prefix
 ):
     """A replica that lagged when it took over knows the generation before the last one."""
-    await read_all(await redis_manager.run("old", finished(["x"]), owner="a", tenant=TENANT))
+    await read_all(await redis_manager.arun("old", finished(["x"]), owner="a", tenant=TENANT))
     await rotate("default", TENANT)
-    assert await redis_manager.resume("old", owner="a", tenant=TENANT) is None
+    assert await redis_manager.aresume("old", owner="a", tenant=TENANT) is None
     redis_server.hset(f"{key_prefix}:{TENANT}:control", "generation", 1)
-    assert await redis_manager.resume("old", owner="a", tenant=TENANT) is None
+    assert await redis_manager.aresume("old", owner="a", tenant=TENANT) is None
     assert redis_server.hget(f"{key_prefix}:{TENANT}:control", "generation") == b"2"
 
 
@@ -322,7 +322,7 @@ async def test_a_control_key_that_is_lost_during_an_acquire_does_not_begin_again
     await rotate("default", TENANT)
     gate = Gate(redis_manager, "set_control", before=True)
     named: dict[str, Any] = {"owner": "a", "tenant": TENANT, "ttl": 10 * DAY}
-    running = asyncio.ensure_future(redis_manager.run("chat", finished(["x"]), **named))
+    running = asyncio.ensure_future(redis_manager.arun("chat", finished(["x"]), **named))
     await gate.reached.wait()
     redis_server.delete(f"{key_prefix}:{TENANT}:control")
     gate.opened.set()
@@ -335,26 +335,26 @@ async def test_without_the_database_streams_work_while_the_control_key_is_there(
 ):
     await rotate("default", TENANT)
     ledger.take_away()
-    await read_all(await redis_manager.run("chat", finished(["x"]), owner="a", tenant=TENANT))
+    await read_all(await redis_manager.arun("chat", finished(["x"]), owner="a", tenant=TENANT))
     assert await read_all(await resume(redis_manager)) == b"x"
     await revoke("default", TENANT, "a")
-    assert await redis_manager.resume("chat", owner="a", tenant=TENANT) is None
+    assert await redis_manager.aresume("chat", owner="a", tenant=TENANT) is None
 
 
 async def test_without_the_database_and_the_control_key_nothing_is_served(
     redis_manager: StreamManager, redis_server: Redis, key_prefix, ledger: Ledger
 ):
-    await read_all(await redis_manager.run("chat", finished(["x"]), owner="a", tenant=TENANT))
+    await read_all(await redis_manager.arun("chat", finished(["x"]), owner="a", tenant=TENANT))
     await rotate("default", TENANT)
     redis_server.delete(f"{key_prefix}:{TENANT}:control")
     ledger.take_away()
     with pytest.raises(StoreUnavailable):
-        await redis_manager.resume("chat", owner="a", tenant=TENANT)
+        await redis_manager.aresume("chat", owner="a", tenant=TENANT)
     with pytest.raises(StoreUnavailable):
-        await redis_manager.run("chat", finished(["y"]), owner="a", tenant=TENANT)
+        await redis_manager.arun("chat", finished(["y"]), owner="a", tenant=TENANT)
     await revoke("default", TENANT, "a")  # needs neither
     ledger.give_back()
-    assert await redis_manager.resume("chat", owner="a", tenant=TENANT) is None
+    assert await redis_manager.aresume("chat", owner="a", tenant=TENANT) is None
 
 
 # Both or neither.
@@ -465,7 +465,7 @@ async def test_a_mark_outlives_every_stream_it_bars(
     redis_manager: StreamManager, redis_server: Redis, key_prefix
 ):
     named: dict[str, Any] = {"owner": "a", "tenant": TENANT, "ttl": 10 * DAY}
-    await read_all(await redis_manager.run("chat", finished(["x"]), **named))
+    await read_all(await redis_manager.arun("chat", finished(["x"]), **named))
     await revoke("default", TENANT, "a")
     (mark,) = redis_server.scan_iter(f"{key_prefix}:{TENANT}:revoked:*")
     assert redis_server.ttl(mark) > 2 * 10 * DAY
@@ -479,21 +479,21 @@ async def test_a_mark_knows_of_a_long_stream_that_was_acquired_while_it_was_made
     await gate.reached.wait()
     elsewhere = redis_manager.using("elsewhere")
     named: dict[str, Any] = {"owner": "a", "tenant": TENANT, "ttl": 10 * DAY}
-    await read_all(await elsewhere.run("chat", finished(["x"]), **named))
+    await read_all(await elsewhere.arun("chat", finished(["x"]), **named))
     gate.opened.set()
     await revoking
-    assert await elsewhere.resume("chat", owner="a", tenant=TENANT) is None
+    assert await elsewhere.aresume("chat", owner="a", tenant=TENANT) is None
     (mark,) = redis_server.scan_iter(f"{key_prefix}:{TENANT}:revoked:*")
     assert redis_server.ttl(mark) > 2 * 10 * DAY
 
 
 async def test_retire_is_for_what_comes_and_on_demand_for_what_is_there(manager: StreamManager):
-    await read_all(await manager.run("1", finished(["x"]), owner="a", tenant=TENANT))
+    await read_all(await manager.arun("1", finished(["x"]), owner="a", tenant=TENANT))
     assert await retire("default", TENANT, ttl=300) == 0
     assert (await resume(manager, "1")).info.ttl > 300
     assert await retire("default", TENANT, ttl=300, existing=True) == 1
     assert (await resume(manager, "1")).info.ttl <= 300
-    own = await manager.run("2", finished(["x"]), owner="a", tenant=TENANT, ttl=600)
+    own = await manager.arun("2", finished(["x"]), owner="a", tenant=TENANT, ttl=600)
     assert await read_all(own) == b"x"
     assert own.info.ttl > 300  # the call's own word comes first
     await retire("default", TENANT, ttl=0)
@@ -503,14 +503,14 @@ async def test_retire_is_for_what_comes_and_on_demand_for_what_is_there(manager:
 async def test_a_purge_of_an_owner_spares_what_somebody_else_acquires_meanwhile(
     manager: StreamManager, elsewhere: StreamManager
 ):
-    await read_all(await manager.run("chat", finished(["a's"]), owner="a", tenant=TENANT))
+    await read_all(await manager.arun("chat", finished(["a's"]), owner="a", tenant=TENANT))
     gate = Gate(manager, "status")
     selection = Selection(tenant=TENANT, owner="a")
     tally = Tally()
     purging = asyncio.ensure_future(purge(Sweep(get_engine("default"), selection), tally))
     await gate.reached.wait()
-    assert await elsewhere.delete("chat", owner="a", tenant=TENANT)
-    await read_all(await elsewhere.run("chat", finished(["b's"]), owner="b", tenant=TENANT))
+    assert await elsewhere.adelete("chat", owner="a", tenant=TENANT)
+    await read_all(await elsewhere.arun("chat", finished(["b's"]), owner="b", tenant=TENANT))
     gate.opened.set()
     await purging
     assert tally.done == 0
@@ -518,24 +518,24 @@ async def test_a_purge_of_an_owner_spares_what_somebody_else_acquires_meanwhile(
 
 
 async def test_a_foreign_run_of_a_revoked_id_learns_nothing(manager: StreamManager):
-    await read_all(await manager.run("chat", finished(["a's"]), owner="a", tenant=TENANT))
+    await read_all(await manager.arun("chat", finished(["a's"]), owner="a", tenant=TENANT))
     await revoke("default", TENANT, "a")
     tap = Tap()
     with pytest.raises(StreamDoesNotExist):
-        await manager.run("chat", tap, owner="b", tenant=TENANT)
+        await manager.arun("chat", tap, owner="b", tenant=TENANT)
     assert tap.calls == 0
 
 
 async def test_a_stopped_sweep_ends_after_its_batch(manager: StreamManager):
     for number in range(10):
         source: AsyncIterator[Any] = finished(["x"])
-        await read_all(await manager.run(f"s{number}", source, owner="a", tenant=TENANT))
+        await read_all(await manager.arun(f"s{number}", source, owner="a", tenant=TENANT))
     sweep = Sweep(get_engine("default"), Selection(tenant=TENANT), batch=3)
     tally = Tally(on_change=lambda tally: sweep.stop())
     with pytest.raises(Exception, match="Interrupted"):
         await purge(sweep, tally)
     assert tally.done == 3
-    infos = [await manager.status(f"s{n}", owner="a", tenant=TENANT) for n in range(10)]
+    infos = [await manager.astatus(f"s{n}", owner="a", tenant=TENANT) for n in range(10)]
     assert [info and info.status for info in infos].count(StreamStatus.DONE) == 7
 
 
@@ -543,11 +543,11 @@ async def test_an_id_whose_stream_was_revoked_is_free_for_its_owner_and_for_nobo
     manager: StreamManager, elsewhere: StreamManager
 ):
     """An idempotency key, say, that a client sends again after its owner has come back."""
-    await read_all(await manager.run("i-1", [b"old"], owner="a", tenant=TENANT))
+    await read_all(await manager.arun("i-1", [b"old"], owner="a", tenant=TENANT))
     await revoke("default", TENANT, "a")
     with pytest.raises(StreamDoesNotExist):
-        await elsewhere.run("i-1", [b"foreign"], owner="b", tenant=TENANT)
-    again = await elsewhere.run("i-1", [b"new"], owner="a", tenant=TENANT)
+        await elsewhere.arun("i-1", [b"foreign"], owner="b", tenant=TENANT)
+    again = await elsewhere.arun("i-1", [b"new"], owner="a", tenant=TENANT)
     assert (again.role, await read_all(again)) == (Role.PRODUCER, b"new")
-    joined = await manager.run("i-1", [b"never"], owner="a", tenant=TENANT)
+    joined = await manager.arun("i-1", [b"never"], owner="a", tenant=TENANT)
     assert (joined.role, await read_all(joined)) == (Role.CONSUMER, b"new")

@@ -32,11 +32,11 @@ async def purges(manager: StreamManager) -> None:
 
 
 async def deletes(manager: StreamManager) -> None:
-    await manager.delete("chat", owner="a")
+    await manager.adelete("chat", owner="a")
 
 
 async def cancels(manager: StreamManager) -> None:
-    await manager.cancel("chat", owner="a")
+    await manager.acancel("chat", owner="a")
 
 
 ACTS = pytest.mark.parametrize("act", [rotates, revokes, purges, deletes, cancels])
@@ -49,9 +49,9 @@ async def deaf(
 ) -> tuple[StreamReader, Tap]:
     """Produce a stream in a process whose push connection is gone for good, and read it there."""
     configure_redis(LEASE=0.9, STORE_TIMEOUT=0.5, SWEEP=60)
-    await redis_manager.status("chat", owner="a")
+    await redis_manager.astatus("chat", owner="a")
     tap, elsewhere = Tap(b"x"), redis_manager.using("elsewhere")
-    reader = await elsewhere.run("chat", tap, owner="a")
+    reader = await elsewhere.arun("chat", tap, owner="a")
     await read_until(reader, 1)
     await get_engine("elsewhere").hub._feed.aclose()
     return reader, tap
@@ -101,7 +101,7 @@ async def test_a_news_stream_that_a_failover_undid_means_to_look_at_everything(
     key_prefix: str,
 ):
     reader, tap = deaf
-    await redis_manager.cancel("chat", owner="a")
+    await redis_manager.acancel("chat", owner="a")
     redis_server.delete(KeySpace(key_prefix).shared("news"))
     await get_engine("default").store.announce("another")
     leases = get_engine("elsewhere").leases
@@ -114,7 +114,7 @@ async def test_a_rotation_that_is_repeated_is_announced_again(
     redis_manager: StreamManager, deaf: tuple[StreamReader, Tap], redis_server: Redis, key_prefix
 ):
     """The first answer may have been lost, and what it announced with it."""
-    await redis_manager.status("chat", owner="a")
+    await redis_manager.astatus("chat", owner="a")
     news = KeySpace(key_prefix).shared("news")
     store, counts = get_engine("default").store, []
     for _ in range(2):

@@ -68,14 +68,14 @@ async def moves(reader: StreamReader) -> None:
 async def test_every_verb_says_that_the_store_is_away(mortal: Configure, server: ValkeyServer):
     mortal()
     manager, tap = StreamManager(), Tap()
-    await manager.status("chat", owner="a")
+    await manager.astatus("chat", owner="a")
     server.terminate()
     async with asyncio.timeout(10):
-        for verb in (manager.resume, manager.status, manager.cancel, manager.delete):
+        for verb in (manager.aresume, manager.astatus, manager.acancel, manager.adelete):
             with pytest.raises(StoreUnavailable):
                 await verb("chat", owner="a")
         with pytest.raises(StoreUnavailable) as failure:
-            await manager.run("chat", tap, owner="a")
+            await manager.arun("chat", tap, owner="a")
     assert tap.calls == 0
     assert str(failure.value) == "The stream store 'default' is unavailable."
 
@@ -88,8 +88,8 @@ async def test_a_server_that_is_back_in_time_costs_no_byte(
     mortal(STORE_TIMEOUT=20, LEASE=15)
     manager, tap = StreamManager(), Tap()
     port = server.port
-    reader = await manager.run("chat", tap, owner="a")
-    follower = await manager.using("elsewhere").require_resume("chat", owner="a")
+    reader = await manager.arun("chat", tap, owner="a")
+    follower = await manager.using("elsewhere").arequire_resume("chat", owner="a")
     reads = [asyncio.ensure_future(read_all(each)) for each in (reader, follower)]
     body = b""
 
@@ -113,7 +113,7 @@ async def test_a_server_that_is_back_in_time_costs_no_byte(
     tap.end()
     async with asyncio.timeout(10):
         assert await asyncio.gather(*reads) == [body, body]
-    again = await manager.require_resume("chat", owner="a")
+    again = await manager.arequire_resume("chat", owner="a")
     assert await read_all(again) == body
     assert reader.info.entries == body.count(b",")
 
@@ -123,8 +123,8 @@ async def test_a_server_that_stays_away_ends_readers_and_stops_the_source(
 ):
     mortal()
     manager, tap = StreamManager(), Tap(b"x")
-    reader = await manager.run("chat", tap, owner="a")
-    follower = await manager.using("elsewhere").require_resume("chat", owner="a")
+    reader = await manager.arun("chat", tap, owner="a")
+    follower = await manager.using("elsewhere").arequire_resume("chat", owner="a")
     for each in (reader, follower):
         await read_until(each, 1)
     server.terminate()
@@ -143,8 +143,8 @@ async def test_a_server_that_stays_away_ends_the_readers_of_a_quiet_source(
 ):
     mortal()
     manager, tap = StreamManager(), Tap(b"x")
-    reader = await manager.run("chat", tap, owner="a")
-    follower = await manager.using("elsewhere").require_resume("chat", owner="a")
+    reader = await manager.arun("chat", tap, owner="a")
+    follower = await manager.using("elsewhere").arequire_resume("chat", owner="a")
     for each in (reader, follower):
         await read_until(each, 1)
     server.terminate()
@@ -161,8 +161,8 @@ async def test_a_reader_on_pages_waits_for_a_server_that_is_back_in_time(
 ):
     mortal(STORE_TIMEOUT=30, LEASE=60)
     manager, tap = StreamManager(), Tap(b"x" * 900_000)
-    await read_until(await manager.run("chat", tap, owner="a"), 900_000)
-    slow = await manager.using("elsewhere").require_resume("chat", owner="a")
+    await read_until(await manager.arun("chat", tap, owner="a"), 900_000)
+    slow = await manager.using("elsewhere").arequire_resume("chat", owner="a")
     await anext(slow)
     server._desired_port = server.port
     server.terminate()
@@ -175,7 +175,7 @@ async def test_a_reader_on_pages_waits_for_a_server_that_is_back_in_time(
 
 
 async def test_an_election_whose_answer_is_lost_leaves_no_orphan(manager: StreamManager):
-    await manager.status("chat", owner="a")
+    await manager.astatus("chat", owner="a")
     store, tap = get_engine("default").store, Tap()
     acquire, lost = store.acquire, [True]
 
@@ -188,7 +188,7 @@ async def test_an_election_whose_answer_is_lost_leaves_no_orphan(manager: Stream
     store.acquire = losing  # type: ignore[method-assign]
     tap.end(b"whole")
     async with asyncio.timeout(10):
-        assert await read_all(await manager.run("chat", tap, owner="a")) == b"whole"
+        assert await read_all(await manager.arun("chat", tap, owner="a")) == b"whole"
     assert tap.calls == 1
 
 
@@ -220,8 +220,8 @@ async def test_bytes_that_the_store_lost_are_sent_again(
     redis_manager: StreamManager, rewind: Rewind, lost
 ):
     tap = Tap(*[bytes([number]) * 50_000 for number in range(10)])
-    reader = await redis_manager.run("chat", tap, owner="a")
-    follower = await redis_manager.using("elsewhere").require_resume("chat", owner="a")
+    reader = await redis_manager.arun("chat", tap, owner="a")
+    follower = await redis_manager.using("elsewhere").arequire_resume("chat", owner="a")
     got = [await read_until(each, 500_000) for each in (reader, follower)]
     rewind(500_000 - lost)
     tap.end(b"after")
@@ -232,14 +232,14 @@ async def test_bytes_that_the_store_lost_are_sent_again(
         body,
         body,
     ]
-    assert await read_all(await redis_manager.require_resume("chat", owner="a")) == body
+    assert await read_all(await redis_manager.arequire_resume("chat", owner="a")) == body
 
 
 async def test_a_store_that_goes_back_twice_gets_everything_again(
     redis_manager: StreamManager, rewind: Rewind
 ):
     tap = Tap(*[bytes([number]) * 10_000 for number in range(10)])
-    reader = await redis_manager.run("chat", tap, owner="a")
+    reader = await redis_manager.arun("chat", tap, owner="a")
     body = await read_until(reader, 100_000)
     store = get_engine("default").store
     append, sizes = store.append, [50_000]
@@ -253,14 +253,14 @@ async def test_a_store_that_goes_back_twice_gets_everything_again(
     rewind(90_000)
     tap.end(b"after")
     assert body + await read_all(reader) == body + b"after"
-    assert await read_all(await redis_manager.require_resume("chat", owner="a")) == body + b"after"
+    assert await read_all(await redis_manager.arequire_resume("chat", owner="a")) == body + b"after"
 
 
 async def test_bytes_older_than_the_window_are_lost_in_writing(
     redis_manager: StreamManager, rewind: Rewind
 ):
     tap = Tap(*[b"x" * 100_000 for _ in range(5)])
-    reader = await redis_manager.run("chat", tap, owner="a")
+    reader = await redis_manager.arun("chat", tap, owner="a")
     await read_until(reader, 500_000)
     rewind(100_000)
     tap.give(b"after")
@@ -275,12 +275,12 @@ async def test_bytes_lost_just_before_the_end_are_sent_again(
     redis_manager: StreamManager, rewind: Rewind
 ):
     tap = Tap(b"0123456789")
-    reader = await redis_manager.run("chat", tap, owner="a")
+    reader = await redis_manager.arun("chat", tap, owner="a")
     await read_until(reader, 10)
     rewind(4)
     tap.end()
     await read_all(reader)
-    again = await redis_manager.require_resume("chat", owner="a")
+    again = await redis_manager.arequire_resume("chat", owner="a")
     assert await read_all(again) == b"0123456789"
 
 
@@ -288,8 +288,8 @@ async def test_a_reader_beyond_a_rewound_end_waits_for_what_is_sent_again(
     redis_manager: StreamManager, rewind: Rewind
 ):
     tap = Tap(*[bytes([number]) * 100_000 for number in range(6)])
-    await read_until(await redis_manager.run("chat", tap, owner="a"), 600_000)
-    slow = await redis_manager.using("elsewhere").require_resume("chat", owner="a", offset=500_000)
+    await read_until(await redis_manager.arun("chat", tap, owner="a"), 600_000)
+    slow = await redis_manager.using("elsewhere").arequire_resume("chat", owner="a", offset=500_000)
     rewind(450_000)
     reading = asyncio.ensure_future(read_all(slow))
     await waits(slow)
@@ -302,9 +302,9 @@ async def test_readers_who_have_more_than_the_store_has_left_are_told(
 ):
     """The store went back, and the producer that could send it again is dead."""
     tap = Tap(b"0123456789")
-    reader = await redis_manager.run("chat", tap, owner="a")
+    reader = await redis_manager.arun("chat", tap, owner="a")
     await read_until(reader, 10)
-    other = await redis_manager.using("elsewhere").require_resume("chat", owner="a")
+    other = await redis_manager.using("elsewhere").arequire_resume("chat", owner="a")
     await read_until(other, 10)
     rewind(4)
     meta = KeySpace(key_prefix).meta(KEY)
@@ -317,7 +317,7 @@ async def test_readers_who_have_more_than_the_store_has_left_are_told(
         with pytest.raises(StreamFailed) as failure:
             await anext(one)
         assert failure.value.code == "data_lost"
-    late = await redis_manager.require_resume("chat", owner="a")
+    late = await redis_manager.arequire_resume("chat", owner="a")
     assert await read_until(late, 4) == b"0123"
     with pytest.raises(StreamFailed) as failure:
         await anext(late)
@@ -328,9 +328,9 @@ async def test_readers_of_a_store_that_came_back_empty_are_told(
     redis_manager: StreamManager, redis_server: Redis, key_prefix: str, hear
 ):
     ends = hear(stream_finalized)
-    reader = await redis_manager.run("chat", Tap(b"x"), owner="a")
+    reader = await redis_manager.arun("chat", Tap(b"x"), owner="a")
     await read_until(reader, 1)
-    other = await redis_manager.using("elsewhere").require_resume("chat", owner="a")
+    other = await redis_manager.using("elsewhere").arequire_resume("chat", owner="a")
     await read_until(other, 1)
     redis_server.delete(*redis_server.keys(f"{key_prefix}:*"))
     for alias in ("default", "elsewhere"):
@@ -347,8 +347,8 @@ async def test_readers_of_a_store_that_came_back_empty_are_told(
 async def test_a_log_that_was_evicted_is_never_a_silent_hole(
     redis_manager: StreamManager, redis_server: Redis, key_prefix: str
 ):
-    await read_all(await redis_manager.run("chat", finished([b"x" * 1000]), owner="a"))
-    reader = await redis_manager.require_resume("chat", owner="a")
+    await read_all(await redis_manager.arun("chat", finished([b"x" * 1000]), owner="a"))
+    reader = await redis_manager.arequire_resume("chat", owner="a")
     redis_server.delete(KeySpace(key_prefix).log(KEY))
     with pytest.raises(StreamFailed) as failure:
         async with asyncio.timeout(10):
@@ -361,7 +361,7 @@ async def test_a_state_that_was_evicted_ends_the_stream(
 ):
     appends = hear(stream_appended)
     tap = Tap(b"x")
-    reader = await redis_manager.run("chat", tap, owner="a")
+    reader = await redis_manager.arun("chat", tap, owner="a")
     await read_until(reader, 1)
     redis_server.delete(KeySpace(key_prefix).meta(KEY))
     tap.give(b"y")

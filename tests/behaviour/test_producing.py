@@ -20,7 +20,7 @@ KIB = 1024
 
 async def outcome(manager: StreamManager, source: object, **named: object) -> tuple[bytes, str]:
     """Run a source to its end; return the bytes and how it ended."""
-    reader = await manager.run(None, source, owner="a", **named)  # type: ignore[arg-type]
+    reader = await manager.arun(None, source, owner="a", **named)  # type: ignore[arg-type]
     data = b""
     try:
         async for part in reader:
@@ -42,7 +42,7 @@ async def test_a_fast_source_leaves_in_few_appends_and_every_chunk_counts(
         for number in range(20_000):
             yield b"%d," % number
 
-    reader = await redis_manager.run("chat", fast, owner="a")
+    reader = await redis_manager.arun("chat", fast, owner="a")
     assert await read_all(reader) == b"".join(b"%d," % number for number in range(20_000))
     assert reader.info.entries == 20_000
     assert sum(append["chunks"] for append in appends) == 20_000
@@ -52,7 +52,7 @@ async def test_a_fast_source_leaves_in_few_appends_and_every_chunk_counts(
 async def test_a_slow_source_pays_one_append_a_chunk(manager: StreamManager, hear):
     appends = hear(stream_appended)
     tap = Tap()
-    reader = await manager.run("chat", tap, owner="a")
+    reader = await manager.arun("chat", tap, owner="a")
     for number in range(10):
         tap.give(b"%d" % number)
         assert await anext(reader) == b"%d" % number
@@ -76,7 +76,7 @@ async def test_a_source_waits_while_the_store_is_slow(memory_manager: StreamMana
 
     stream_appended.connect(hold)
     try:
-        reader = await memory_manager.run("chat", greedy, owner="a")
+        reader = await memory_manager.arun("chat", greedy, owner="a")
         first = await anext(reader)
         for _ in range(100):
             await asyncio.sleep(0)
@@ -91,7 +91,7 @@ async def test_a_source_waits_while_the_store_is_slow(memory_manager: StreamMana
 async def test_a_large_chunk_leaves_in_pieces_and_counts_once(manager: StreamManager, hear):
     appends = hear(stream_appended)
     large = bytes(range(256)) * 4 * KIB
-    reader = await manager.run("chat", finished([b"a", large, b"b"]), owner="a")
+    reader = await manager.arun("chat", finished([b"a", large, b"b"]), owner="a")
     assert await read_all(reader) == b"a" + large + b"b"
     assert reader.info.entries == 3
     assert max(append["size"] for append in appends) <= 256 * KIB
@@ -154,7 +154,7 @@ class Eager:
 @pytest.mark.parametrize("bad", [None, 5, object(), ["x"]])
 async def test_a_chunk_of_another_type_fails_the_stream_and_no_other(manager: StreamManager, bad):
     other = Tap(b"fine")
-    reader = await manager.run("other", other, owner="a")
+    reader = await manager.arun("other", other, owner="a")
 
     async def source():
         yield b"first"
@@ -195,10 +195,10 @@ async def test_the_detail_of_an_error_is_for_debug_only(
 ):
     settings.DEBUG = debug
     tap = Tap(b"x", ValueError("secret"))
-    await manager.run("chat", tap, owner="a")
+    await manager.arun("chat", tap, owner="a")
     for side in (manager, elsewhere):
         with pytest.raises(StreamFailed) as failure:
-            await read_all(await side.require_resume("chat", owner="a"))
+            await read_all(await side.arequire_resume("chat", owner="a"))
         assert failure.value.detail == ("ValueError: secret" if debug else "")
         assert "secret" not in str(failure.value)
     faults = [record for record in caplog.records if record.name != "resumable_streams.audit"]
@@ -267,9 +267,9 @@ async def test_a_sync_source_runs_in_one_thread_of_its_own_and_is_closed_there(
 async def test_cancelling_closes_an_async_source(manager: StreamManager, elsewhere):
     for side in (manager, elsewhere):
         tap = Tap(b"x")
-        reader = await manager.run(None, tap, owner="a")
+        reader = await manager.arun(None, tap, owner="a")
         await read_until(reader, 1)
-        assert await side.cancel(reader.stream_id, owner="a")
+        assert await side.acancel(reader.stream_id, owner="a")
         async with asyncio.timeout(10):
             await tap.closed.wait()
             assert await read_all(reader) == b""
@@ -288,9 +288,9 @@ async def test_cancelling_closes_a_sync_source(manager: StreamManager):
         finally:
             closed.set()
 
-    reader = await manager.run("chat", source, owner="a")
+    reader = await manager.arun("chat", source, owner="a")
     await read_until(reader, 1)
-    await manager.cancel("chat", owner="a")
+    await manager.acancel("chat", owner="a")
     async with asyncio.timeout(10):  # readers need not wait for the source
         assert await read_all(reader) == b""
     more.set()
@@ -351,9 +351,9 @@ async def test_a_source_that_ignores_its_cancellation_is_not_listened_to(
             except asyncio.CancelledError:
                 pass
 
-    reader = await manager.run("chat", stubborn, owner="a")
+    reader = await manager.arun("chat", stubborn, owner="a")
     await read_until(reader, 1)
-    info = await manager.cancel("chat", owner="a")
+    info = await manager.acancel("chat", owner="a")
     assert info is not None
     await read_all(reader)
     await produced()

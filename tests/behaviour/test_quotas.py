@@ -46,7 +46,7 @@ class House:
 
     async def start(self, stream_id: str | None = None, owner: str = "a", **named: Any) -> Any:
         tap = Tap()
-        reader = await self.manager.run(stream_id, tap, owner=owner, **named)
+        reader = await self.manager.arun(stream_id, tap, owner=owner, **named)
         if reader.role is Role.PRODUCER:
             self.taps.append(tap)
         return reader
@@ -113,7 +113,7 @@ async def test_what_was_refused_leaves_nothing(limit: Callable[..., None], house
     with pytest.raises(StreamLimitExceeded) as caught:
         await house.start("mine")
     assert (caught.value.limit, caught.value.value) == ("MAX_STREAMS", 1)
-    assert await house.manager.status("mine", owner="a") is None
+    assert await house.manager.astatus("mine", owner="a") is None
     await house.empty()
 
 
@@ -123,14 +123,14 @@ async def test_a_finished_stream_frees_its_place_at_once(
     limit(max_streams_per_owner=1)
     for number in range(20):  # whoever has read the end may start the next, in any process
         manager = (house.manager, elsewhere)[number % 2]
-        await read_all(await manager.run(None, finished([b"x"]), owner="a"))
+        await read_all(await manager.arun(None, finished([b"x"]), owner="a"))
 
 
 async def test_a_failed_stream_frees_its_place_at_once(limit: Callable[..., None], house: House):
     limit(max_streams_per_owner=1)
     for _ in range(5):
         with pytest.raises(StreamFailed):
-            await read_all(await house.manager.run(None, Fails(), owner="a"))
+            await read_all(await house.manager.arun(None, Fails(), owner="a"))
 
 
 class Fails:
@@ -171,7 +171,7 @@ async def test_a_source_that_will_not_end_keeps_its_owners_place_until_it_does(
         finally:
             await let_go.wait()
 
-    reader = await house.manager.run("stubborn", stubborn, owner="a")
+    reader = await house.manager.arun("stubborn", stubborn, owner="a")
     await read_until(reader, 1)
     await getattr(house.manager, verb)("stubborn", owner="a")
     engine = get_engine("default")
@@ -187,7 +187,7 @@ async def test_a_source_that_will_not_end_keeps_its_owners_place_until_it_does(
 @pytest.mark.lengthy
 async def test_a_crash_frees_its_place_after_the_lease(limit: Callable[..., None], house: House):
     limit(max_streams=1, lease=0.5)
-    await house.manager.status("x", owner="a")
+    await house.manager.astatus("x", owner="a")
     key = StreamKey(tenant="default", generation=1, stream_id="crashed")
     info = await die_producing(house.manager, key, lease=0.5)
     await get_engine("default").store.reserve(holding_of(info), ttl=60)
@@ -200,7 +200,7 @@ async def test_an_order_keeps_its_place_for_as_long_as_it_waits(
     redis_manager: StreamManager, configure_redis: Configure
 ):
     configure_redis(LEASE=0.3, STORE_TIMEOUT=0.2, LIMITS={"MAX_STREAMS_PER_OWNER": 1})
-    waiting = await redis_manager.enqueue("order", "no.such", owner="a", wait=2)
+    waiting = await redis_manager.aenqueue("order", "no.such", owner="a", wait=2)
     house = House(redis_manager)
     await pass_time(1)
     assert await house.is_full()
@@ -225,7 +225,7 @@ async def test_who_joins_needs_no_place(limit: Callable[..., None], house: House
     await house.start("chat")
     joined = await house.start("chat")
     assert joined.role is Role.CONSUMER
-    assert await house.manager.resume("chat", owner="a")
+    assert await house.manager.aresume("chat", owner="a")
     with pytest.raises(StreamDoesNotExist):
         await house.start("chat", owner="b")
     await house.empty()
@@ -265,7 +265,7 @@ async def test_a_bound_that_is_hit_in_mid_stream_ends_it_and_keeps_what_was_writ
 ):
     limit(**{name: value})
     tap, data = Tap(), b""
-    reader = await house.manager.run("chat", tap, owner="a")
+    reader = await house.manager.arun("chat", tap, owner="a")
     for chunk in chunks[:-1]:
         tap.give(chunk)
         data += await anext(reader)
@@ -274,10 +274,10 @@ async def test_a_bound_that_is_hit_in_mid_stream_ends_it_and_keeps_what_was_writ
         await anext(reader)
     assert caught.value.code == ErrorCode.LIMIT_EXCEEDED
     await tap.closed.wait()
-    info = await house.manager.status("chat", owner="a")
+    info = await house.manager.astatus("chat", owner="a")
     assert info is not None
     assert (info.status, info.error_code, info.size) == (StreamStatus.ERROR, "limit_exceeded", 4)
-    again = await house.manager.require_resume("chat", owner="a")
+    again = await house.manager.arequire_resume("chat", owner="a")
     assert data == await read_until(again, 4) == b"abcd"
     with pytest.raises(StreamFailed):
         await anext(again)

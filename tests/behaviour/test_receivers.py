@@ -92,13 +92,13 @@ async def rows(signal: StreamSignal) -> int:
 
 async def live(manager: StreamManager) -> None:
     """Have every rare event happen, on `manager`."""
-    assert await read_all(await manager.run("whole", finished([b"a", b"b"]), owner="a")) == b"ab"
-    again = await manager.require_resume("whole", owner="a")
+    assert await read_all(await manager.arun("whole", finished([b"a", b"b"]), owner="a")) == b"ab"
+    again = await manager.arequire_resume("whole", owner="a")
     assert await read_all(again) == b"ab"
-    await manager.cancel("whole", owner="a")
-    await manager.delete("whole", owner="a")
+    await manager.acancel("whole", owner="a")
+    await manager.adelete("whole", owner="a")
     with pytest.raises(StreamFailed, match="source_failed"):
-        await read_all(await manager.run("failed", Tap(OSError("no")), owner="a"))
+        await read_all(await manager.arun("failed", Tap(OSError("no")), owner="a"))
 
 
 # The ORM.
@@ -121,7 +121,7 @@ def test_a_receiver_of_a_request_without_a_loop_runs_in_the_thread_that_waits(
     seen: list[int] = []
     connect(stream_acquired, lambda **named: seen.append(threading.get_ident()))
     try:
-        reader = streams.run_sync("s", finished([b"a"]), owner="a")
+        reader = streams.run("s", finished([b"a"]), owner="a")
         assert b"".join(reader) == b"a"
     finally:
         runtime.call_sync(runtime.aclose)
@@ -136,7 +136,7 @@ def test_a_receiver_runs_in_the_thread_that_waits_for_another_loop(
 
     @async_to_sync
     async def view() -> bytes:
-        return await read_all(await streams.run("s", finished([b"a"]), owner="a"))
+        return await read_all(await streams.arun("s", finished([b"a"]), owner="a"))
 
     try:
         assert view() == b"a"
@@ -146,11 +146,11 @@ def test_a_receiver_runs_in_the_thread_that_waits_for_another_loop(
 
 
 def run_in_view(request: HttpRequest) -> HttpResponse:
-    return HttpResponse(b"".join(streams.run_sync("s", finished([b"a"]), owner="a")))
+    return HttpResponse(b"".join(streams.run("s", finished([b"a"]), owner="a")))
 
 
 async def arun_in_view(request: HttpRequest) -> HttpResponse:
-    return HttpResponse(await read_all(await streams.run("s", finished([b"a"]), owner="a")))
+    return HttpResponse(await read_all(await streams.arun("s", finished([b"a"]), owner="a")))
 
 
 urlpatterns = [path("sync/", run_in_view), path("async/", arun_in_view)]
@@ -230,8 +230,8 @@ async def test_receivers_of_one_event_share_one_thread(
         connect(
             stream_resumed, lambda name=name, **named: seen.append((name, threading.get_ident()))
         )
-    await read_all(await memory_manager.run("s", finished([b"a"]), owner="a"))
-    await memory_manager.require_resume("s", owner="a")
+    await read_all(await memory_manager.arun("s", finished([b"a"]), owner="a"))
+    await memory_manager.arequire_resume("s", owner="a")
     assert [name for name, _ in seen] == ["a", "b", "c"]
     assert len({thread for _, thread in seen}) == 1
     assert seen[0][1] != threading.get_ident()
@@ -257,8 +257,8 @@ async def test_marked_receivers_run_on_the_loop_before_the_others(
 
     for receiver in (awaited, ordinary, marked):
         connect(stream_resumed, receiver)
-    await read_all(await memory_manager.run("s", finished([b"a"]), owner="a"))
-    await memory_manager.require_resume("s", owner="a")
+    await read_all(await memory_manager.arun("s", finished([b"a"]), owner="a"))
+    await memory_manager.arequire_resume("s", owner="a")
     assert told == [("marked", True), ("ordinary", False), ("awaited", True)]
 
 
@@ -271,7 +271,7 @@ async def test_a_method_can_be_marked(memory_manager: StreamManager, connect: Co
             self.threads.append(threading.current_thread())
 
     connect(stream_acquired, Counter().receive)
-    await read_all(await memory_manager.run("s", finished([b"a"]), owner="a"))
+    await read_all(await memory_manager.arun("s", finished([b"a"]), owner="a"))
     assert Counter.threads == [threading.main_thread()]
 
 
@@ -280,7 +280,7 @@ async def test_appends_are_told_on_the_loop(
 ) -> None:
     seen: list[int] = []
     connect(stream_appended, lambda **named: seen.append(threading.get_ident()))
-    await read_all(await memory_manager.run("s", finished([b"a"]), owner="a"))
+    await read_all(await memory_manager.arun("s", finished([b"a"]), owner="a"))
     assert set(seen) == {threading.get_ident()}
 
 
@@ -304,7 +304,7 @@ async def test_what_a_receiver_sets_is_in_the_context_of_the_source(
     async def source() -> AsyncIterator[str]:
         yield trace.get()
 
-    assert await read_all(await memory_manager.run("s", source, owner="a")) == b"t-1"
+    assert await read_all(await memory_manager.arun("s", source, owner="a")) == b"t-1"
 
 
 @pytest.mark.django_db(transaction=True)
@@ -323,9 +323,9 @@ async def test_an_end_is_told_while_the_source_still_blocks_its_thread(
         released.wait(30)
 
     try:
-        reader = await memory_manager.run("s", deaf, owner="a")
+        reader = await memory_manager.arun("s", deaf, owner="a")
         await read_until(reader, 1)
-        await memory_manager.cancel("s", owner="a")
+        await memory_manager.acancel("s", owner="a")
         await eventually(Group.objects.aexists)
         assert not released.is_set()
     finally:
@@ -345,7 +345,7 @@ async def test_events_that_nobody_waits_for_are_told_in_order(
     connect(reader_opened, opened)
     connect(reader_closed, lambda **named: told.append("closed"))
     for _ in range(3):
-        await read_all(await memory_manager.run("s", finished([b"a"]), owner="a"))
+        await read_all(await memory_manager.arun("s", finished([b"a"]), owner="a"))
     await eventually(lambda: len(told) == 6)
     assert told == ["opened", "closed"] * 3
 
@@ -387,8 +387,8 @@ async def test_the_log_names_receiver_and_signal(
     configure_memory(HOOK_ERRORS="log")
     receiver: Any = BROKEN[name]
     connect(stream_resumed, receiver)
-    await read_all(await memory_manager.run("s", finished([b"a"]), owner="a"))
-    assert await memory_manager.resume("s", owner="a")
+    await read_all(await memory_manager.arun("s", finished([b"a"]), owner="a"))
+    assert await memory_manager.aresume("s", owner="a")
     assert f"{__name__}.{name} of stream_resumed" in caplog.text
 
 
@@ -397,7 +397,7 @@ async def test_the_error_that_is_raised_names_receiver_and_signal(
 ) -> None:
     connect(stream_acquired, broken)
     with pytest.raises(LookupError, match="no such account") as raised:
-        await memory_manager.run("s", finished([b"a"]), owner="a")
+        await memory_manager.arun("s", finished([b"a"]), owner="a")
     assert raised.value.__notes__ == [
         f"Raised by the receiver {__name__}.broken of stream_acquired."
     ]
@@ -408,7 +408,7 @@ async def test_the_log_of_a_stream_that_a_receiver_failed_names_it(
 ) -> None:
     connect(stream_started, broken)
     with pytest.raises(StreamFailed, match="hook_failed"):
-        await read_all(await memory_manager.run("s", finished([b"a"]), owner="a"))
+        await read_all(await memory_manager.arun("s", finished([b"a"]), owner="a"))
     (line,) = [one for one in caplog.messages if "and the stream with it" in one]
     assert f"{__name__}.broken of stream_started" in line
 
@@ -427,4 +427,4 @@ async def test_a_receiver_that_ends_the_process_ends_its_stream_only(
     ways: dict[str, Any] = {"inline": inline(receiver), "async": areceiver}
     connect(stream_started, ways.get(way, lambda **named: receiver()))
     with pytest.raises(StreamFailed, match="hook_failed"):
-        await read_all(await memory_manager.run("s", finished([b"a"]), owner="a"))
+        await read_all(await memory_manager.arun("s", finished([b"a"]), owner="a"))

@@ -43,7 +43,7 @@ async def read_and_forget(reader: StreamReader, baggage: Baggage) -> None:
 
 
 async def delete(manager: StreamManager, tail: Tail) -> None:
-    await manager.delete("chat", owner="a")
+    await manager.adelete("chat", owner="a")
 
 
 async def lose_the_store(manager: StreamManager, tail: Tail) -> None:
@@ -55,14 +55,14 @@ async def test_nothing_of_a_reader_stays_that_ended_with_an_error(
     manager: StreamManager, elsewhere: StreamManager, end: End
 ):
     tap = Tap(b"abc")
-    running = await manager.run("chat", tap, owner="a")
+    running = await manager.arun("chat", tap, owner="a")
     hub = get_engine(elsewhere.alias).hub
     kept: list[weakref.ref[object]] = []
 
     async def read() -> None:
         reading = []
         for _ in range(READERS):
-            baggage, reader = Baggage(), await elsewhere.require_resume("chat", owner="a")
+            baggage, reader = Baggage(), await elsewhere.arequire_resume("chat", owner="a")
             kept.extend([weakref.ref(baggage), weakref.ref(reader)])
             reading.append(asyncio.create_task(read_and_forget(reader, baggage)))
         await settled(reader)
@@ -82,9 +82,9 @@ async def test_each_reader_raises_an_exception_of_its_own(
     manager: StreamManager, elsewhere: StreamManager, end: End
 ):
     tap = Tap(b"abc")
-    running = await manager.run("chat", tap, owner="a")
+    running = await manager.arun("chat", tap, owner="a")
     hub = get_engine(elsewhere.alias).hub
-    readers = [await elsewhere.require_resume("chat", owner="a") for _ in range(READERS)]
+    readers = [await elsewhere.arequire_resume("chat", owner="a") for _ in range(READERS)]
     reading = [asyncio.create_task(read_unclosed(one, Baggage())) for one in readers]
     await settled(readers[-1])
     await end(manager, next(iter(hub._tails.values())))
@@ -118,8 +118,8 @@ async def test_readers_of_one_page_raise_exceptions_of_their_own(key_prefix: str
 
 async def test_a_reader_that_ended_with_an_error_is_closed(manager: StreamManager):
     tap = Tap(b"abc")
-    reader = await manager.run("chat", tap, owner="a")
-    await manager.delete("chat", owner="a")
+    reader = await manager.arun("chat", tap, owner="a")
+    await manager.adelete("chat", owner="a")
     with pytest.raises(StreamFailed):
         async for _ in reader:
             pass

@@ -45,12 +45,12 @@ async def test_a_platform_is_given_what_it_has_to_wait_for(
     told.clear()
     configure(WAIT_UNTIL=f"{__name__}.platform")
     tap = Tap(b"a")
-    reader = await manager.run("s", tap, owner="me")
+    reader = await manager.arun("s", tap, owner="me")
     (producing,) = told
     reader.close()  # the request has been answered
     tap.end(b"b")
     await producing
-    info = await manager.status("s", owner="me")
+    info = await manager.astatus("s", owner="me")
     assert info is not None
     assert (info.status, info.size) == ("done", 2)
 
@@ -60,7 +60,7 @@ async def test_a_platform_that_cannot_wait_is_logged_and_production_goes_on(
 ) -> None:
     configure(WAIT_UNTIL=f"{__name__}.broken_platform")
     with caplog.at_level(logging.ERROR, "resumable_streams.engine"):
-        reader = await manager.run("s", finished([b"a"]), owner="me")
+        reader = await manager.arun("s", finished([b"a"]), owner="me")
     assert "WAIT_UNTIL failed" in caplog.text
     assert await read_all(reader) == b"a"
 
@@ -70,17 +70,17 @@ async def test_a_drain_ends_readers_and_lets_producers_finish(
 ) -> None:
     runtime.grace = 5
     tap = Tap(b"a")
-    reader = await manager.run("s", tap, owner="me")
+    reader = await manager.arun("s", tap, owner="me")
     await read_until(reader, 1)
     runtime.grace = 5
     draining = asyncio.create_task(runtime.drain())
     with pytest.raises(ShuttingDown):
         await anext(reader)
     with pytest.raises(ShuttingDown):
-        await manager.run("other", tap, owner="me")
+        await manager.arun("other", tap, owner="me")
     tap.end(b"b")
     await draining
-    again = await manager.require_resume("s", owner="me", live=False)
+    again = await manager.arequire_resume("s", owner="me", live=False)
     assert await read_all(again) == b"ab"
 
 
@@ -89,19 +89,19 @@ async def test_before_producers_are_interrupted_others_may_act(
 ) -> None:
     seen: list[object] = []
     tap = Tap(b"a")
-    reader = await manager.run("s", tap, owner="me")
+    reader = await manager.arun("s", tap, owner="me")
     await read_until(reader, 1)
     runtime.grace = 0.05
 
     async def look() -> None:
-        info = await manager.status("s", owner="me")
+        info = await manager.astatus("s", owner="me")
         seen.append(info.status if info else None)
         raise OSError("which changes nothing")
 
     runtime.before_interrupting.append(look)
     await runtime.drain()
     assert seen == ["streaming"]
-    again = await manager.require_resume("s", owner="me", live=False)
+    again = await manager.arequire_resume("s", owner="me", live=False)
     with pytest.raises(StreamFailed, match="interrupted"):
         await read_all(again)
 
@@ -132,7 +132,7 @@ def source():
     yield b"b"
 
 def request():
-    next(streams.run_sync("s", source, owner="me"))
+    next(streams.run("s", source, owner="me"))
 
 thread = threading.Thread(target=request)
 thread.start()
@@ -140,15 +140,15 @@ thread.join()
 os.kill(os.getpid(), signal.SIGTERM)
 assert ended == [True], "the server's handler was not called"
 try:
-    streams.run_sync("t", source, owner="me")
+    streams.run("t", source, owner="me")
 except Exception as error:
     assert type(error).__name__ == "ShuttingDown", error
 else:
     raise AssertionError("it does not drain")
 goes_on.set()
-while streams.status_sync("s", owner="me").status == "streaming":
+while streams.status("s", owner="me").status == "streaming":
     time.sleep(0.01)
-assert streams.status_sync("s", owner="me").status == "done"
+assert streams.status("s", owner="me").status == "done"
 """
 
 

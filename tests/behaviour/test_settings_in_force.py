@@ -41,18 +41,18 @@ def override(base: dict[str, Any]) -> Override:
 
 async def use(stream_id: str = "s") -> None:
     """Run a stream, so that everything is made that settings are read for."""
-    await read_all(await streams.run(stream_id, finished([b"ab"]), owner="a"))
+    await read_all(await streams.arun(stream_id, finished([b"ab"]), owner="a"))
 
 
 async def test_how_long_streams_live(override: Override) -> None:
     await use("before")
     with override(TTL=500, FINISHED_TTL=50):
         await use("within")
-        info = await streams.status("within", owner="a")
+        info = await streams.astatus("within", owner="a")
         assert info is not None
         assert info.ttl == pytest.approx(50) or info.expires - info.created < 60
     await use("after")
-    info = await streams.status("after", owner="a")
+    info = await streams.astatus("after", owner="a")
     assert info is not None
     assert info.expires - info.created > 80_000
 
@@ -60,10 +60,10 @@ async def test_how_long_streams_live(override: Override) -> None:
 async def test_where_streams_are_kept(override: Override, key_prefix: str) -> None:
     await use()
     with override(KEY_PREFIX=f"{key_prefix}-other"):
-        assert await streams.status("s", owner="a") is None
+        assert await streams.astatus("s", owner="a") is None
     with override(LOCATION="elsewhere"):
-        assert await streams.status("s", owner="a") is None
-    assert await streams.status("s", owner="a") is not None
+        assert await streams.astatus("s", owner="a") is None
+    assert await streams.astatus("s", owner="a") is not None
 
 
 async def test_limits(override: Override) -> None:
@@ -72,9 +72,9 @@ async def test_limits(override: Override) -> None:
         await use("long")
     with override(LIMITS={"MAX_STREAMS": 1}):
         tap = Tap(b"x")
-        await read_until(await streams.run("one", tap, owner="a"), 1)
+        await read_until(await streams.arun("one", tap, owner="a"), 1)
         with pytest.raises(StreamLimitExceeded):
-            await streams.run("two", finished([b"x"]), owner="a")
+            await streams.arun("two", finished([b"x"]), owner="a")
         tap.end()
     await use("fits")
 
@@ -108,10 +108,10 @@ async def test_the_backend(override: Override, redis_url: str, redis_server: Red
 
 async def test_aliases(base: dict[str, Any]) -> None:
     with override_settings(RESUMABLE_STREAMS={"default": base, "drafts": base}):
-        await read_all(await streams.using("drafts").run("s", finished([b"x"]), owner="a"))
+        await read_all(await streams.using("drafts").arun("s", finished([b"x"]), owner="a"))
         drafts = streams.using("drafts")
     with pytest.raises(InvalidStoreError, match="drafts"):
-        await drafts.run("s", finished([b"x"]), owner="a")
+        await drafts.arun("s", finished([b"x"]), owner="a")
     assert list(runtime.resources) == []
 
 
@@ -119,13 +119,13 @@ async def test_a_debug_setting(override: Override, settings: Settings) -> None:
     await use()
     settings.DEBUG = True
     with pytest.raises(StreamFailed) as failure:
-        await read_all(await streams.run("bad", Tap(OSError("no disk")), owner="a"))
+        await read_all(await streams.arun("bad", Tap(OSError("no disk")), owner="a"))
     assert "no disk" in failure.value.detail
 
 
 async def test_what_stays_as_it_was_is_left_alone(base: dict[str, Any], override: Override) -> None:
     tap = Tap(b"x")
-    reader = await streams.run("s", tap, owner="a")
+    reader = await streams.arun("s", tap, owner="a")
     await read_until(reader, 1)
     with override(), override_settings(LANGUAGE_CODE="de"):
         tap.end(b"y")
@@ -134,13 +134,13 @@ async def test_what_stays_as_it_was_is_left_alone(base: dict[str, Any], override
 
 async def test_streams_of_the_settings_before_end_in_writing(override: Override) -> None:
     tap = Tap(b"x")
-    reader = await streams.run("s", tap, owner="a")
+    reader = await streams.arun("s", tap, owner="a")
     await read_until(reader, 1)
     with override(TTL=500):
         with pytest.raises(ShuttingDown):
             await anext(reader)
         await tap.closed.wait()
-        again = await streams.require_resume("s", owner="a")
+        again = await streams.arequire_resume("s", owner="a")
         with pytest.raises(StreamFailed, match="interrupted"):
             await read_all(again)
 
@@ -190,11 +190,11 @@ def test_sync_code_waits_until_connections_are_closed(
     on_redis: dict[str, Any], redis_server: Redis
 ) -> None:
     before = clients(redis_server)
-    assert b"".join(streams.run_sync("s", finished([b"ab"]), owner="a")) == b"ab"
+    assert b"".join(streams.run("s", finished([b"ab"]), owner="a")) == b"ab"
     assert clients(redis_server) > before
     with override_settings(RESUMABLE_STREAMS={"default": {**on_redis, "TTL": 500}}):
         assert runtime.resources == {}
-        assert b"".join(streams.resume_sync("s", owner="a") or ()) == b"ab"
+        assert b"".join(streams.resume("s", owner="a") or ()) == b"ab"
 
 
 async def test_a_thread_beside_the_home_loop_waits_too(
@@ -206,7 +206,7 @@ async def test_a_thread_beside_the_home_loop_waits_too(
     def override() -> None:
         with override_settings(RESUMABLE_STREAMS={"default": {**on_redis, "TTL": 500}}):
             assert runtime.resources == {}
-            assert streams.status_sync("s", owner="a") is not None
+            assert streams.status("s", owner="a") is not None
 
     await sync_to_async(override)()
     assert get_engine("default") is not engine
@@ -236,8 +236,8 @@ async def test_a_cache_that_moves(
     with override_settings(CACHES={"streams": {"BACKEND": backend, "LOCATION": there}}):
         with Redis.from_url(there, client_name="suite") as other:
             other.hset(f"{entry['KEY_PREFIX']}:default:control", "generation", 1)
-        assert await streams.status("s", owner="a") is None
-    assert await streams.status("s", owner="a") is not None
+        assert await streams.astatus("s", owner="a") is None
+    assert await streams.astatus("s", owner="a") is not None
 
 
 @pytest.fixture
@@ -255,4 +255,4 @@ def test_a_loop_that_stands_still_meanwhile(
     standing_loop.run_until_complete(use("s1"))
     with override(KEY_PREFIX="another"):
         standing_loop.run_until_complete(use("s2"))
-        assert standing_loop.run_until_complete(streams.status("s1", owner="a")) is None
+        assert standing_loop.run_until_complete(streams.astatus("s1", owner="a")) is None

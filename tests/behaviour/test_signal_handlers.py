@@ -36,7 +36,7 @@ def handlers():
     return [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
 
 async def produce():
-    reader = await streams.run(None, [b"a"], owner="me")
+    reader = await streams.arun(None, [b"a"], owner="me")
     return b"".join([data async for data in reader])
 
 async def view(request):
@@ -63,7 +63,7 @@ class Command(BaseCommand):
         before = handlers()
         asyncio.run(self.work())
         assert handlers() == before, handlers()
-        assert b"".join(streams.run_sync(None, [b"a"], owner="me")) == b"a"
+        assert b"".join(streams.run(None, [b"a"], owner="me")) == b"a"
         assert handlers() == before, handlers()
 
     async def work(self):
@@ -120,7 +120,7 @@ async def test_a_test_keeps_its_handlers(
     monkeypatch.setattr(shutdown._process, "serves", True)  # as its test client does
     numbers = (signal.SIGTERM, signal.SIGINT)
     before = [signal.getsignal(number) for number in numbers]
-    assert await read_all(await manager.run("s", finished([b"a"]), owner="a")) == b"a"
+    assert await read_all(await manager.arun("s", finished([b"a"]), owner="a")) == b"a"
     assert [signal.getsignal(number) for number in numbers] == before
 
 

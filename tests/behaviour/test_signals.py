@@ -60,15 +60,15 @@ def connect() -> Iterator[Callable[[StreamSignal, Callable[..., object]], None]]
 async def test_the_life_of_a_stream_is_told_in_order(manager: StreamManager, hear):
     heard = hear(*NAMES)
     request = object()
-    reader = await manager.run("chat", [b"ab"], owner="a", attrs={"k": "v"}, request=request)  # type: ignore[arg-type]
+    reader = await manager.arun("chat", [b"ab"], owner="a", attrs={"k": "v"}, request=request)  # type: ignore[arg-type]
     await read_all(reader)
     await produced()
-    await manager.resume("chat", owner="a", offset=1, request=request)  # type: ignore[arg-type]
-    await manager.resume("chat", owner="b")
-    await manager.run("chat", [], owner="a")
-    await manager.cancel("chat", owner="a")
-    await manager.delete("chat", owner="a")
-    await manager.status("chat", owner="a")
+    await manager.aresume("chat", owner="a", offset=1, request=request)  # type: ignore[arg-type]
+    await manager.aresume("chat", owner="b")
+    await manager.arun("chat", [], owner="a")
+    await manager.acancel("chat", owner="a")
+    await manager.adelete("chat", owner="a")
+    await manager.astatus("chat", owner="a")
     told = [NAMES[each["signal"]] for each in heard]
     assert sorted(told[:2]) == ["owner_bound", "stream_acquired"]
     assert told[2:] == [
@@ -114,7 +114,7 @@ async def test_a_failure_is_told_before_the_end(manager: StreamManager, hear):
     heard = hear(stream_failed, stream_finalized)
     error = ValueError("x")
     with pytest.raises(StreamFailed):
-        await read_all(await manager.run("chat", Tap(b"x", error), owner="a"))
+        await read_all(await manager.arun("chat", Tap(b"x", error), owner="a"))
     await produced()
     assert [NAMES[each["signal"]] for each in heard] == ["stream_failed", "stream_finalized"]
     assert (heard[0]["error"], heard[0]["error_code"], heard[0]["size"]) == (
@@ -128,8 +128,8 @@ async def test_an_end_that_came_from_elsewhere_is_told_where_the_producer_runs(
     manager: StreamManager, elsewhere: StreamManager, hear
 ):
     heard = hear(stream_finalized)
-    await read_until(await manager.run("chat", Tap(b"x"), owner="a"), 1)
-    await elsewhere.cancel("chat", owner="a")
+    await read_until(await manager.arun("chat", Tap(b"x"), owner="a"), 1)
+    await elsewhere.acancel("chat", owner="a")
     await produced()
     assert [(each["alias"], each["status"]) for each in heard] == [("default", "cancelled")]
 
@@ -150,9 +150,9 @@ async def test_sync_and_async_receivers_are_all_told(manager: StreamManager, con
 
     for receiver in (third, first, second):
         connect(stream_resumed, receiver)
-    await read_all(await manager.run("chat", [b"x"], owner="a"))
+    await read_all(await manager.arun("chat", [b"x"], owner="a"))
     with pytest.raises(LookupError):
-        await manager.resume("chat", owner="a")
+        await manager.aresume("chat", owner="a")
     assert told == ["first", "second", "third"]
 
 
@@ -167,13 +167,13 @@ async def test_a_receiver_that_raises_fails_the_stream(manager: StreamManager, c
 
     connect(stream_appended, refuse)
     tap = Tap(b"a")
-    reader = await manager.run("chat", tap, owner="a")
+    reader = await manager.arun("chat", tap, owner="a")
     await read_until(reader, 1)
     tap.give(b"b")
     with pytest.raises(StreamFailed) as failure:
         assert await read_all(reader) == b"b"
     assert failure.value.code == "hook_failed"
-    info = await manager.status("chat", owner="a")
+    info = await manager.astatus("chat", owner="a")
     assert info is not None
     assert (info.size, info.error_code) == (2, "hook_failed")
     await tap.closed.wait()
@@ -189,9 +189,9 @@ async def test_a_receiver_that_raises_is_only_logged_where_that_is_set(
 
     for signal in NAMES:
         connect(signal, fail)
-    assert await read_all(await manager.run("chat", finished([b"a", b"b"]), owner="a")) == b"ab"
-    assert await manager.resume("chat", owner="a")
-    assert await manager.delete("chat", owner="a")
+    assert await read_all(await manager.arun("chat", finished([b"a", b"b"]), owner="a")) == b"ab"
+    assert await manager.aresume("chat", owner="a")
+    assert await manager.adelete("chat", owner="a")
     assert any(one.startswith("A signal receiver failed.") for one in caplog.messages)
 
 
@@ -203,6 +203,6 @@ async def test_a_receiver_that_refuses_a_run_leaves_nothing(manager: StreamManag
     connect(stream_acquired, refuse)
     tap = Tap()
     with pytest.raises(PermissionError):
-        await manager.run("chat", tap, owner="a")
+        await manager.arun("chat", tap, owner="a")
     assert tap.calls == 0
-    assert await manager.status("chat", owner="a") is None
+    assert await manager.astatus("chat", owner="a") is None

@@ -21,8 +21,8 @@ async def test_another_process_is_pushed_every_byte_without_asking(
 ):
     elsewhere = redis_manager.using("elsewhere")
     tap = Tap(b"0")
-    reader = await redis_manager.run("chat", tap, owner="a")
-    follower = await elsewhere.require_resume("chat", owner="a")
+    reader = await redis_manager.arun("chat", tap, owner="a")
+    follower = await elsewhere.arequire_resume("chat", owner="a")
     await read_until(follower, 1)
     await settled(follower)
     before = redis_server.info("commandstats")
@@ -46,9 +46,9 @@ async def test_an_idle_reader_costs_no_commands(
 ):
     configure_redis(LEASE=600)  # the heartbeats of the producer are not what is looked at
     tap = Tap(b"x")
-    await redis_manager.run("chat", tap, owner="a")
+    await redis_manager.arun("chat", tap, owner="a")
     elsewhere = redis_manager.using("elsewhere")
-    readers = [await elsewhere.require_resume("chat", owner="a") for _ in range(20)]
+    readers = [await elsewhere.arequire_resume("chat", owner="a") for _ in range(20)]
     for reader in readers:
         await read_until(reader, 1)
     waiting = [asyncio.ensure_future(anext(reader)) for reader in readers]
@@ -73,10 +73,10 @@ async def test_two_connections_serve_any_number_of_streams(
     before = connections()
     taps = [Tap(b"x") for _ in range(30)]
     await asyncio.gather(
-        *(redis_manager.run(f"chat-{n}", tap, owner="a") for n, tap in enumerate(taps))
+        *(redis_manager.arun(f"chat-{n}", tap, owner="a") for n, tap in enumerate(taps))
     )
     readers = await asyncio.gather(
-        *(elsewhere.require_resume(f"chat-{n}", owner="a") for n in range(30))
+        *(elsewhere.arequire_resume(f"chat-{n}", owner="a") for n in range(30))
     )
     await asyncio.gather(*(read_until(reader, 1) for reader in readers))
     assert connections() - before <= 4  # two for each of the two processes
@@ -90,9 +90,9 @@ async def test_twenty_four_broken_push_connections_lose_nothing(
 ):
     monkeypatch.setattr("resumable_streams.stores.redis.feed.MAX_BACKOFF_SECONDS", 0.02)
     tap = Tap()
-    await redis_manager.run("chat", tap, owner="a")
+    await redis_manager.arun("chat", tap, owner="a")
     elsewhere = redis_manager.using("elsewhere")
-    readers = [await elsewhere.require_resume("chat", owner="a") for _ in range(3)]
+    readers = [await elsewhere.arequire_resume("chat", owner="a") for _ in range(3)]
     reads = [asyncio.ensure_future(read_all(reader)) for reader in readers]
     body, kills = b"", 0
     while kills < 24:
@@ -112,9 +112,9 @@ async def test_every_broken_connection_of_the_process_loses_nothing(
 ):
     monkeypatch.setattr("resumable_streams.stores.redis.feed.MAX_BACKOFF_SECONDS", 0.02)
     tap = Tap()
-    reader = await redis_manager.run("chat", tap, owner="a")
+    reader = await redis_manager.arun("chat", tap, owner="a")
     elsewhere = redis_manager.using("elsewhere")
-    readers = [reader, *[await elsewhere.require_resume("chat", owner="a") for _ in range(3)]]
+    readers = [reader, *[await elsewhere.arequire_resume("chat", owner="a") for _ in range(3)]]
     reads = [asyncio.ensure_future(read_all(reader)) for reader in readers]
     body = b""
     for _ in range(20):
@@ -136,11 +136,11 @@ async def test_a_slow_reader_reads_pages_and_the_window_stays_bounded(
     manager: StreamManager, elsewhere: StreamManager
 ):
     tap = Tap(b"first")
-    await manager.run("chat", tap, owner="a")
-    slow = [await each.require_resume("chat", owner="a") for each in (manager, elsewhere)]
+    await manager.arun("chat", tap, owner="a")
+    slow = [await each.arequire_resume("chat", owner="a") for each in (manager, elsewhere)]
     for reader in slow:
         await read_until(reader, 5)
-    fast = await elsewhere.require_resume("chat", owner="a")
+    fast = await elsewhere.arequire_resume("chat", owner="a")
     body = b""
     for number in range(40):
         chunk = bytes([number]) * 50_000
@@ -160,11 +160,11 @@ async def test_slow_readers_at_the_same_byte_share_their_pages(
 ):
     tap = Tap(b"x" * 1_000_000)
     tap.end()
-    await read_all(await redis_manager.run("chat", tap, owner="a"))
+    await read_all(await redis_manager.arun("chat", tap, owner="a"))
     tap = Tap(*[b"y" * 100_000 for _ in range(10)])
-    reader = await redis_manager.run("live", tap, owner="a")
+    reader = await redis_manager.arun("live", tap, owner="a")
     await read_until(reader, 1_000_000)
-    readers = [await redis_manager.require_resume("live", owner="a") for _ in range(50)]
+    readers = [await redis_manager.arequire_resume("live", owner="a") for _ in range(50)]
     before = pages_read(redis_server)
     await asyncio.gather(*(read_until(each, 1_000_000) for each in readers))
     assert 0 < pages_read(redis_server) - before < 20
@@ -177,10 +177,10 @@ def pages_read(server: Redis) -> int:
 
 async def test_news_that_is_doubled_late_or_overlapping_changes_nothing(manager, elsewhere):
     reader = None
-    await manager.status("chat", owner="a")
+    await manager.astatus("chat", owner="a")
     store, claim = get_engine("default").store, Claim()
     await store.acquire(KEY, claim, Terms(owner="a", ttl=60, finished_ttl=60, pending=60))
-    reader = await elsewhere.require_resume("chat", owner="a")
+    reader = await elsewhere.arequire_resume("chat", owner="a")
     read = asyncio.ensure_future(read_all(reader))
     body = bytes(range(200))
     for end in range(10, 201, 10):

@@ -48,7 +48,7 @@ def connect() -> Iterator[Connect]:
 
 async def engine_of(manager: StreamManager) -> Engine:
     """Return the engine of an alias, known to the store and beating."""
-    await manager.status("any", owner="a")
+    await manager.astatus("any", owner="a")
     engine = get_engine(manager.alias)
     await engine.leases.ready()
     return engine
@@ -66,14 +66,14 @@ async def test_what_a_killed_process_produced_is_told_though_nobody_reads_it(
 ):
     ends = hear(stream_finalized)
     await engine_of(elsewhere)
-    await manager.status("any", owner="a")
+    await manager.astatus("any", owner="a")
     await die_producing(manager, KEY, b"half", lease=0.05)
     await eventually(lambda: ends)
     (end,) = ends
     assert (end["status"], end["error_code"], end["size"]) == ("error", "producer_lost", 4)
     assert (end["alias"], end["owner"], end["stream_id"]) == ("elsewhere", "a", "chat")
     assert end["duration"] > 0
-    info = await manager.status("chat", owner="a")
+    info = await manager.astatus("chat", owner="a")
     assert info is not None
     assert info.error_code == "producer_lost"
 
@@ -101,7 +101,7 @@ async def test_a_stream_that_had_ended_is_told_as_it_ended(
     """The process died between the end and telling it."""
     ends = hear(stream_finalized)
     await engine_of(elsewhere)
-    await manager.status("any", owner="a")
+    await manager.astatus("any", owner="a")
     info = await die_producing(manager, KEY, b"whole", lease=0.05)
     await get_engine(manager.alias).store.cancel(KEY, epoch=info.epoch)
     await eventually(lambda: ends)
@@ -115,9 +115,9 @@ async def test_what_was_deleted_under_a_dead_process_is_told_as_gone(
 ):
     ends = hear(stream_finalized)
     await engine_of(elsewhere)
-    await manager.status("any", owner="a")
+    await manager.astatus("any", owner="a")
     info = await die_producing(manager, KEY, b"x", lease=0.05)
-    assert await manager.delete("chat", owner="a")
+    assert await manager.adelete("chat", owner="a")
     await eventually(lambda: ends)
     (end,) = ends
     assert (end["error_code"], end["owner"], end["epoch"]) == ("expired", None, info.epoch)
@@ -129,7 +129,7 @@ async def test_whoever_dies_telling_is_taken_over_too(
     """At least once then; receivers may tell by the epoch."""
     ends = hear(stream_finalized)
     await engine_of(elsewhere)
-    await manager.status("any", owner="a")
+    await manager.astatus("any", owner="a")
     info = await die_producing(manager, KEY, b"x", lease=0.2)
     table = get_engine(manager.alias).store.processes
     assert await table.move(holding_of(info), holder="dead", by="dead")
@@ -143,7 +143,7 @@ async def test_an_order_that_nobody_takes_is_told_though_nobody_reads_it(
     configure_redis(LEASE=LEASE, STORE_TIMEOUT=0.3, SWEEP=0.1)
     ends = hear(stream_finalized)
     await engine_of(redis_manager)
-    reader = await redis_manager.enqueue("chat", "no.such", owner="a", wait=0.2)
+    reader = await redis_manager.aenqueue("chat", "no.such", owner="a", wait=0.2)
     reader.close()
     await eventually(lambda: ends)
     assert codes(ends) == [("chat", "producer_lost")]
@@ -167,15 +167,15 @@ async def test_an_order_that_is_joined_before_it_is_known_to_wait_is_no_orphan(
     monkeypatch.setattr(engine.store.processes, "park", slowly)
     orders: list[str] = []
     ordering = asyncio.create_task(
-        manager.enqueue("chat", "no.such", owner="a", wait=30, through=orders.append)
+        manager.aenqueue("chat", "no.such", owner="a", wait=30, through=orders.append)
     )
     await elected.wait()
-    joined = await elsewhere.run("chat", Tap(), owner="a")
+    joined = await elsewhere.arun("chat", Tap(), owner="a")
     await eventually(lambda: not other.takeover.lasting.is_busy)
     go_on.set()
     reader = await ordering
     assert joined.info.epoch == reader.info.epoch
-    info = await manager.status("chat", owner="a")
+    info = await manager.astatus("chat", owner="a")
     assert orders
     assert info is not None
     assert info.is_streaming
@@ -188,7 +188,7 @@ async def test_a_process_that_was_taken_for_dead_stops_and_tells_nothing(
 ):
     ends = hear(stream_finalized)
     tap = Tap(b"x")
-    reader = await manager.run("chat", tap, owner="a")
+    reader = await manager.arun("chat", tap, owner="a")
     await read_until(reader, 1)
     engine = get_engine("default")
     await engine_of(elsewhere)
@@ -202,7 +202,7 @@ async def test_a_process_that_was_taken_for_dead_stops_and_tells_nothing(
         await read_all(reader)
     await eventually(lambda: not engine.leases._producers)
     assert len(ends) == 1
-    await read_all(await manager.run("again", finished([b"y"]), owner="a"))  # under another name
+    await read_all(await manager.arun("again", finished([b"y"]), owner="a"))  # under another name
     await eventually(lambda: len(ends) == 2)
 
 
@@ -211,7 +211,7 @@ async def test_a_process_that_hears_twice_at_once_that_it_was_judged_begins_anew
 ):
     ends = hear(stream_finalized)
     tap = Tap(b"x")
-    reader = await manager.run("chat", tap, owner="a")
+    reader = await manager.arun("chat", tap, owner="a")
     await read_until(reader, 1)
     engine = get_engine("default")
     await engine_of(elsewhere)
@@ -233,7 +233,7 @@ async def test_an_outage_kills_nobody(
     configure_redis(LEASE=LEASE, STORE_TIMEOUT=3, SWEEP=0.1)
     ends = hear(stream_finalized)
     tap = Tap(b"x")
-    reader = await redis_manager.run("chat", tap, owner="a")
+    reader = await redis_manager.arun("chat", tap, owner="a")
     await read_until(reader, 1)
     engine, other = get_engine("default"), await engine_of(redis_manager.using("elsewhere"))
     await eventually(lambda: other.leases.can_judge)
@@ -266,8 +266,8 @@ async def test_a_store_that_forgot_its_processes_costs_no_stream_and_no_end(
     ends = hear(stream_finalized)
     elsewhere = redis_manager.using("elsewhere")
     tap = Tap(b"x")
-    reader = await redis_manager.run("chat", tap, owner="a")
-    follower = await elsewhere.require_resume("chat", owner="a")
+    reader = await redis_manager.arun("chat", tap, owner="a")
+    follower = await elsewhere.arequire_resume("chat", owner="a")
     await read_until(follower, 1)
     other = await engine_of(elsewhere)
     await eventually(lambda: other.leases.can_judge)
@@ -312,7 +312,7 @@ async def test_a_drain_that_meets_a_slow_receiver_tells_the_end_once(
 ):
     slow = Slow()
     connect(stream_finalized, slow.hear)
-    reader = await manager.run("chat", finished([b"x"]), owner="a")
+    reader = await manager.arun("chat", finished([b"x"]), owner="a")
     assert await read_all(reader) == b"x"
     await slow.reached.wait()
     await drain_while(slow)
@@ -324,7 +324,7 @@ async def test_a_drain_that_meets_a_failure_being_told_leaves_it_that_failure(
 ):
     slow, ends = Slow(), hear(stream_finalized)
     connect(stream_failed, slow.hear)
-    reader = await manager.run("chat", Tap(b"x", ValueError("no")), owner="a")
+    reader = await manager.arun("chat", Tap(b"x", ValueError("no")), owner="a")
     with pytest.raises(StreamFailed, match="source_failed"):
         await read_all(reader)
     await slow.reached.wait()

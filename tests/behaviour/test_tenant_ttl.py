@@ -17,12 +17,12 @@ ALIAS_TTL = 1_000
 async def ttls(manager: StreamManager, **named: float) -> tuple[float, float]:
     """Return for how long a stream is kept while it runs, and once it has ended."""
     tap = Tap(b"x")
-    reader = await manager.run("s", tap, owner="a", tenant=TENANT, **named)  # type: ignore[arg-type]
+    reader = await manager.arun("s", tap, owner="a", tenant=TENANT, **named)  # type: ignore[arg-type]
     await read_until(reader, 1)
-    running = await manager.status("s", owner="a", tenant=TENANT)
+    running = await manager.astatus("s", owner="a", tenant=TENANT)
     tap.end()
     await read_all(reader)
-    ended = await manager.status("s", owner="a", tenant=TENANT)
+    ended = await manager.astatus("s", owner="a", tenant=TENANT)
     assert running is not None
     assert ended is not None
     return running.ttl, ended.ttl

@@ -69,7 +69,7 @@ async def test_it_says_what_it_does_and_lets_streams_finish(
 ) -> None:
     worker = start("--name", "w1", "--concurrency", "5")
     assert first_line(worker) == "Worker w1 of default: up to 5 streams at a time.\n"
-    reader = await redis_manager.enqueue(
+    reader = await redis_manager.aenqueue(
         "s", f"{HERE}.waits_for_the_drain", {"count": 20}, owner="me"
     )
     first = await read_until(reader, 1)
@@ -97,7 +97,7 @@ async def test_what_does_not_finish_in_the_grace_is_interrupted(
 ) -> None:
     worker = start("--grace", "0.2")
     first_line(worker)
-    reader = await redis_manager.enqueue("s", f"{HERE}.stands_still", {"count": 2}, owner="me")
+    reader = await redis_manager.aenqueue("s", f"{HERE}.stands_still", {"count": 2}, owner="me")
     await read_until(reader, 1)
     worker.send_signal(signal.SIGTERM)
     with pytest.raises(StreamFailed, match="interrupted"):
@@ -111,7 +111,7 @@ async def test_what_can_be_recovered_goes_on_at_once_in_another_worker(
     configure_redis(LEASE=300)  # nobody can have waited for that
     first, count = start("--grace", "0.2", LEASE="300"), 60
     first_line(first)
-    reader = await redis_manager.enqueue(
+    reader = await redis_manager.aenqueue(
         "s", f"{HERE}.stands_still", {"count": count}, owner="me", recover=f"{HERE}.goes_on"
     )
     data = await read_until(reader, 3 * count // 2)
@@ -137,7 +137,7 @@ async def test_a_store_that_is_away_is_waited_for(
     with ValkeyServer(port=port, data_dir=tmp_path), Redis.from_url(url) as client:
         client.hset(KeySpace(key_prefix).control("default"), "generation", 1)
         configure_redis(LOCATION=url)
-        reader = await StreamManager().enqueue("s", f"{HERE}.numbers", {"count": 2}, owner="me")
+        reader = await StreamManager().aenqueue("s", f"{HERE}.numbers", {"count": 2}, owner="me")
         assert await read_all(reader) == b"000001"
         await runtime.aclose()
         worker.send_signal(signal.SIGTERM)

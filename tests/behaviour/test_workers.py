@@ -67,14 +67,14 @@ async def working(alias: str = "elsewhere", name: str = "w1") -> AsyncIterator[W
 
 async def test_a_worker_produces_what_the_web_process_reads(redis_manager: StreamManager) -> None:
     async with working():
-        reader = await redis_manager.enqueue("s", f"{HERE}.answer", {"words": "x y"}, owner="me")
+        reader = await redis_manager.aenqueue("s", f"{HERE}.answer", {"words": "x y"}, owner="me")
         assert await read_all(reader) == b"xy"
     assert reader.info.status is StreamStatus.DONE
     assert calls == [{"stream_id": "s", "words": "x y"}]
 
 
 async def test_an_order_waits_for_a_worker(redis_manager: StreamManager) -> None:
-    reader = await redis_manager.enqueue("s", f"{HERE}.answer", owner="me")
+    reader = await redis_manager.aenqueue("s", f"{HERE}.answer", owner="me")
     reading = asyncio.create_task(read_all(reader))
     assert calls == []
     async with working():
@@ -85,20 +85,22 @@ async def test_an_order_that_no_worker_takes_is_lost_after_its_wait(
     redis_manager: StreamManager, configure_redis: Configure
 ) -> None:
     configure_redis(LEASE=0.2, SWEEP=0.1)
-    reader = await redis_manager.enqueue("s", f"{HERE}.answer", owner="me", wait=0.7)
+    reader = await redis_manager.aenqueue("s", f"{HERE}.answer", owner="me", wait=0.7)
     with pytest.raises(StreamFailed, match="producer_lost"):
         await read_all(reader)
 
 
 async def test_the_same_order_twice_is_produced_once(redis_manager: StreamManager) -> None:
     async with working():
-        readers = [await redis_manager.enqueue("s", f"{HERE}.answer", owner="me") for _ in range(3)]
+        readers = [
+            await redis_manager.aenqueue("s", f"{HERE}.answer", owner="me") for _ in range(3)
+        ]
         assert [await read_all(reader) for reader in readers] == [b"abc"] * 3
     assert len(calls) == 1
 
 
 async def test_memory_produces_here(memory_manager: StreamManager) -> None:
-    reader = await memory_manager.enqueue("s", f"{HERE}.answer", owner="me")
+    reader = await memory_manager.aenqueue("s", f"{HERE}.answer", owner="me")
     assert await read_all(reader) == b"abc"
 
 
@@ -106,7 +108,7 @@ async def test_a_source_that_cannot_be_imported_fails_the_stream(
     redis_manager: StreamManager,
 ) -> None:
     async with working():
-        reader = await redis_manager.enqueue("s", "no.such.path", owner="me")
+        reader = await redis_manager.aenqueue("s", "no.such.path", owner="me")
         with pytest.raises(StreamFailed, match="source_failed"):
             await read_all(reader)
 
@@ -134,7 +136,7 @@ async def test_a_dead_workers_stream_is_continued_by_another_one(
     redis_manager: StreamManager, configure_redis: Configure
 ) -> None:
     configure_redis(LEASE=0.4, SWEEP=0.1)
-    reader = await redis_manager.enqueue(
+    reader = await redis_manager.aenqueue(
         "s", f"{HERE}.answer", {"words": "one two"}, owner="me", recover=f"{HERE}.goes_on"
     )
     key, claim = await dies_after(redis_manager, b"one")
@@ -149,7 +151,7 @@ async def test_a_worker_that_died_before_its_first_byte_is_replaced(
     redis_manager: StreamManager, configure_redis: Configure
 ) -> None:
     configure_redis(LEASE=0.4, SWEEP=0.1)
-    reader = await redis_manager.enqueue("s", f"{HERE}.answer", owner="me")
+    reader = await redis_manager.aenqueue("s", f"{HERE}.answer", owner="me")
     await dies_after(redis_manager, b"")
     async with working():
         assert await read_all(reader) == b"abc"
@@ -159,7 +161,7 @@ async def test_a_dead_workers_stream_is_lost_without_recover(
     redis_manager: StreamManager, configure_redis: Configure
 ) -> None:
     configure_redis(LEASE=0.4, SWEEP=0.1)
-    reader = await redis_manager.enqueue("s", f"{HERE}.answer", owner="me")
+    reader = await redis_manager.aenqueue("s", f"{HERE}.answer", owner="me")
     await dies_after(redis_manager, b"a")
     async with working():
         with pytest.raises(StreamFailed, match="producer_lost"):
@@ -174,7 +176,7 @@ async def test_an_order_that_was_tampered_with_is_not_carried_out(
     assert queue is not None
     await queue.put(b'{"path": "os.system", "kwargs": {"command": "true"}}')
     async with working():
-        reader = await redis_manager.enqueue("s", f"{HERE}.answer", owner="me")
+        reader = await redis_manager.aenqueue("s", f"{HERE}.answer", owner="me")
         assert await read_all(reader) == b"abc"
     await queue.aclose()
     assert [call["stream_id"] for call in calls] == ["s"]
@@ -186,7 +188,7 @@ async def test_an_order_that_comes_again_to_who_has_it_takes_no_second_slot(
     configure_redis(LEASE=0.6, SWEEP=0.1)
     orders = KeySpace(key_prefix).orders
     async with working() as worker:
-        slow = await redis_manager.enqueue("s", f"{HERE}.waits", owner="me")
+        slow = await redis_manager.aenqueue("s", f"{HERE}.waits", owner="me")
         await read_until(slow, 1)
 
         def is_given_again() -> bool:
@@ -212,11 +214,11 @@ async def test_an_order_that_comes_while_draining_is_put_back(
     running = asyncio.create_task(first.run())
     await eventually(lambda: redis_server.info("clients")["blocked_clients"])  # by an order to come
     runtime.start_drain()
-    reader = await redis_manager.enqueue("s", f"{HERE}.answer", owner="me")
+    reader = await redis_manager.aenqueue("s", f"{HERE}.answer", owner="me")
     await running
     assert calls == []
     await reader.aclose()
     await runtime.aclose()
     async with working():
-        again = await redis_manager.require_resume("s", owner="me")
+        again = await redis_manager.arequire_resume("s", owner="me")
         assert await read_all(again) == b"abc"

@@ -79,11 +79,11 @@ class Ours(Contestant):
 
     async def produce(self, stream_id: str, source: AsyncIterator[bytes]) -> asyncio.Future[None]:
         end = self._ends.add(stream_id)
-        (await streams.run(stream_id, source, owner=OWNER)).close()
+        (await streams.arun(stream_id, source, owner=OWNER)).close()
         return end
 
     async def read(self, stream_id: str) -> AsyncIterator[bytes]:
-        return await streams.require_resume(stream_id, owner=OWNER)
+        return await streams.arequire_resume(stream_id, owner=OWNER)
 
     async def appender(self, stream_id: str) -> Append:
         store, claim = get_engine("default").store, Claim()

@@ -45,14 +45,14 @@ async def _source(appends: int) -> AsyncIterator[bytes]:
 async def _measure(name: str, appends: int) -> float:
     """Return the microseconds of an append with its delivery."""
     started = time.perf_counter()
-    reader = await streams.run(name, _source(appends), owner="a")
+    reader = await streams.arun(name, _source(appends), owner="a")
     size = 0
     async for data in reader:
         size += len(data)
     took = time.perf_counter() - started
     if size != appends * len(CHUNK):
         raise RuntimeError(f"{size} bytes came.")
-    await streams.delete(name, owner="a")
+    await streams.adelete(name, owner="a")
     return took / appends * 1e6
 
 

@@ -19,7 +19,7 @@ from tests.tools.sources import Tap  # noqa: E402
 
 async def main() -> None:
     prometheus.connect()
-    reader = await streams.run("chat", Tap(b"x"), owner="a")
+    reader = await streams.arun("chat", Tap(b"x"), owner="a")
     await read_until(reader, 1)
     print("ready", flush=True)  # noqa: T201
     if await asyncio.to_thread(sys.stdin.readline) == "report\n":

@@ -78,7 +78,7 @@ def start(tmp_path: Path, redis_url: str, key_prefix: str) -> Iterator[Start]:
 async def test_a_celery_worker_produces_what_the_web_process_reads(
     manager: StreamManager, app: Celery, start: Start
 ) -> None:
-    reader = await celery.enqueue("s", f"{ORDERS}.numbers", {"count": 5}, owner="me")
+    reader = await celery.aenqueue("s", f"{ORDERS}.numbers", {"count": 5}, owner="me")
     start()
     assert await read_all(reader) == b"000001002003004"
     assert reader.info.status is StreamStatus.DONE
@@ -88,7 +88,7 @@ async def test_a_warm_shutdown_lets_a_stream_finish(
     manager: StreamManager, app: Celery, start: Start
 ) -> None:
     worker = start()
-    reader = await celery.enqueue("s", f"{ORDERS}.paced", {"count": 40}, owner="me")
+    reader = await celery.aenqueue("s", f"{ORDERS}.paced", {"count": 40}, owner="me")
     first = await read_until(reader, 1)
     worker.send_signal(signal.SIGTERM)
     assert first + await read_all(reader) == b"".join(b"%03d" % n for n in range(40))
@@ -98,7 +98,7 @@ async def test_an_order_that_somebody_is_at_is_tried_again_and_written_once(
     manager: StreamManager,
 ) -> None:
     orders: list[str] = []
-    reader = await manager.enqueue(
+    reader = await manager.aenqueue(
         "s", f"{ORDERS}.numbers", {"count": 3}, owner="me", through=orders.append
     )
     ordered = SignedOrder.open(orders[0].encode())
@@ -121,5 +121,5 @@ async def test_a_broker_that_takes_no_order_leaves_no_stream(manager: StreamMana
         raise OSError("no broker")
 
     with pytest.raises(OSError, match="no broker"):
-        await manager.enqueue("s", f"{ORDERS}.numbers", {"count": 1}, owner="me", through=refuse)
-    assert await manager.status("s", owner="me") is None
+        await manager.aenqueue("s", f"{ORDERS}.numbers", {"count": 1}, owner="me", through=refuse)
+    assert await manager.astatus("s", owner="me") is None

@@ -106,10 +106,10 @@ async def test_a_stream_has_a_span_that_is_linked_to_its_request(
 ):
     tap = Tap()
     with tracers.get_tracer("test").start_as_current_span("request"):
-        reader = await streams.run("chat", tap, owner="a", tenant="acme")
+        reader = await streams.arun("chat", tap, owner="a", tenant="acme")
     await tap.opened.wait()
     with tracers.get_tracer("test").start_as_current_span("again"):
-        assert await streams.resume("chat", owner="a", tenant="acme") is not None
+        assert await streams.aresume("chat", owner="a", tenant="acme") is not None
     tap.end(b"four")
     await read_all(reader)
     stream, request = by_name(exporter, "stream"), by_name(exporter, "request")
@@ -149,7 +149,7 @@ async def test_what_the_source_does_is_in_the_trace_of_the_stream(
 
     with tracer.start_as_current_span("request"):
         source: Any = ask_a_model if kind == "async" else ask_a_sync_model
-        reader = await streams.run("chat", source, owner="a")
+        reader = await streams.arun("chat", source, owner="a")
     await read_all(reader)
     stream, model = by_name(exporter, "stream"), by_name(exporter, "model")
     assert model.parent is not None
@@ -162,7 +162,7 @@ async def test_two_streams_of_one_request_have_traces_of_their_own(
     streams: StreamManager, tracers: TracerProvider, exporter: InMemorySpanExporter
 ):
     with tracers.get_tracer("test").start_as_current_span("request"):
-        readers = [await streams.run(name, [b"x"], owner="a") for name in ("one", "two")]
+        readers = [await streams.arun(name, [b"x"], owner="a") for name in ("one", "two")]
     await asyncio.gather(*(read_all(reader) for reader in readers))
     spans = [span for span in exporter.get_finished_spans() if span.name == "stream"]
     assert len({span.context.trace_id for span in spans if span.context}) == 2
@@ -173,7 +173,7 @@ async def test_a_failed_stream_has_a_failed_span_without_the_message(
     streams: StreamManager, exporter: InMemorySpanExporter
 ):
     with pytest.raises(StreamFailed):
-        await read_all(await streams.run("chat", Tap(ValueError("secret")), owner="a"))
+        await read_all(await streams.arun("chat", Tap(ValueError("secret")), owner="a"))
     span = by_name(exporter, "stream")
     assert not span.status.is_ok
     assert span.status.description == "source_failed"
@@ -184,7 +184,7 @@ async def test_a_failed_stream_has_a_failed_span_without_the_message(
 async def test_a_stream_without_a_request_has_no_link(
     streams: StreamManager, telemetry: opentelemetry.Telemetry, exporter: InMemorySpanExporter
 ):
-    await read_all(await streams.run("chat", [b"x"], owner="a"))
+    await read_all(await streams.arun("chat", [b"x"], owner="a"))
     assert by_name(exporter, "stream").links == ()
 
 
@@ -193,14 +193,14 @@ async def test_a_refused_stream_leaves_no_span(
     streams: StreamManager, exporter: InMemorySpanExporter, measured: Measured
 ):
     with pytest.raises(PermissionError):
-        await streams.run("chat", [b"x"], owner="a")
+        await streams.arun("chat", [b"x"], owner="a")
     assert exporter.get_finished_spans() == ()
     assert measured("live") == {}
 
 
 async def test_streams_are_measured(streams: StreamManager, measured: Measured):
     tap = Tap()
-    reader = await streams.run("chat", tap, owner="a")
+    reader = await streams.arun("chat", tap, owner="a")
     waiting = asyncio.create_task(anext(reader))
     await tap.opened.wait()
     await waits(reader)
@@ -210,8 +210,8 @@ async def test_streams_are_measured(streams: StreamManager, measured: Measured):
     assert measured("readers") == {labels(): 1}
     await read_all(reader)
     await asyncio.sleep(0)  # the turn in which the reader is detached
-    await streams.resume("chat", owner="a")
-    await streams.resume("chat", owner="b")
+    await streams.aresume("chat", owner="a")
+    await streams.aresume("chat", owner="b")
     assert measured("acquires") == {labels(role="producer"): 1}
     assert measured("appended") == {labels(): 4}
     assert measured("appended_chunks") == {labels(): 1}

@@ -64,8 +64,8 @@ async def test_a_stream_is_counted_from_its_acquire_to_its_end(
     streams: StreamManager, value: Value
 ):
     tap = Tap()
-    reader = await streams.run("chat", tap, owner="a")
-    await streams.run("chat", tap, owner="a")
+    reader = await streams.arun("chat", tap, owner="a")
+    await streams.arun("chat", tap, owner="a")
     waiting = asyncio.create_task(anext(reader))
     await tap.opened.wait()
     await waits(reader)
@@ -88,11 +88,11 @@ async def test_a_stream_is_counted_from_its_acquire_to_its_end(
 
 
 async def test_resumes_and_checks_are_counted_by_outcome(streams: StreamManager, value: Value):
-    await read_all(await streams.run("chat", [b"x"], owner="a"))
-    await streams.resume("chat", owner="a")
-    await streams.resume("chat", owner="b")
-    await streams.resume("nothing", owner="b")
-    await streams.status("chat", owner="a")
+    await read_all(await streams.arun("chat", [b"x"], owner="a"))
+    await streams.aresume("chat", owner="a")
+    await streams.aresume("chat", owner="b")
+    await streams.aresume("nothing", owner="b")
+    await streams.astatus("chat", owner="a")
     assert value("resumes_total", outcome="granted") == 1
     assert value("resumes_total", outcome="foreign") == 1
     assert value("resumes_total", outcome="missing") == 1
@@ -102,14 +102,14 @@ async def test_resumes_and_checks_are_counted_by_outcome(streams: StreamManager,
 
 async def test_errors_are_counted_by_code(streams: StreamManager, value: Value):
     with pytest.raises(StreamFailed):
-        await read_all(await streams.run("chat", Tap(ValueError()), owner="a"))
+        await read_all(await streams.arun("chat", Tap(ValueError()), owner="a"))
     assert value("finalizes_total", status="error", error_code="source_failed") == 1
 
 
 @pytest.mark.usefixtures("refusal")
 async def test_a_refused_stream_was_never_live(streams: StreamManager, value: Value):
     with pytest.raises(PermissionError):
-        await streams.run("chat", [b"x"], owner="a")
+        await streams.arun("chat", [b"x"], owner="a")
     assert value("live") is None
     assert value("finalizes_total", status="error", error_code="hook_failed") == 1
 
@@ -132,7 +132,7 @@ async def test_tenants_are_a_label_only_on_request(streams: StreamManager):
     registry = CollectorRegistry()
     metrics = prometheus.connect(registry, tenants=True)
     try:
-        await read_all(await streams.run("chat", [b"x"], owner="a", tenant="acme"))
+        await read_all(await streams.arun("chat", [b"x"], owner="a", tenant="acme"))
         text = generate_latest(registry).decode()
     finally:
         metrics.disconnect()
@@ -196,7 +196,7 @@ async def test_several_processes_add_up_in_multiprocess_mode(tmp_path: Path):
 
 async def test_bytes_are_counted_as_they_are_appended(streams: StreamManager, value: Value):
     tap = Tap(b"123")
-    reader = await streams.run("chat", tap, owner="a")
+    reader = await streams.arun("chat", tap, owner="a")
     await read_until(reader, 3)
     assert value("appended_bytes_total") == 3
     tap.end()

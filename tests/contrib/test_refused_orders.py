@@ -15,8 +15,8 @@ async def test_celery_is_given_no_order_that_names_what_the_worker_passes(
     streams: StreamManager, app: Celery, named: str
 ) -> None:
     with pytest.raises(ValueError, match=f"may not name {named}"):
-        await celery.enqueue("s", "a.b", {named: 0}, owner="me")
-    assert await streams.status("s", owner="me") is None
+        await celery.aenqueue("s", "a.b", {named: 0}, owner="me")
+    assert await streams.astatus("s", owner="me") is None
 
 
 if django.VERSION >= (6,):
@@ -26,5 +26,5 @@ if django.VERSION >= (6,):
         from resumable_streams.contrib import tasks
 
         with pytest.raises(ValueError, match=f"may not name {named}"):
-            await tasks.enqueue("s", "a.b", {named: 0}, owner="me")
-        assert await streams.status("s", owner="me") is None
+            await tasks.aenqueue("s", "a.b", {named: 0}, owner="me")
+        assert await streams.astatus("s", owner="me") is None

@@ -22,7 +22,7 @@ def backend(settings: Settings, request: pytest.FixtureRequest) -> None:
 
 @pytest.mark.parametrize("backend", ["immediate.ImmediateBackend"], indirect=True)
 async def test_a_task_produces_what_is_read(streams: StreamManager, backend: None) -> None:
-    reader = await tasks.enqueue("s", f"{ORDERS}.numbers", {"count": 3}, owner="me")
+    reader = await tasks.aenqueue("s", f"{ORDERS}.numbers", {"count": 3}, owner="me")
     assert await read_all(reader) == b"000001002"
     assert reader.info.status is StreamStatus.DONE
 
@@ -37,7 +37,7 @@ async def test_an_order_that_comes_twice_is_produced_once(
         results.append(task_result)
 
     task_enqueued.connect(collect)
-    reader = await tasks.enqueue("s", f"{ORDERS}.numbers", {"count": 3}, owner="me")
+    reader = await tasks.aenqueue("s", f"{ORDERS}.numbers", {"count": 3}, owner="me")
     task_enqueued.disconnect(collect)
     (result,) = results
     both = [asyncio.to_thread(tasks.produce.call, *result.args) for _ in range(2)]
@@ -50,11 +50,11 @@ async def test_a_backend_that_takes_no_order_leaves_no_stream(
     streams: StreamManager, backend: None
 ) -> None:
     with pytest.raises(Exception, match="no_such_backend"):
-        await tasks.enqueue(
+        await tasks.aenqueue(
             "s",
             f"{ORDERS}.numbers",
             {"count": 3},
             owner="me",
             task_options={"backend": "no_such_backend"},
         )
-    assert await streams.status("s", owner="me") is None
+    assert await streams.astatus("s", owner="me") is None

@@ -39,12 +39,12 @@ def meters() -> Iterator[InMemoryMetricReader]:
 async def visit(streams: StreamManager) -> None:
     for number in range(20):
         named: dict[str, Any] = {"owner": "a", "tenant": f"made-up-{number}"}
-        assert await streams.resume("s", **named) is None
-        assert await streams.status("s", **named) is None
-    assert await read_all(await streams.run("s", ["x"], owner="a", tenant="acme")) == b"x"
-    assert await streams.resume("s", owner="a", tenant="acme") is not None
-    assert await streams.resume("s", owner="b", tenant="acme") is None
-    assert await streams.resume("other", owner="a", tenant="acme") is None
+        assert await streams.aresume("s", **named) is None
+        assert await streams.astatus("s", **named) is None
+    assert await read_all(await streams.arun("s", ["x"], owner="a", tenant="acme")) == b"x"
+    assert await streams.aresume("s", owner="a", tenant="acme") is not None
+    assert await streams.aresume("s", owner="b", tenant="acme") is None
+    assert await streams.aresume("other", owner="a", tenant="acme") is None
 
 
 async def test_prometheus_has_no_series_of_a_made_up_tenant(

@@ -175,7 +175,7 @@ def _urls() -> list[Any]:
         return await stream_response(request, SOURCES[name])
 
     def produce_in_a_sync_view(request: HttpRequest, name: str) -> HttpResponseBase:
-        reader = streams.run_sync(
+        reader = streams.run(
             None,
             SOURCES[name],
             owner=f"user:{request.user.pk}",
@@ -185,7 +185,7 @@ def _urls() -> list[Any]:
         return ResumableStreamResponse(reader, request)
 
     async def order(request: HttpRequest) -> HttpResponseBase:
-        reader = await streams.enqueue(
+        reader = await streams.aenqueue(
             None,
             f"{ordered.__module__}.{ordered.__name__}",
             owner=f"user:{(await request.auser()).pk}",

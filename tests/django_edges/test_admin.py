@@ -104,7 +104,7 @@ def test_nobody_sees_a_page_without_its_permission(staff, page):
 
 def test_who_may_only_view_sees_no_action_and_can_do_none(staff, streams):
     client = staff(*VIEWS)
-    streams.run_sync("s1", endless, owner="user:42")
+    streams.run("s1", endless, owner="user:42")
     rows = {
         "streamrecord": ("cancel", "erase", "revoke", "delete_selected"),
         "streamnamespace": ("rotate", "retire", "delete_selected"),
@@ -120,7 +120,7 @@ def test_who_may_only_view_sees_no_action_and_can_do_none(staff, streams):
         (row,) = response.context["cl"].result_list
         for action in actions:
             assert act(client, page, action, [row], confirmed="yes").status_code in (200, 302, 403)
-    info = streams.status_sync("s1", owner="user:42")
+    info = streams.status("s1", owner="user:42")
     assert info is not None
     assert info.is_streaming
     assert IncidentAction.objects.count() == 1
@@ -150,9 +150,9 @@ def test_a_row_can_be_seen_but_neither_changed_nor_deleted(staff, no_streams, pa
 
 
 def test_the_page_shows_what_streams_are_now_and_no_payload(staff, streams):
-    list(streams.run_sync("ended", [SECRET], owner="user:42"))
-    streams.run_sync("live", endless, owner="user:42")
-    list(streams.run_sync("taken", [SECRET], owner="user:43"))
+    list(streams.run("ended", [SECRET], owner="user:42"))
+    streams.run("live", endless, owner="user:42")
+    list(streams.run("taken", [SECRET], owner="user:43"))
     for name in ("ended", "live", "taken", "never"):
         record(name)
     response = staff(*VIEWS).get(page_of("streamrecord"))
@@ -179,7 +179,7 @@ def test_the_states_of_a_page_are_one_batch(staff, no_streams, monkeypatch):
 
 
 def test_one_record_shows_what_its_stream_is_now(staff, streams):
-    list(streams.run_sync("s1", [SECRET], owner="user:42"))
+    list(streams.run("s1", [SECRET], owner="user:42"))
     where = reverse("admin:resumable_streams_streamrecord_change", args=[record().pk])
     response = staff(*VIEWS).get(where)
     assert b"done" in response.content
@@ -232,19 +232,19 @@ def test_records_are_narrowed_by_status_alias_tenant_and_day(staff, no_streams):
 
 def test_cancelling_asks_first_then_ends_the_stream_and_writes_it_down(staff, streams):
     client = staff(*VIEWS, "cancel_streamrecord")
-    streams.run_sync("s1", endless, owner="user:42")
+    streams.run("s1", endless, owner="user:42")
     rows = [record(), record("never")]
     asked = act(client, "streamrecord", "cancel", rows)
     assert asked.status_code == 200
     assert "default/default/s1" in asked.content.decode()
-    info = streams.status_sync("s1", owner="user:42")
+    info = streams.status("s1", owner="user:42")
     assert info is not None
     assert info.is_streaming
     assert not IncidentAction.objects.exists()
     done = act(client, "streamrecord", "cancel", rows, confirmed="yes")
     assert done.status_code == 302
     assert "1 of 2 done. 1 gone already" in told(done)
-    info = streams.status_sync("s1", owner="user:42")
+    info = streams.status("s1", owner="user:42")
     assert info is not None
     assert info.status == "cancelled"
     acts = {a.arguments["stream_id"]: a for a in IncidentAction.objects.all()}
@@ -260,41 +260,39 @@ def test_cancelling_asks_first_then_ends_the_stream_and_writes_it_down(staff, st
 
 def test_deleting_removes_the_stream_and_keeps_the_record(staff, streams):
     client = staff(*VIEWS, "erase_streamrecord")
-    list(streams.run_sync("s1", [SECRET], owner="user:42"))
-    list(streams.run_sync("s2", [SECRET], owner=PUBLIC))
+    list(streams.run("s1", [SECRET], owner="user:42"))
+    list(streams.run("s2", [SECRET], owner=PUBLIC))
     rows = [record(), record("s2", owner="")]
     assert act(client, "streamrecord", "erase", rows, confirmed="yes").status_code == 302
-    assert streams.status_sync("s1", owner="user:42") is None
-    assert streams.status_sync("s2", owner=PUBLIC) is None
+    assert streams.status("s1", owner="user:42") is None
+    assert streams.status("s2", owner=PUBLIC) is None
     assert StreamRecord.objects.count() == 2
     assert [a.counts for a in IncidentAction.objects.all()] == [{"deleted": 1}] * 2
 
 
 def test_a_stream_that_has_another_owner_by_now_is_not_touched(staff, streams):
     client = staff(*VIEWS, "erase_streamrecord")
-    list(streams.run_sync("s1", [SECRET], owner="user:43"))
+    list(streams.run("s1", [SECRET], owner="user:43"))
     act(client, "streamrecord", "erase", [record()], confirmed="yes")
-    assert streams.status_sync("s1", owner="user:43") is not None
+    assert streams.status("s1", owner="user:43") is not None
     assert IncidentAction.objects.get().counts == {"deleted": 0, "gone": 1}
 
 
 def test_revoking_bars_all_streams_of_an_owner_once_and_nobody_elses(staff, streams):
     client = staff(*VIEWS, "revoke_streamrecord")
     for name in ("s1", "s2", "unrecorded"):
-        list(streams.run_sync(name, [SECRET], owner="user:42"))
-    list(streams.run_sync("s3", [SECRET], owner="user:4"))
-    list(streams.run_sync("s4", [SECRET], owner=PUBLIC))
+        list(streams.run(name, [SECRET], owner="user:42"))
+    list(streams.run("s3", [SECRET], owner="user:4"))
+    list(streams.run("s4", [SECRET], owner=PUBLIC))
     rows = [record(), record("s2"), record("s4", owner="")]
     asked = act(client, "streamrecord", "revoke", rows)
     assert asked.content.count(b"<li>default/default: user:42</li>") == 1
     done = act(client, "streamrecord", "revoke", rows, confirmed="yes")
     assert "1 of 1 done" in told(done)
     assert "Public streams" in told(done)
-    assert all(
-        streams.status_sync(name, owner="user:42") is None for name in ("s1", "s2", "unrecorded")
-    )
-    assert streams.status_sync("s3", owner="user:4") is not None
-    assert streams.status_sync("s4", owner=PUBLIC) is not None
+    assert all(streams.status(name, owner="user:42") is None for name in ("s1", "s2", "unrecorded"))
+    assert streams.status("s3", owner="user:4") is not None
+    assert streams.status("s4", owner=PUBLIC) is not None
     (one,) = IncidentAction.objects.all()
     assert (one.action, one.counts) == ("revoke", {"owners": 1})
     assert one.arguments == {"owner_digest": owner_digest("user:42")}
@@ -302,11 +300,11 @@ def test_revoking_bars_all_streams_of_an_owner_once_and_nobody_elses(staff, stre
 
 def test_one_permission_is_not_the_other(staff, streams):
     client = staff(*VIEWS, "cancel_streamrecord")
-    list(streams.run_sync("s1", [SECRET], owner="user:42"))
+    list(streams.run("s1", [SECRET], owner="user:42"))
     row = record()
     act(client, "streamrecord", "erase", [row], confirmed="yes")
     act(client, "streamrecord", "revoke", [row], confirmed="yes")
-    assert streams.status_sync("s1", owner="user:42") is not None
+    assert streams.status("s1", owner="user:42") is not None
     assert not IncidentAction.objects.exists()
 
 
@@ -334,18 +332,18 @@ def test_markup_in_an_owner_is_text(staff, no_streams):
 
 def test_rotating_asks_first_then_makes_old_streams_unreachable(staff, streams):
     client = staff(*VIEWS, "rotate_streamnamespace")
-    list(streams.run_sync("s1", [SECRET], owner="user:42", tenant="acme"))
-    list(streams.run_sync("s1", [SECRET], owner="user:42", tenant="other"))
+    list(streams.run("s1", [SECRET], owner="user:42", tenant="acme"))
+    list(streams.run("s1", [SECRET], owner="user:42", tenant="other"))
     row = StreamNamespace.objects.create(alias="default", tenant="acme")
     asked = act(client, "streamnamespace", "rotate", [row])
     assert b"purge_old" in asked.content
-    assert streams.status_sync("s1", owner="user:42", tenant="acme") is not None
+    assert streams.status("s1", owner="user:42", tenant="acme") is not None
     done = act(client, "streamnamespace", "rotate", [row], confirmed="yes", purge_old="on")
     assert "1 of 1 done" in told(done)
     row.refresh_from_db()
     assert row.generation == 2
-    assert streams.status_sync("s1", owner="user:42", tenant="acme") is None
-    assert streams.status_sync("s1", owner="user:42", tenant="other") is not None
+    assert streams.status("s1", owner="user:42", tenant="acme") is None
+    assert streams.status("s1", owner="user:42", tenant="other") is not None
     one = IncidentAction.objects.get()
     assert (one.action, one.tenant, one.outcome) == ("rotate", "acme", "done")
     assert (one.arguments, one.counts) == ({"purge_old": True}, {"generation": 2})
@@ -353,7 +351,7 @@ def test_rotating_asks_first_then_makes_old_streams_unreachable(staff, streams):
 
 def test_retiring_wants_a_time_and_shortens_what_is_there(staff, streams):
     client = staff(*VIEWS, "retire_streamnamespace")
-    list(streams.run_sync("s1", [SECRET], owner="user:42", tenant="acme"))
+    list(streams.run("s1", [SECRET], owner="user:42", tenant="acme"))
     row = StreamNamespace.objects.create(alias="default", tenant="acme")
     for ttl in ("", "-1", "soon", "nan", "1e99"):
         asked = act(client, "streamnamespace", "retire", [row], confirmed="yes", ttl=ttl)
@@ -366,7 +364,7 @@ def test_retiring_wants_a_time_and_shortens_what_is_there(staff, streams):
     act(client, "streamnamespace", "retire", [row], confirmed="yes", ttl="300", existing="on")
     row.refresh_from_db()
     assert row.ttl == 300
-    info = streams.status_sync("s1", owner="user:42", tenant="acme")
+    info = streams.status("s1", owner="user:42", tenant="acme")
     assert info is not None
     assert info.expires - timezone.now().timestamp() <= 301
     assert IncidentAction.objects.get().counts == {"shortened": 1}
@@ -438,7 +436,7 @@ def test_an_act_is_no_part_of_a_transaction_of_the_request(staff, no_streams):
 async def test_the_admin_works_under_asgi(settings, key_prefix):
     settings.RESUMABLE_STREAMS = {"default": {"BACKEND": MEMORY, "KEY_PREFIX": key_prefix}}
     streams = StreamManager()
-    reader = await streams.run("s1", endless, owner="user:42")
+    reader = await streams.arun("s1", endless, owner="user:42")
     assert await anext(reader) == SECRET
     user = await User.objects.acreate(username="jane", is_staff=True, is_superuser=True)
     client = AsyncClient()

@@ -40,7 +40,7 @@ REVOKED = pytest.mark.parametrize("act", [revoke, rotate])
 
 def acquire(streams: StreamManager, stream_id: str = "s1") -> StreamRecord:
     """Have a stream that has ended, and the record of it."""
-    reader = streams.run_sync(stream_id, [b"secret"], owner=OWNER)
+    reader = streams.run(stream_id, [b"secret"], owner=OWNER)
     assert b"".join(reader) == b"secret"
     return record_of(reader.info)
 
@@ -76,7 +76,7 @@ def test_what_is_out_of_reach_is_deleted_all_the_same(
     client = staff(*VIEWS, "erase_streamrecord")
     record = acquire(streams)
     act()
-    assert streams.status_sync("s1", owner=OWNER) is None
+    assert streams.status("s1", owner=OWNER) is None
     assert stored(record) is not None
     assert confirm(client, "erase", record) == "Delete streams: 1 of 1 done."
     assert stored(record) is None
@@ -93,7 +93,7 @@ def test_what_is_out_of_reach_is_deleted_all_the_same(
 def test_what_was_not_there_any_more_is_said_and_written_down(staff: Any, streams: StreamManager):
     client = staff(*VIEWS, "erase_streamrecord")
     here, gone = acquire(streams), acquire(streams, "s2")
-    streams.delete_sync("s2", owner=OWNER)
+    streams.delete("s2", owner=OWNER)
     said = confirm(client, "erase", here, gone)
     assert said == "Delete streams: 1 of 2 done. 1 gone already: nothing was left to do."
     acts = {a.arguments["stream_id"]: a.counts for a in IncidentAction.objects.all()}
@@ -105,7 +105,7 @@ def test_what_was_not_there_any_more_is_said_and_written_down(staff: Any, stream
 def test_cancelling_tells_what_ran_from_what_had_ended(staff: Any, streams: StreamManager):
     client = staff(*VIEWS, "cancel_streamrecord")
     ended = acquire(streams)
-    running = record_of(streams.run_sync("s2", endless, owner=OWNER).info)
+    running = record_of(streams.run("s2", endless, owner=OWNER).info)
     said = confirm(client, "cancel", ended, running)
     assert said == "Cancel streams: 1 of 2 done. 1 had ended already: nothing was left to do."
     acts = {a.arguments["stream_id"]: a.counts for a in IncidentAction.objects.all()}
@@ -125,10 +125,10 @@ def test_an_old_record_never_touches_a_newer_stream(
     if not has_epoch:  # as an earlier version wrote them
         acquired = timezone.now() - timedelta(hours=1)
         StreamRecord.objects.filter(pk=old.pk).update(epoch="", acquired=acquired)
-    streams.delete_sync("s1", owner=OWNER)
-    newer = streams.run_sync("s1", endless, owner=OWNER)
+    streams.delete("s1", owner=OWNER)
+    newer = streams.run("s1", endless, owner=OWNER)
     assert "0 of 1 done. 1 gone already" in confirm(client, action, old)
-    state = streams.status_sync("s1", owner=OWNER)
+    state = streams.status("s1", owner=OWNER)
     assert state is not None
     assert (state.epoch, state.is_streaming) == (newer.info.epoch, True)
 
@@ -166,8 +166,8 @@ def test_receivers_are_told_once_and_undo_nothing(
 def test_readers_of_what_is_deleted_end(staff: Any, streams: StreamManager):
     client = staff(*VIEWS, "erase_streamrecord")
     big = [b"x" * 100_000] * 20
-    reader = streams.run_sync("s1", big, owner=OWNER)
-    list(streams.resume_sync("s1", owner=OWNER) or ())
+    reader = streams.run("s1", big, owner=OWNER)
+    list(streams.resume("s1", owner=OWNER) or ())
     next(iter(reader))
     assert "1 of 1 done" in confirm(client, "erase", record_of(reader.info))
     with pytest.raises(Exception, match="expired"):
@@ -180,6 +180,6 @@ def test_a_deleted_running_stream_is_no_longer_counted(
     entry = settings.RESUMABLE_STREAMS["default"]
     settings.RESUMABLE_STREAMS = {"default": {**entry, "LIMITS": {"MAX_STREAMS_PER_OWNER": 1}}}
     client = staff(*VIEWS, "erase_streamrecord")
-    record = record_of(streams.run_sync("s1", endless, owner=OWNER).info)
+    record = record_of(streams.run("s1", endless, owner=OWNER).info)
     assert "1 of 1 done" in confirm(client, "erase", record)
-    assert streams.run_sync("s2", [b"x"], owner=OWNER).role == "producer"
+    assert streams.run("s2", [b"x"], owner=OWNER).role == "producer"

@@ -74,7 +74,7 @@ def test_the_page_of_a_tenant_says_what_is_in_force_and_the_whole_prefix_of_its_
     assert "They differ" in page
     assert "Generation: 7. Time to live: that of the alias." in page
     assert f"{key_prefix}:{TENANT}:g7:" in page
-    list(streams.run_sync("s", [b"x"], owner=OWNER, tenant=TENANT))
+    list(streams.run("s", [b"x"], owner=OWNER, tenant=TENANT))
     assert f"{key_prefix}:{TENANT}:g7:" in client.get(address(row)).content.decode()
 
 

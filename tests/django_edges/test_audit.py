@@ -58,7 +58,7 @@ def extra(record: logging.LogRecord) -> dict[str, Any]:
 
 async def test_an_acquire_names_who_from_where_and_its_role(streams: StreamManager, caplog):
     await read_all(
-        await streams.run("chat", [b"x"], owner="user:7", request=request_of(User(pk=7)))
+        await streams.arun("chat", [b"x"], owner="user:7", request=request_of(User(pk=7)))
     )
     bound, acquired, ended = records(caplog)
     stream = {
@@ -102,12 +102,12 @@ async def test_every_record_is_flat_json_with_its_event_as_the_message(
 ):
     for owner in ("a", PUBLIC):
         stream_id = "public" if owner is PUBLIC else "own"
-        await read_all(await streams.run(stream_id, [b"x"], owner=owner, request=request_of()))
-        await streams.resume(stream_id, owner=owner, request=request_of())
-        await streams.cancel(stream_id, owner=owner, request=request_of())
-        await streams.delete(stream_id, owner=owner, request=request_of())
+        await read_all(await streams.arun(stream_id, [b"x"], owner=owner, request=request_of()))
+        await streams.aresume(stream_id, owner=owner, request=request_of())
+        await streams.acancel(stream_id, owner=owner, request=request_of())
+        await streams.adelete(stream_id, owner=owner, request=request_of())
     with pytest.raises(StreamFailed):
-        await read_all(await streams.run("bad", Tap(ValueError("secret")), owner="a"))
+        await read_all(await streams.arun("bad", Tap(ValueError("secret")), owner="a"))
     events = set()
     for record in records(caplog):
         fields = extra(record)
@@ -136,13 +136,13 @@ async def test_every_record_is_flat_json_with_its_event_as_the_message(
 
 
 async def test_every_look_is_told_at_one_level_with_its_outcome(streams: StreamManager, caplog):
-    await read_all(await streams.run("chat", [b"x"], owner="a"))
+    await read_all(await streams.arun("chat", [b"x"], owner="a"))
     caplog.clear()
-    await streams.resume("chat", owner="b", request=request_of())
-    await streams.resume("nothing", owner="b")
-    await streams.status("chat", owner="a")
+    await streams.aresume("chat", owner="b", request=request_of())
+    await streams.aresume("nothing", owner="b")
+    await streams.astatus("chat", owner="a")
     with pytest.raises(StreamDoesNotExist):
-        await streams.run("chat", [b"x"], owner="b")
+        await streams.arun("chat", [b"x"], owner="b")
     told = [
         (r.levelno, extra(r)["operation"], extra(r)["outcome"], extra(r)["owner"])
         for r in records(caplog)
@@ -158,7 +158,7 @@ async def test_every_look_is_told_at_one_level_with_its_outcome(streams: StreamM
 
 async def test_a_failed_stream_is_told_by_the_type_of_its_error(streams: StreamManager, caplog):
     with pytest.raises(StreamFailed):
-        await read_all(await streams.run("chat", Tap(b"x", ValueError("the text")), owner="a"))
+        await read_all(await streams.arun("chat", Tap(b"x", ValueError("the text")), owner="a"))
     failed, ended = records(caplog)[-2:]
     assert failed.levelno == ended.levelno == logging.WARNING
     assert extra(failed)["error"] == "builtins.ValueError"
@@ -172,8 +172,8 @@ async def test_a_cancel_and_its_end_are_told(streams: StreamManager, caplog):
         ended.set()
 
     stream_finalized.connect(receiver)
-    await streams.run("chat", Tap(b"x"), owner="a")
-    await streams.cancel("chat", owner="a", request=request_of())
+    await streams.arun("chat", Tap(b"x"), owner="a")
+    await streams.acancel("chat", owner="a", request=request_of())
     await ended.wait()
     by_event = {extra(r)["event"]: extra(r) for r in records(caplog)}
     assert by_event["stream.cancelled"]["request_id"] == "req-1"
@@ -205,7 +205,7 @@ def test_it_is_connected_once_however_often_asked():
 
 async def test_it_costs_no_record_where_nobody_wants_one(streams: StreamManager, caplog):
     caplog.set_level(logging.ERROR, "resumable_streams.audit")
-    await read_all(await streams.run("chat", [b"x"], owner="a", request=request_of()))
+    await read_all(await streams.arun("chat", [b"x"], owner="a", request=request_of()))
     assert records(caplog) == []
 
 
@@ -218,7 +218,7 @@ async def test_a_channels_scope_is_a_request_too(streams: StreamManager, caplog)
         "client": ("198.51.100.7", 5000),
         "user": User(pk=9),
     }
-    await read_all(await streams.run("chat", [b"x"], owner="user:9", request=scope))
+    await read_all(await streams.arun("chat", [b"x"], owner="user:9", request=scope))
     acquired = extra(records(caplog)[1])
     assert acquired["event"] == "stream.acquired"
     assert (acquired["user"], acquired["request_id"]) == ("9", "req-2")

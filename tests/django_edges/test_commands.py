@@ -280,9 +280,9 @@ def test_cancel_ends_the_running_streams_of_an_owner_and_keeps_their_bytes(site,
         "looked_at": 1,
         "cancelled": 1,
     }
-    info = site.status_sync("1", owner="a", tenant="t")
+    info = site.status("1", owner="a", tenant="t")
     assert (info.status, info.size) == ("cancelled", 5)
-    assert site.status_sync("2", owner="b", tenant="t").status == "streaming"
+    assert site.status("2", owner="b", tenant="t").status == "streaming"
     assert (
         counts(run("cancel", "--tenant", "t", "--owner", "a", "--yes", "--json"))["cancelled"] == 0
     )
@@ -292,14 +292,14 @@ def test_retire_shortens_what_comes_and_what_is_there(site, run):
     fill(("t", "1", "a"), ("u", "1", "a"))
     output = run("retire", "--tenant", "t", "--ttl", "5m", "--existing", "--yes", "--json")
     assert counts(output) == {"ttl": 300, "shortened": 1}
-    assert site.status_sync("1", owner="a", tenant="t").ttl <= 300
-    assert site.status_sync("1", owner="a", tenant="u").ttl > 300
-    reader = site.run_sync("2", [b"x"], owner="a", tenant="t")
+    assert site.status("1", owner="a", tenant="t").ttl <= 300
+    assert site.status("1", owner="a", tenant="u").ttl > 300
+    reader = site.run("2", [b"x"], owner="a", tenant="t")
     assert b"".join(reader) == b"x"
     assert reader.info.ttl <= 300
     output = run("retire", "--tenant", "t", "--ttl", "0", "--yes", "--json")
     assert counts(output)["ttl"] is None
-    reader = site.run_sync("3", [b"x"], owner="a", tenant="t")
+    reader = site.run("3", [b"x"], owner="a", tenant="t")
     assert b"".join(reader) == b"x"
     assert reader.info.ttl > 300
 

@@ -56,11 +56,11 @@ def set_store(**says: Any) -> None:
 
 
 def acquire(streams: StreamManager) -> None:
-    list(streams.run_sync("s", [b"x"], owner=OWNER, tenant=TENANT))
+    list(streams.run("s", [b"x"], owner=OWNER, tenant=TENANT))
 
 
 def is_reached(streams: StreamManager) -> bool:
-    return streams.status_sync("s", owner=OWNER, tenant=TENANT) is not None
+    return streams.status("s", owner=OWNER, tenant=TENANT) is not None
 
 
 # Saving.
@@ -306,7 +306,7 @@ def test_a_fixture_is_the_copy_that_a_store_without_the_tenant_is_restored_from(
     settings.RESUMABLE_STREAMS = {"default": entry}
     call_command("loaddata", fixture, verbosity=0)
     assert in_force() == (None, None)
-    reader = StreamManager().run_sync("s", [b"x"], owner=OWNER, tenant=TENANT)
+    reader = StreamManager().run("s", [b"x"], owner=OWNER, tenant=TENANT)
     assert list(reader) == [b"x"]
     assert (reader.info.generation, in_force()) == (3, (3, 300))
 

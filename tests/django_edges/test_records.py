@@ -136,7 +136,7 @@ async def test_a_stream_is_recorded_with_who_where_when_and_how_it_ended(streams
         "/", headers={"x-request-id": "r-1", "x-forwarded-for": "6.6.6.6, 2001:db8::1"}
     )
     before = timezone.now()
-    reader = await streams.run("s1", [b"abc"], owner="user:42", tenant="acme", request=request)
+    reader = await streams.arun("s1", [b"abc"], owner="user:42", tenant="acme", request=request)
     assert await drain(reader) == b"abc"
     (record,) = await written(recorder)
     assert (record.alias, record.tenant, record.stream_id) == ("default", "acme", "s1")
@@ -159,7 +159,7 @@ async def test_an_end_that_comes_after_its_start_was_written_updates_the_row(str
         await go_on.wait()
         raise ValueError("no detail of this is recorded")
 
-    reader = await streams.run("s1", source(), owner="42")
+    reader = await streams.arun("s1", source(), owner="42")
     (record,) = await written(recorder)
     assert (record.status, record.ended) == (Status.STREAMING, None)
     go_on.set()
@@ -170,8 +170,8 @@ async def test_an_end_that_comes_after_its_start_was_written_updates_the_row(str
 
 
 async def test_a_public_stream_has_no_owner_and_a_consumer_no_record(streams, recorder):
-    await drain(await streams.run("s1", [b"a"], owner=PUBLIC))
-    await drain(await streams.run("s1", [b"b"], owner="42"))
+    await drain(await streams.arun("s1", [b"a"], owner=PUBLIC))
+    await drain(await streams.arun("s1", [b"b"], owner="42"))
     (record,) = await written(recorder)
     assert (record.owner, record.stream_owner) == ("", PUBLIC)
 
@@ -183,16 +183,16 @@ async def test_a_stream_deleted_while_it_streams_and_its_successor_have_a_row_ea
         yield b"a"
         await asyncio.Event().wait()
 
-    await streams.run("s1", endless(), owner="42")
-    await streams.delete("s1", owner="42")  # its producer hears of it after the next one starts
-    await drain(await streams.run("s1", [b"again"], owner="43"))
+    await streams.arun("s1", endless(), owner="42")
+    await streams.adelete("s1", owner="42")  # its producer hears of it after the next one starts
+    await drain(await streams.arun("s1", [b"again"], owner="43"))
     first, second = await written(recorder)
     assert (first.owner, first.status) == ("42", Status.DELETED)
     assert (second.owner, second.status) == ("43", Status.DONE)
 
 
 async def test_an_alias_that_did_not_opt_in_is_not_recorded(streams, recorder):
-    await drain(await streams.using("silent").run("s1", [b"a"], owner="42"))
+    await drain(await streams.using("silent").arun("s1", [b"a"], owner="42"))
     assert await written(recorder) == []
 
 
@@ -210,7 +210,7 @@ def test_nothing_is_connected_unless_an_alias_opts_in(settings, entry):
 
 
 async def test_an_owner_that_some_databases_refuse_costs_no_batch(streams, recorder):
-    await drain(await streams.run("s1", [b"a"], owner="nul\0\U0001f600" + "x" * 900))
+    await drain(await streams.arun("s1", [b"a"], owner="nul\0\U0001f600" + "x" * 900))
     (record,) = await written(recorder)
     assert record.owner.startswith("nul\ufffd\U0001f600")
     assert record.owner_digest == owner_digest("nul\0\U0001f600" + "x" * 900)
@@ -220,7 +220,7 @@ async def test_what_the_recorder_raises_never_reaches_the_stream(
     streams, recorder, monkeypatch, caplog
 ):
     monkeypatch.setattr(records, "client_ip", lambda *args: 1 / 0)
-    assert await drain(await streams.run("s1", [b"a"], owner="42")) == b"a"
+    assert await drain(await streams.arun("s1", [b"a"], owner="42")) == b"a"
     assert "A stream could not be recorded." in caplog.text
 
 
@@ -326,7 +326,7 @@ async def test_a_dead_database_slows_no_stream_and_the_loss_is_counted(
     await asyncio.to_thread(_wreck, archive)
     started = time.perf_counter()
     for number in range(50):
-        await drain(await streams.run(f"s{number}", [b"a"], owner="42"))
+        await drain(await streams.arun(f"s{number}", [b"a"], owner="42"))
     assert time.perf_counter() - started < 2
     assert await asyncio.to_thread(recorder.flush)
     assert (recorder.written, recorder.lost) == (0, 100)
@@ -402,7 +402,7 @@ settings.configure(
 )
 django.setup()
 from resumable_streams import streams
-print(b"".join(streams.run_sync("s1", [b"abc"], owner="42")))
+print(b"".join(streams.run("s1", [b"abc"], owner="42")))
 """
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, timeout=30
@@ -438,14 +438,14 @@ def test_records_of_streams_that_ended_unheard_are_settled(archive, entry):
     past = timezone.now() - timedelta(minutes=1)
     streams = StreamManager()
     try:
-        list(streams.run_sync("done", [b"abc"], owner="42"))
+        list(streams.run("done", [b"abc"], owner="42"))
         hold = threading.Event()
-        streams.run_sync("live", lambda: _held(hold), owner="42")
-        list(streams.run_sync("other", [b"abc"], owner="43"))
+        streams.run("live", lambda: _held(hold), owner="42")
+        list(streams.run("other", [b"abc"], owner="43"))
         records.flush()
         StreamRecord.objects.all().delete()
         for name in ("done", "live", "gone", "other"):
-            info = streams.status_sync(name, owner="42")
+            info = streams.status(name, owner="42")
             row(name, acquired=past, epoch=info.epoch if info else "0123abcd").save()
         row("new").save()
         assert records.settle("default", batch=2) == 3
@@ -480,7 +480,7 @@ def _close_home() -> None:
 def test_a_record_is_looked_up_in_its_generation_or_in_the_one_in_force(archive, entry):
     streams = StreamManager()
     try:
-        list(streams.run_sync("s1", [b"abc"], owner="42"))
+        list(streams.run("s1", [b"abc"], owner="42"))
         first = row("s1", generation=1)
         StreamNamespace.objects.create(alias="default", tenant="default", generation=2)
         assert records.look("default", [first])[0] is not None

@@ -61,7 +61,7 @@ def request_of(user: Any, **headers: str) -> HttpRequest:
 
 
 async def written(owner: Owner, **named: Any) -> str:
-    reader = await streams.run(None, [b"x"], owner=owner, **named)
+    reader = await streams.arun(None, [b"x"], owner=owner, **named)
     async for _ in reader:
         pass
     return reader.stream_id
@@ -76,10 +76,10 @@ async def test_a_log_out_revokes_the_user_and_the_session(configure: Any):
     await alogin(request, user, backend=BACKEND)
     late, others = await written(f"user:{user.pk}"), await written("user:99")
     await alogout(request)
-    assert await streams.status(early, owner=visitor) is None
-    assert await streams.status(late, owner=f"user:{user.pk}") is None
-    assert await streams.status(others, owner="user:99") is not None
-    assert await streams.status(await written(f"user:{user.pk}"), owner=f"user:{user.pk}")
+    assert await streams.astatus(early, owner=visitor) is None
+    assert await streams.astatus(late, owner=f"user:{user.pk}") is None
+    assert await streams.astatus(others, owner="user:99") is not None
+    assert await streams.astatus(await written(f"user:{user.pk}"), owner=f"user:{user.pk}")
 
 
 async def test_readers_links_and_producers_end_with_the_log_out(configure: Any):
@@ -95,7 +95,7 @@ async def test_readers_links_and_producers_end_with_the_log_out(configure: Any):
         ended.set()
 
     stream_finalized.connect(finalized)
-    reader = await streams.run(None, endless, owner=owner)
+    reader = await streams.arun(None, endless, owner=owner)
     await anext(reader)
     await alogout(request_of(user))
     with pytest.raises(StreamFailed):
@@ -110,7 +110,7 @@ async def test_it_is_off_unless_asked_for():
     user.set_password("new")
     await user.asave()
     await alogout(request_of(user))
-    assert await streams.status(stream_id, owner=f"user:{user.pk}")
+    assert await streams.astatus(stream_id, owner=f"user:{user.pk}")
 
 
 async def test_a_visitor_without_streams_leaves_no_mark(
@@ -134,9 +134,9 @@ async def test_an_owner_callable_of_your_own_says_whose_streams_end(configure: A
     ends = await written("ann", tenant="acme")
     stays, public = await written("ann", tenant="beta"), await written(PUBLIC, tenant="acme")
     await alogout(request_of(user, x_owner="ann", x_tenant="acme"))
-    assert await streams.status(ends, owner="ann", tenant="acme") is None
-    assert await streams.status(stays, owner="ann", tenant="beta")
-    assert await streams.status(public, owner=PUBLIC, tenant="acme")
+    assert await streams.astatus(ends, owner="ann", tenant="acme") is None
+    assert await streams.astatus(stays, owner="ann", tenant="beta")
+    assert await streams.astatus(public, owner=PUBLIC, tenant="acme")
 
 
 async def test_a_store_that_is_away_keeps_nobody_logged_in(
@@ -165,7 +165,7 @@ async def test_a_new_password_revokes_when_it_is_committed(configure: Any):
     await user.asave()
     assert await user.acheck_password("old")
     await alogout(request_of(user))
-    assert await streams.status(stream_id, owner=owner)
+    assert await streams.astatus(stream_id, owner=owner)
 
     def undone() -> None:
         with transaction.atomic():
@@ -174,10 +174,10 @@ async def test_a_new_password_revokes_when_it_is_committed(configure: Any):
             transaction.set_rollback(True)
 
     await sync_to_async(undone)()
-    assert await streams.status(stream_id, owner=owner)
+    assert await streams.astatus(stream_id, owner=owner)
     user.set_password("new")
     await user.asave()
-    assert await streams.status(stream_id, owner=owner) is None
+    assert await streams.astatus(stream_id, owner=owner) is None
 
 
 def test_sync_code_logs_out_and_changes_passwords_as_well(configure: Any):
@@ -186,14 +186,14 @@ def test_sync_code_logs_out_and_changes_passwords_as_well(configure: Any):
     owner = f"user:{user.pk}"
 
     def acquire(stream_id: str) -> None:
-        list(manager.run_sync(stream_id, [b"x"], owner=owner))
+        list(manager.run(stream_id, [b"x"], owner=owner))
 
     request = request_of(AnonymousUser())
     login(request, user, backend=BACKEND)
     acquire("before")
     logout(request)
-    assert manager.status_sync("before", owner=owner) is None
+    assert manager.status("before", owner=owner) is None
     acquire("old-password")
     user.set_password("new")
     user.save()
-    assert manager.status_sync("old-password", owner=owner) is None
+    assert manager.status("old-password", owner=owner) is None

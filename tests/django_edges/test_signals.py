@@ -212,14 +212,14 @@ def test_every_signal_is_in_the_docs():
 async def test_a_stream_says_its_life_in_order(streams: StreamManager, heard):
     tap = Tap()
     request: Any = object()
-    reader = await streams.run("chat", tap, owner="a", attrs={"k": "v"}, request=request)
+    reader = await streams.arun("chat", tap, owner="a", attrs={"k": "v"}, request=request)
     tap.give(b"one")
     assert await read_until(reader, 3) == b"one"
     tap.end(b"second")
     assert await read_all(reader) == b"second"
-    assert await streams.resume("chat", owner="a", offset=2)
-    assert await streams.resume("chat", owner="b") is None
-    assert await streams.delete("chat", owner="a")
+    assert await streams.aresume("chat", owner="a", offset=2)
+    assert await streams.aresume("chat", owner="b") is None
+    assert await streams.adelete("chat", owner="a")
     names = [name for name, _ in heard if not name.startswith(("reader", "stream_delivered"))]
     assert names == [
         "owner_bound",
@@ -260,8 +260,8 @@ async def test_a_stream_says_its_life_in_order(streams: StreamManager, heard):
 
 async def test_readers_are_counted_in_and_out(streams: StreamManager, heard, connect: Connect):
     tap = Tap(b"x")
-    first = await streams.run("chat", tap, owner="a")
-    second = await streams.resume("chat", owner="a")
+    first = await streams.arun("chat", tap, owner="a")
+    second = await streams.aresume("chat", owner="a")
     assert second is not None
     closed = until(connect, reader_closed)
     await read_until(first, 1)
@@ -278,7 +278,7 @@ async def test_readers_are_counted_in_and_out(streams: StreamManager, heard, con
 
 async def test_delivery_is_measured_for_readers_that_wait(streams: StreamManager, heard):
     tap = Tap()
-    reader = await streams.run("chat", tap, owner="a")
+    reader = await streams.arun("chat", tap, owner="a")
     waiting = asyncio.create_task(anext(reader))
     await tap.opened.wait()
     await waits(reader)
@@ -288,7 +288,7 @@ async def test_delivery_is_measured_for_readers_that_wait(streams: StreamManager
     assert (delivered["offset"], delivered["size"]) == (0, 4)
     assert 0 < delivered["latency"] < 10
     await read_all(reader)
-    replay = await streams.resume("chat", owner="a")
+    replay = await streams.aresume("chat", owner="a")
     assert replay is not None
     assert await read_all(replay) == b"news"
     assert len(said(heard, stream_delivered)) == 1
@@ -296,7 +296,7 @@ async def test_delivery_is_measured_for_readers_that_wait(streams: StreamManager
 
 async def test_a_failure_is_told_before_its_end(streams: StreamManager, heard):
     broken = ValueError("broken")
-    reader = await streams.run("chat", Tap(b"x", broken), owner="a")
+    reader = await streams.arun("chat", Tap(b"x", broken), owner="a")
     with pytest.raises(StreamFailed):
         await read_all(reader)
     names = [name for name, _ in heard]
@@ -312,10 +312,10 @@ async def test_a_producer_whose_stream_is_deleted_ends_once(
 ):
     ended = until(connect, stream_finalized, times=2)
     tap = Tap(b"x")
-    reader = await streams.run("chat", tap, owner="a")
+    reader = await streams.arun("chat", tap, owner="a")
     await read_until(reader, 1)
-    assert await streams.delete("chat", owner="a")
-    again = await streams.run("chat", Tap(None), owner="a")
+    assert await streams.adelete("chat", owner="a")
+    again = await streams.arun("chat", Tap(None), owner="a")
     await read_all(again)
     tap.end(b"y")
     await ended.wait()
@@ -327,9 +327,9 @@ async def test_cancel_is_told_where_it_is_asked_and_where_it_ends(
     streams: StreamManager, heard, connect: Connect
 ):
     ended = until(connect, stream_finalized)
-    reader = await streams.run("chat", Tap(b"x"), owner="a")
+    reader = await streams.arun("chat", Tap(b"x"), owner="a")
     await read_until(reader, 1)
-    await streams.using("elsewhere").cancel("chat", owner="a")
+    await streams.using("elsewhere").acancel("chat", owner="a")
     await ended.wait()
     (cancelled,) = said(heard, stream_cancelled)
     assert cancelled["alias"] == "elsewhere"
@@ -344,8 +344,8 @@ async def test_a_lost_producer_is_seen_by_its_readers(
     configure(LEASE=0.6, SWEEP=0.1, STORE_TIMEOUT=0.3)
     lost = until(connect, producer_lost)
     away = until(connect, heartbeat_failed)
-    reader = await streams.run("chat", Tap(b"x"), owner="a")
-    elsewhere = await streams.using("elsewhere").resume("chat", owner="a")
+    reader = await streams.arun("chat", Tap(b"x"), owner="a")
+    elsewhere = await streams.using("elsewhere").aresume("chat", owner="a")
     assert elsewhere is not None
     await read_until(reader, 1)
     await read_until(elsewhere, 1)
@@ -366,9 +366,9 @@ async def test_a_lost_producer_is_seen_by_its_readers(
 
 async def test_a_gap_in_the_news_is_told(streams: StreamManager, heard):
     tap = Tap(b"x")
-    local = await streams.run("chat", tap, owner="a")
+    local = await streams.arun("chat", tap, owner="a")
     await read_until(local, 1)
-    reader = await streams.using("elsewhere").resume("chat", owner="a")
+    reader = await streams.using("elsewhere").aresume("chat", owner="a")
     assert reader is not None
     await read_until(reader, 1)
     hub = get_engine("elsewhere").hub
@@ -383,7 +383,7 @@ async def test_a_gap_in_the_news_is_told(streams: StreamManager, heard):
 
 
 async def test_the_push_connection_is_told_first_and_again(streams: StreamManager, heard):
-    reader = await streams.run("chat", Tap(None), owner="a")
+    reader = await streams.arun("chat", Tap(None), owner="a")
     await read_all(reader)
     hub = get_engine("default").hub
     hub.control_changed(None)
@@ -398,7 +398,7 @@ async def test_a_push_connection_that_was_cut_is_told_when_it_is_back(
     tap = Tap(b"x")
     first = until(connect, feed_connected)
     again = until(connect, feed_connected, times=2)
-    reader = await redis_manager.run("chat", tap, owner="a")
+    reader = await redis_manager.arun("chat", tap, owner="a")
     await read_until(reader, 1)
     await first.wait()
     redis_server.client_kill_filter(_type="pubsub")
@@ -421,14 +421,14 @@ async def test_a_receiver_can_refuse_a_stream_and_nothing_is_left_of_it(
     connect(signal, receiver)
     tap = Tap(None)
     with pytest.raises(Refused):
-        await streams.run("chat", tap, owner="a")
+        await streams.arun("chat", tap, owner="a")
     assert tap.calls == 0
-    assert await streams.status("chat", owner="a") is None
+    assert await streams.astatus("chat", owner="a") is None
     assert len(said(heard, stream_acquired)) == 1
     (ended,) = said(heard, stream_finalized)
     assert (ended["status"], ended["error_code"], ended["size"]) == ("error", "hook_failed", 0)
     signal.disconnect(receiver)
-    reader = await streams.run("chat", tap, owner="b")
+    reader = await streams.arun("chat", tap, owner="b")
     assert reader.role == "producer"
     assert await read_all(reader) == b""
 
@@ -438,7 +438,7 @@ async def test_a_limit_that_a_receiver_sets_refuses_as_a_limit(
 ):
     connect(stream_acquired, refuse(StreamLimitExceeded("ACQUIRES_PER_MINUTE", 3)))
     with pytest.raises(StreamLimitExceeded, match="ACQUIRES_PER_MINUTE"):
-        await streams.run("chat", Tap(None), owner="a")
+        await streams.arun("chat", Tap(None), owner="a")
     (ended,) = said(heard, stream_finalized)
     assert ended["error_code"] == "limit_exceeded"
 
@@ -452,19 +452,19 @@ async def test_the_acquire_rate_of_the_docs_limits_each_owner(
     exec(code.split("```")[0], scope)
     connect(stream_acquired, scope["ten_a_minute"])
     for number in range(10):
-        await streams.run(f"a-{number}", [b"x"], owner="docs-a")
+        await streams.arun(f"a-{number}", [b"x"], owner="docs-a")
     with pytest.raises(StreamLimitExceeded, match="ACQUIRES_PER_MINUTE"):
-        await streams.run("a-10", [b"x"], owner="docs-a")
-    await streams.run("b", [b"x"], owner="docs-b")
-    await streams.run("b", [b"x"], owner="docs-b")
+        await streams.arun("a-10", [b"x"], owner="docs-a")
+    await streams.arun("b", [b"x"], owner="docs-b")
+    await streams.arun("b", [b"x"], owner="docs-b")
 
 
 async def test_a_receiver_can_refuse_a_consumer(streams: StreamManager, connect: Connect):
     tap = Tap(b"x")
-    reader = await streams.run("chat", tap, owner="a")
+    reader = await streams.arun("chat", tap, owner="a")
     connect(stream_acquired, refuse(Refused("no")))
     with pytest.raises(Refused):
-        await streams.run("chat", tap, owner="a")
+        await streams.arun("chat", tap, owner="a")
     tap.end()
     assert await read_all(reader) == b"x"
 
@@ -472,7 +472,7 @@ async def test_a_receiver_can_refuse_a_consumer(streams: StreamManager, connect:
 async def test_a_receiver_of_the_start_fails_the_stream(streams: StreamManager, connect: Connect):
     connect(stream_started, refuse(Refused("no")))
     tap = Tap(None)
-    reader = await streams.run("chat", tap, owner="a")
+    reader = await streams.arun("chat", tap, owner="a")
     with pytest.raises(StreamFailed, match="hook_failed"):
         await read_all(reader)
     assert tap.calls == 0
@@ -492,24 +492,24 @@ async def test_a_receiver_of_an_append_ends_the_stream_and_what_is_stored_stays(
     streams: StreamManager, connect: Connect, error: Exception, code: str, asynchronous: bool
 ):
     connect(stream_appended, refuse(error, asynchronous=asynchronous))
-    reader = await streams.run("chat", [b"on", b"ce"], owner="a")
+    reader = await streams.arun("chat", [b"on", b"ce"], owner="a")
     with pytest.raises(StreamFailed, match=code):
         await read_all(reader)
-    info = await streams.status("chat", owner="a")
+    info = await streams.astatus("chat", owner="a")
     assert info is not None
     assert (info.status, info.error_code) == ("error", code)
-    left = await streams.resume("chat", owner="a", live=False)
+    left = await streams.aresume("chat", owner="a", live=False)
     assert left is not None
     assert await read_until(left, info.size) in (b"on", b"once")
 
 
 Verb = Callable[[StreamManager], Awaitable[Any]]
 VERBS: dict[str, Verb] = {
-    "run": lambda streams: streams.run("chat", [b"never"], owner="a"),
-    "resume": lambda streams: streams.resume("chat", owner="a"),
-    "status": lambda streams: streams.status("chat", owner="a"),
-    "cancel": lambda streams: streams.cancel("chat", owner="a"),
-    "delete": lambda streams: streams.delete("chat", owner="a"),
+    "run": lambda streams: streams.arun("chat", [b"never"], owner="a"),
+    "resume": lambda streams: streams.aresume("chat", owner="a"),
+    "status": lambda streams: streams.astatus("chat", owner="a"),
+    "cancel": lambda streams: streams.acancel("chat", owner="a"),
+    "delete": lambda streams: streams.adelete("chat", owner="a"),
 }
 
 
@@ -518,7 +518,7 @@ async def test_a_receiver_of_the_owner_check_denies(
     streams: StreamManager, connect: Connect, verb: str
 ):
     tap = Tap(b"x")
-    reader = await streams.run("chat", tap, owner="a")
+    reader = await streams.arun("chat", tap, owner="a")
     receiver = refuse(Refused("no"))
     connect(owner_checked, receiver)
     with pytest.raises(Refused):
@@ -526,16 +526,16 @@ async def test_a_receiver_of_the_owner_check_denies(
     owner_checked.disconnect(receiver)
     tap.end()
     assert await read_all(reader) == b"x"
-    info = await streams.status("chat", owner="a")
+    info = await streams.astatus("chat", owner="a")
     assert info is not None
     assert info.status == "done"
 
 
 async def test_a_receiver_of_the_resume_denies_it(streams: StreamManager, connect: Connect):
-    await read_all(await streams.run("chat", [b"x"], owner="a"))
+    await read_all(await streams.arun("chat", [b"x"], owner="a"))
     connect(stream_resumed, refuse(Refused("no")))
     with pytest.raises(Refused):
-        await streams.resume("chat", owner="a")
+        await streams.aresume("chat", owner="a")
 
 
 @pytest.mark.parametrize(
@@ -545,11 +545,11 @@ async def test_a_receiver_of_the_resume_denies_it(streams: StreamManager, connec
 async def test_a_receiver_cannot_undo_what_has_been_done(
     streams: StreamManager, connect: Connect, signal: StreamSignal, verb: str, left: bool
 ):
-    await read_all(await streams.run("chat", [b"x"], owner="a"))
+    await read_all(await streams.arun("chat", [b"x"], owner="a"))
     connect(signal, refuse(Refused("no")))
     with pytest.raises(Refused):
         await VERBS[verb](streams)
-    assert (await streams.status("chat", owner="a") is not None) is left
+    assert (await streams.astatus("chat", owner="a") is not None) is left
 
 
 @pytest.mark.parametrize(
@@ -560,14 +560,14 @@ async def test_a_receiver_of_what_nobody_waits_for_is_only_logged(
 ):
     connect(signal, refuse(Refused("no")))
     tap = Tap()
-    reader = await streams.run("chat", tap, owner="a")
+    reader = await streams.arun("chat", tap, owner="a")
     waiting = asyncio.create_task(anext(reader))
     await tap.opened.wait()
     await waits(reader)
     tap.end(b"x")
     assert await waiting == b"x"
     await read_all(reader)
-    failed = await streams.run("failed", Tap(OSError()), owner="a")
+    failed = await streams.arun("failed", Tap(OSError()), owner="a")
     with pytest.raises(StreamFailed, match="source_failed"):
         await read_all(failed)
 
@@ -602,10 +602,10 @@ async def test_with_hook_errors_logged_a_stream_goes_on(
 ):
     configure(HOOK_ERRORS="log")
     connect(signal, refuse(Refused("no")))
-    assert await read_all(await streams.run("chat", [b"x"], owner="a")) == b"x"
-    assert await streams.resume("chat", owner="a") is not None
-    assert await streams.cancel("chat", owner="a") is not None
-    assert await streams.delete("chat", owner="a") is True
+    assert await read_all(await streams.arun("chat", [b"x"], owner="a")) == b"x"
+    assert await streams.aresume("chat", owner="a") is not None
+    assert await streams.acancel("chat", owner="a") is not None
+    assert await streams.adelete("chat", owner="a") is True
     logged = [r for r in caplog.records if r.name == "resumable_streams.signals"]
     assert logged
     assert {r.levelno for r in logged} == {logging.ERROR}

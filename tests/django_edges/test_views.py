@@ -608,7 +608,7 @@ async def test_a_link_reads_without_cookies_and_does_nothing_else(
     response = await start(client, b"shared", headers=ANN)
     await read_until(response, 6)
     address = f"/streams/{response[ID]}/"
-    token = await streams.sign(response[ID], owner="ann")
+    token = await streams.asign(response[ID], owner="ann")
     nobody = AsyncClient()
     assert (await nobody.get(address)).status_code == 401
     assert await read(await nobody.get(f"{address}?token={token}&live=0&offset=2")) == b"ared"
@@ -628,7 +628,7 @@ async def test_a_link_reads_without_cookies_and_does_nothing_else(
 async def test_an_event_source_goes_on_with_its_link(client: AsyncClient):
     response = await start(client, event("a"), at="/events/")
     owner, *_ = (await streams_owner(client)).owners
-    token = await streams.sign(response[ID], owner=owner)
+    token = await streams.asign(response[ID], owner=owner)
     script.say(event("b"), None)
     whole = (await read(response)).decode()
     seen = next(line[4:] for line in whole.split("\n") if line.startswith("id: "))
@@ -650,10 +650,10 @@ async def test_a_bad_link_is_a_missing_stream_even_to_its_owner(
     address = await finished(client, b"secret")
     stream_id = address.split("/")[2]
     owner, *_ = (await streams_owner(client)).owners
-    old = await streams.sign(stream_id, owner=owner, max_age=1)
-    good = await streams.sign(stream_id, owner=owner)
+    old = await streams.asign(stream_id, owner=owner, max_age=1)
+    good = await streams.asign(stream_id, owner=owner)
     other = await finished(client, b"other")
-    foreign = await streams.sign(other.split("/")[2], owner=owner)
+    foreign = await streams.asign(other.split("/")[2], owner=owner)
     later = time() + 2
     monkeypatch.setattr("resumable_streams.links._now", lambda: later)
 

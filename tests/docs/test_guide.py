@@ -152,7 +152,7 @@ async def main():
     headers = [(b"host", b"cold.example.com"), (b"cookie", cookies), (b"x-csrftoken", b"a" * 32)]
     await application({"type": "http", "method": "POST", "path": "/answer/", "query_string": b"",
         "headers": headers, "http_version": "1.1", "scheme": "http"}, receive, send)
-    info = await streams.status(identifiers[0], owner=f"user:{user.pk}", tenant="cold")
+    info = await streams.astatus(identifiers[0], owner=f"user:{user.pk}", tenant="cold")
     print(info.status)
     await runtime.aclose()
 
@@ -211,7 +211,7 @@ async def test_a_running_stream_does_not_expire_however_quiet_it_is(
         await asyncio.sleep(2)
         yield b"at last"
 
-    reader = await streams.run(None, quiet(), owner="a")
+    reader = await streams.arun(None, quiet(), owner="a")
     assert [data async for data in reader] == [b"at last"]
 
 

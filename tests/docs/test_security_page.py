@@ -67,7 +67,7 @@ async def status(
 
 
 async def test_who_knows_the_id_of_a_public_stream_reads_it_and_no_more(client: AsyncClient):
-    reader = await streams.run(None, [b"x"], owner=PUBLIC)
+    reader = await streams.arun(None, [b"x"], owner=PUBLIC)
     assert await status(client, "get", reader.stream_id, "anybody") == 200
     assert await status(client, "get", reader.stream_id, "anybody", "status/") == 200
     assert await status(client, "post", reader.stream_id, "anybody", "cancel/") == 404
@@ -75,7 +75,7 @@ async def test_who_knows_the_id_of_a_public_stream_reads_it_and_no_more(client: 
 
 
 async def test_a_request_whose_owner_is_public_owns_public_streams(client: AsyncClient):
-    reader = await streams.run(None, [b"x"], owner=PUBLIC)
+    reader = await streams.arun(None, [b"x"], owner=PUBLIC)
     assert await status(client, "post", reader.stream_id, "*", "cancel/") == 202
     assert await status(client, "delete", reader.stream_id, "*") == 204
 

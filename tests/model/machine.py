@@ -139,7 +139,7 @@ class StreamMachine(RuleBasedStateMachine):
     async def _open(self) -> None:
         stream_finalized.connect(self._hear_end)
         for alias in ("default", "elsewhere"):
-            await StreamManager(alias).status("a", owner="ada")
+            await StreamManager(alias).astatus("a", owner="ada")
             self._take_hold(get_engine(alias))
 
     @inline
@@ -282,7 +282,7 @@ class StreamMachine(RuleBasedStateMachine):
         stream, is_elected = self.reference.run(stream_id, owner)
         tap = Tap()
         try:
-            reader = await StreamManager(alias).run(stream_id, tap, owner=owner)
+            reader = await StreamManager(alias).arun(stream_id, tap, owner=owner)
         except StreamDoesNotExist:
             assert stream is None
             return
@@ -352,7 +352,7 @@ class StreamMachine(RuleBasedStateMachine):
         stream = self.reference.readable(stream_id, owner)
         offset = number % (len(stream.body) + 2) if stream else 0
         try:
-            reader = await StreamManager(alias).resume(
+            reader = await StreamManager(alias).aresume(
                 stream_id, owner=owner, offset=offset, live=live
             )
         except InvalidOffset:
@@ -402,7 +402,7 @@ class StreamMachine(RuleBasedStateMachine):
         self.do(self._cancel(stream_id, owner, alias))
 
     async def _cancel(self, stream_id: str, owner: Owner, alias: str) -> None:
-        info = await StreamManager(alias).cancel(stream_id, owner=owner)
+        info = await StreamManager(alias).acancel(stream_id, owner=owner)
         stream = self.reference.owned(stream_id, owner)
         assert (info is None) is (stream is None)
         if stream:
@@ -413,7 +413,7 @@ class StreamMachine(RuleBasedStateMachine):
         self.do(self._delete(stream_id, owner, alias))
 
     async def _delete(self, stream_id: str, owner: Owner, alias: str) -> None:
-        was_there = await StreamManager(alias).delete(stream_id, owner=owner)
+        was_there = await StreamManager(alias).adelete(stream_id, owner=owner)
         assert was_there is (self.reference.owned(stream_id, owner) is not None)
         if was_there:
             self.reference.delete(stream_id)

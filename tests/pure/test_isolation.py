@@ -117,7 +117,7 @@ class World:
         place = self.place(tenant, stream_id)
         held = self.held.get(place)
         try:
-            reader = await manager.run(stream_id, [body], owner=owner, tenant=tenant)
+            reader = await manager.arun(stream_id, [body], owner=owner, tenant=tenant)
         except StreamDoesNotExist:
             assert held is not None
             assert not held.may(owner) or (held.revoked and held.owner != owner)
@@ -130,7 +130,7 @@ class World:
 
     async def resume(self, manager: StreamManager, tenant: str, stream_id: str, owner: Owner):
         held = self.held.get(self.place(tenant, stream_id))
-        reader = await manager.resume(stream_id, owner=owner, tenant=tenant)
+        reader = await manager.aresume(stream_id, owner=owner, tenant=tenant)
         if held is None or held.revoked or not held.may(owner):
             assert reader is None
             return
@@ -185,13 +185,13 @@ class World:
         place = self.place(tenant, stream_id)
         held = self.held.get(place)
         may = held is not None and not held.revoked and held.owner == owner
-        assert await manager.delete(stream_id, owner=owner, tenant=tenant) is may
+        assert await manager.adelete(stream_id, owner=owner, tenant=tenant) is may
         if may:
             del self.held[place]
 
     async def cancel(self, manager: StreamManager, tenant: str, stream_id: str, owner: Owner):
         held = self.held.get(self.place(tenant, stream_id))
-        info = await manager.cancel(stream_id, owner=owner, tenant=tenant)
+        info = await manager.acancel(stream_id, owner=owner, tenant=tenant)
         may = held is not None and not held.revoked and held.owner == owner
         assert (info is not None) is may
         assert info is None or info.status is StreamStatus.DONE
@@ -310,9 +310,9 @@ async def _meet(names: Names, at_once: list[tuple[int, int, int]], change: str) 
         manager = StreamManager("elsewhere" if at[1] % 2 else "default")
         try:
             reader = (
-                await manager.run(stream_id, [mark + b"late"], owner=who, tenant=some)
+                await manager.arun(stream_id, [mark + b"late"], owner=who, tenant=some)
                 if is_run
-                else await manager.require_resume(stream_id, owner=who, tenant=some)
+                else await manager.arequire_resume(stream_id, owner=who, tenant=some)
             )
             got = await everything(reader)
         except (StreamDoesNotExist, StreamFailed):

@@ -67,7 +67,7 @@ async def test_streams_live_where_a_cache_writes_with_its_password(
     }
     with Redis.from_url(url, client_name="suite") as server:
         server.hset(f"{key_prefix}:default:control", "generation", 1)
-        reader = await streams.run("s", finished([b"ab", b"c"]), owner="a")
+        reader = await streams.arun("s", finished([b"ab", b"c"]), owner="a")
         assert await read_all(reader) == b"abc"
         assert server.exists(f"{key_prefix}:default:g1:{{s}}:data")
 
@@ -85,11 +85,11 @@ async def test_clearing_another_cache_leaves_the_streams(
     settings.RESUMABLE_STREAMS = {
         "default": {"BACKEND": REDIS, "CACHE_ALIAS": "streams", "KEY_PREFIX": key_prefix}
     }
-    await read_all(await streams.run("s", finished([b"abc"]), owner="a"))
+    await read_all(await streams.arun("s", finished([b"abc"]), owner="a"))
     await caches["default"].aset("k", 1)
     await caches["default"].aclear()
     assert await caches["default"].aget("k") is None
-    assert await read_all(await streams.require_resume("s", owner="a")) == b"abc"
+    assert await read_all(await streams.arequire_resume("s", owner="a")) == b"abc"
 
 
 @pytest.mark.parametrize(

@@ -95,8 +95,8 @@ class Load:
         stream_appended.connect(self._acknowledge, weak=False, dispatch_uid="load")
         for stream in range(self.count):
             source = partial(self._produce, stream)
-            here = await streams.run(f"s{stream}", source, owner="me")
-            other = await streams.using("elsewhere").require_resume(f"s{stream}", owner="me")
+            here = await streams.arun(f"s{stream}", source, owner="me")
+            other = await streams.using("elsewhere").arequire_resume(f"s{stream}", owner="me")
             self.follow(Reading(stream, here), Reading(stream, other, pause=self._pause))
         await asyncio.gather(*(one.has_begun.wait() for one in self.readings))
 

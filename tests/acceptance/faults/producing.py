@@ -43,7 +43,7 @@ async def main(count: str) -> None:
     from resumable_streams import streams
 
     for stream in range(int(count)):
-        await streams.run(f"s{stream}", partial(numbers, stream), owner="me")
+        await streams.arun(f"s{stream}", partial(numbers, stream), owner="me")
     sys.stdout.write("producing\n")
     sys.stdout.flush()
     await asyncio.Event().wait()

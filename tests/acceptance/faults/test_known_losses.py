@@ -30,7 +30,7 @@ async def test_readers_wait_one_round_trip_for_an_end_and_telling_it_takes_two_m
 ) -> None:
     configure(redis_url)
     tap = Tap(b"x")
-    reader = await streams.run("chat", tap, owner="me")
+    reader = await streams.arun("chat", tap, owner="me")
     await read_until(reader, 1)
     store: Any = get_engine("default").store
     run, scripts = store._eval, []
@@ -51,7 +51,7 @@ async def test_a_log_evicted_after_its_last_byte_is_not_called_done(
 ) -> None:
     configure(redis_url)
     tap = Tap(b"0123456789")
-    reader = await streams.run("chat", tap, owner="me")
+    reader = await streams.arun("chat", tap, owner="me")
     await read_until(reader, 10)
     redis_server.delete(KeySpace(key_prefix).log(KEY))
     tap.end()
@@ -65,7 +65,7 @@ async def test_bytes_lost_just_before_a_failure_of_the_source_are_sent_again(
 ) -> None:
     configure(redis_url)
     tap = Tap(b"0123456789")
-    reader = await streams.run("chat", tap, owner="me")
+    reader = await streams.arun("chat", tap, owner="me")
     await read_until(reader, 10)
     keys = KeySpace(key_prefix)
     redis_server.set(keys.log(KEY), b"0123")
@@ -73,7 +73,7 @@ async def test_bytes_lost_just_before_a_failure_of_the_source_are_sent_again(
     tap.give(RuntimeError("no more"))
     with pytest.raises(StreamFailed):
         await read_all(reader)
-    again = await streams.require_resume("chat", owner="me")
+    again = await streams.arequire_resume("chat", owner="me")
     assert await read_until(again, 10) == b"0123456789"
     with pytest.raises(StreamFailed) as failure:
         await anext(again)
@@ -106,7 +106,7 @@ async def test_a_whole_stream_is_done_though_its_source_was_closed_by_a_drain(
                 except asyncio.CancelledError:
                     interrupted.set()
 
-    await read_until(await streams.run("chat", SlowToClose(), owner="me"), 5)
+    await read_until(await streams.arun("chat", SlowToClose(), owner="me"), 5)
     await closing.wait()
     draining = asyncio.create_task(runtime.drain())
     await interrupted.wait()  # its grace is over
@@ -129,8 +129,8 @@ async def test_readers_are_told_in_batches_while_the_push_connection_cannot_be_m
     async with proxy_to(port) as proxy:
         configure(redis_url, elsewhere=proxy.location, LEASE=60, SWEEP=60)
         tap = Tap(b"a")
-        await streams.run("chat", tap, owner="me")
-        reader = await streams.using("elsewhere").require_resume("chat", owner="me")
+        await streams.arun("chat", tap, owner="me")
+        reader = await streams.using("elsewhere").arequire_resume("chat", owner="me")
         await read_until(reader, 1)
         proxy.refused = b"SUBSCRIBE"
         proxy.cut()
@@ -152,8 +152,8 @@ async def test_a_lost_producer_is_reported_though_the_push_connection_cannot_be_
     async with proxy_to(port) as proxy:
         configure(redis_url, elsewhere=proxy.location, LEASE=lease, SWEEP=sweep)
         tap = Tap(b"a")
-        await streams.run("chat", tap, owner="me")
-        reader = await streams.using("elsewhere").require_resume("chat", owner="me")
+        await streams.arun("chat", tap, owner="me")
+        reader = await streams.using("elsewhere").arequire_resume("chat", owner="me")
         await read_until(reader, 1)
         proxy.refused = b"SUBSCRIBE"
         proxy.cut()
@@ -174,7 +174,7 @@ async def test_a_quiet_producer_outlasts_a_store_that_is_away_for_almost_store_t
         taps = [Tap(b"x") for _ in range(20)]
         readers = []
         for number, tap in enumerate(taps):
-            readers.append(await streams.run(f"s{number}", tap, owner="me"))
+            readers.append(await streams.arun(f"s{number}", tap, owner="me"))
             await pass_time(0.08)
         server.process.send_signal(signal.SIGSTOP)
         await pass_time(1.3)

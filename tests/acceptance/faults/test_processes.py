@@ -47,7 +47,7 @@ async def producing(url: str, prefix: str) -> AsyncIterator[asyncio.subprocess.P
 async def followed() -> AsyncIterator[list[Reading]]:
     """Read every stream from its first byte."""
     readings = [
-        Reading(number, await streams.require_resume(f"s{number}", owner="me"))
+        Reading(number, await streams.arequire_resume(f"s{number}", owner="me"))
         for number in range(STREAMS)
     ]
     tasks = [asyncio.create_task(one.read()) for one in readings]

@@ -36,14 +36,14 @@ def store(request: pytest.FixtureRequest, configure: Configure, redis_url: str) 
 
 async def test_a_finished_stream_is_resumed_again_and_again(store: str, report: Report) -> None:
     body = os.urandom(50_000)
-    await read_all(await streams.run("chat", Tap(body, None), owner="me"))
+    await read_all(await streams.arun("chat", Tap(body, None), owner="me"))
     before = len(asyncio.all_tasks())
     ends: Counter[str] = Counter()
     started = time.monotonic()
 
     async def resume(number: int) -> None:
         offset = number * 37 % (len(body) + 1)
-        reader = await streams.require_resume("chat", owner="me", offset=offset)
+        reader = await streams.arequire_resume("chat", owner="me", offset=offset)
         ends["done" if await read_all(reader) == body[offset:] else "wrong"] += 1
 
     for first in range(0, RESUMES, AT_ONCE):
@@ -56,8 +56,8 @@ async def test_a_finished_stream_is_resumed_again_and_again(store: str, report: 
 
 async def test_a_slow_reader_slows_nobody_and_misses_nothing(store: str, report: Report) -> None:
     tap = Tap()
-    reader = await streams.run("chat", tap, owner="me")
-    slow = await streams.using("elsewhere").require_resume("chat", owner="me")
+    reader = await streams.arun("chat", tap, owner="me")
+    slow = await streams.using("elsewhere").arequire_resume("chat", owner="me")
     body, got, started = b"", b"", time.monotonic()
     for number in range(60):
         piece = bytes([number]) * 50_000
@@ -78,16 +78,16 @@ async def test_a_slow_reader_slows_nobody_and_misses_nothing(store: str, report:
 
 
 async def whole_body() -> bytes:
-    return await read_all(await streams.require_resume("chat", owner="me"))
+    return await read_all(await streams.arequire_resume("chat", owner="me"))
 
 
 async def test_stalled_readers_hold_a_bounded_piece_of_memory(store: str, report: Report) -> None:
     tap = Tap(b"first")
-    reader = await streams.run("chat", tap, owner="me")
+    reader = await streams.arun("chat", tap, owner="me")
     other = streams.using("elsewhere")
     stalled: list[StreamReader] = []
     for _ in range(STALLED):
-        stalled.append(await other.require_resume("chat", owner="me"))
+        stalled.append(await other.arequire_resume("chat", owner="me"))
         await read_until(stalled[-1], 5)
     tracemalloc.start()
     before, started = tracemalloc.get_traced_memory()[0], time.monotonic()

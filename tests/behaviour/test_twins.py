@@ -1,0 +1,51 @@
+"""Every verb is there twice: `arun` for async code, `run` for sync code."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.core.exceptions import SynchronousOnlyOperation
+
+from resumable_streams import StreamManager
+from resumable_streams.contrib import celery
+
+VERBS = [
+    name
+    for name, found in inspect.getmembers(StreamManager, inspect.iscoroutinefunction)
+    if not name.startswith("_")
+]
+PAIRS = [(getattr(StreamManager, name[1:]), getattr(StreamManager, name)) for name in VERBS]
+PAIRS.append((celery.enqueue, celery.aenqueue))
+
+
+def test_every_verb_of_the_streams_is_a_pair():
+    assert VERBS == [
+        "acancel",
+        "adelete",
+        "aenqueue",
+        "arequire_resume",
+        "aresume",
+        "arun",
+        "asign",
+        "astatus",
+    ]
+
+
+@pytest.mark.parametrize(("twin", "verb"), PAIRS, ids=lambda found: found.__qualname__)
+def test_a_twin_has_its_own_name_and_the_signature_and_docstring_of_its_verb(
+    twin: Callable[..., Any], verb: Callable[..., Any]
+):
+    assert "a" + twin.__name__ == verb.__name__
+    assert twin.__qualname__.rpartition(".")[0] == verb.__qualname__.rpartition(".")[0]
+    assert inspect.signature(twin) == inspect.signature(verb)
+    assert twin.__doc__ == verb.__doc__
+    assert not inspect.iscoroutinefunction(twin)
+
+
+async def test_a_twin_refuses_to_block_the_loop_it_would_wait_for(memory_manager: StreamManager):
+    with pytest.raises(SynchronousOnlyOperation, match=r"use `await astatus\(\)`"):
+        memory_manager.status("chat", owner="a")
+    status = sync_to_async(memory_manager.status)
+    assert await status("chat", owner="a") is None
