@@ -19,6 +19,7 @@ from .identifiers import (
     validate_tenant,
 )
 from .links import SignedLink
+from .owners import Identity
 from .types import PUBLIC, Control, Owner, StreamInfo, StreamKey
 
 __all__ = [
@@ -31,12 +32,13 @@ __all__ = [
     "name_of",
     "read_address",
     "read_owners",
+    "tenant_of",
 ]
 
 ENDING_VERBS = ("cancel", "delete")
 
-Owners = Owner | Sequence[Owner]
-"""Whoever asks, under one name or several: a user, and the visitor of before the login."""
+Owners = Owner | Sequence[Owner] | Identity
+"""Whoever asks, under one name or several: a user, and the visitor from before the login."""
 
 Asker = Owners | SignedLink
 """In whose name a stream is read: its owner's, or that of whoever was given a signed link to it."""
@@ -65,11 +67,18 @@ def read_address(
     """Validate where a stream is and who asks for it; the tenant of a link is the link's."""
     if isinstance(asker, SignedLink):
         return StreamAddress(stream_id, asker.tenant), asker
-    return StreamAddress(stream_id, tenant), read_owners(asker)
+    return StreamAddress(stream_id, tenant_of(asker, tenant)), read_owners(asker)
+
+
+def tenant_of(owners: Owners, tenant: str | None) -> str | None:
+    """Return the tenant that is given, or else that of the identity that asks."""
+    return owners.tenant if tenant is None and isinstance(owners, Identity) else tenant
 
 
 def read_owners(owners: Owners) -> tuple[Owner, ...]:
     """Validate the owners, of whom there is at least one."""
+    if isinstance(owners, Identity):
+        owners = owners.owners
     if not isinstance(owners, list | tuple):
         return (validate_owner(owners),)
     if not owners:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from django.http import HttpRequest
 
 from .conf import DEFAULT_ALIAS, AliasSettings, get_settings
-from .control import read_control
+from .control import read_control, revoke
 from .engine import Engine, get_engine
 from .engine.elections import abandon, elect, secure
 from .engine.reader import StreamReader
@@ -21,8 +21,9 @@ from .exceptions import (
     StreamLimitExceeded,
     StreamReplaced,
 )
-from .identifiers import validate_owner
+from .identifiers import DEFAULT_TENANT, validate_tenant
 from .links import SignedLink
+from .operating import tenants
 from .permissions import (
     Asker,
     Granted,
@@ -33,6 +34,7 @@ from .permissions import (
     name_of,
     read_address,
     read_owners,
+    tenant_of,
 )
 from .positions import Locate, Peek, Start
 from .process.holdings import let_go
@@ -98,13 +100,14 @@ class _Here:
 
 
 class StreamManager:
-    """Be the streams of one alias.
+    """The streams of one alias.
 
     Every verb takes the `owner` it acts for: a string, or PUBLIC for a stream that anybody who
-    knows its id may read. A stream of another owner is a missing stream. Where somebody has several
-    names, as after a login, all verbs but those that start a stream take a tuple of them. `tenant`
-    is `default` unless given. `request`, if given, is passed to the receivers of signals; to start
-    or resume a stream it lets go of its database connections, since that may take its time.
+    knows its id may read. A stream of another owner is a missing stream. Somebody who has several
+    names, as after a login, is a tuple of them, or the `Identity` of a request, which brings its
+    tenant with it; a stream that is started is bound to the first name. `tenant` is `default`
+    unless given. `request`, if given, is passed to the receivers of signals; to start or resume a
+    stream it lets go of its database connections, since that may take its time.
 
     Raises InvalidStreamId, InvalidOwner and InvalidTenant before anything happens, and
     StoreUnavailable when the store does not answer.
@@ -113,19 +116,24 @@ class StreamManager:
     without one. So it is with every verb.
     """
 
-    def __init__(self, alias: str = DEFAULT_ALIAS):
+    def __init__(self, alias: str = DEFAULT_ALIAS, *, tenant: str | None = None):
         self.alias = alias
+        self._tenant = None if tenant is None else validate_tenant(tenant)
 
     def using(self, alias: str) -> "StreamManager":
         """Return the streams of another alias of RESUMABLE_STREAMS."""
-        return StreamManager(get_settings(alias).alias)
+        return StreamManager(get_settings(alias).alias, tenant=self._tenant)
+
+    def tenant(self, tenant: str) -> "StreamManager":
+        """Return the streams of one tenant: no verb of theirs needs, or takes, another `tenant`."""
+        return StreamManager(self.alias, tenant=tenant)
 
     async def arun(
         self,
         stream_id: str | None,
         source: Source,
         *,
-        owner: Owner,
+        owner: Owners,
         tenant: str | None = None,
         ttl: float | None = None,
         attrs: Mapping[str, str] | None = None,
@@ -142,8 +150,8 @@ class StreamManager:
         process drains, StreamLimitExceeded where a quota is set.
         """
         stream_id = str(uuid.uuid4()) if stream_id is None else stream_id
-        address = StreamAddress(stream_id, tenant)
-        terms = _terms(get_settings(self.alias), validate_owner(owner), ttl, attrs)
+        address, owners = self._read(stream_id, tenant, owner)
+        terms = _terms(get_settings(self.alias), owners[0], ttl, attrs)
         if runtime.is_draining:
             raise ShuttingDown
         await _let_go(request)
@@ -157,7 +165,7 @@ class StreamManager:
         path: str,
         kwargs: Mapping[str, Any] | None = None,
         *,
-        owner: Owner,
+        owner: Owners,
         tenant: str | None = None,
         ttl: float | None = None,
         attrs: Mapping[str, str] | None = None,
@@ -177,11 +185,12 @@ class StreamManager:
         `workers.run_order`: see `contrib.celery`, `contrib.tasks`.
         """
         stream_id = str(uuid.uuid4()) if stream_id is None else stream_id
-        address, settings = StreamAddress(stream_id, tenant), get_settings(self.alias)
+        settings = get_settings(self.alias)
+        address, owners = self._read(stream_id, tenant, owner)
         order = Order(
             path=path, kwargs=dict(kwargs or {}), recover=recover, wait=wait, through=through
         )
-        terms = _terms(settings, validate_owner(owner), ttl, attrs)
+        terms = _terms(settings, owners[0], ttl, attrs)
         if not 0 < wait < terms.ttl:
             raise ValueError("wait is a number of seconds, shorter than the ttl.")
         terms = replace(terms, grace=2 * settings.lease)
@@ -307,7 +316,7 @@ class StreamManager:
         of both. Raises InvalidOffset for an offset that is not from 0 to the size of the stream.
         """
         locate = locate or _at(_validate_offset(offset), live=live)
-        address, asker = read_address(stream_id, tenant, owner)
+        address, asker = read_address(stream_id, self._in(tenant), owner)
         await _let_go(request)
         return await runtime.call(self._resume, address, asker, locate, request)
 
@@ -381,7 +390,7 @@ class StreamManager:
 
         `locate` is asked where `resume` would start, and may refuse as it does there.
         """
-        address, asker = read_address(stream_id, tenant, owner)
+        address, asker = read_address(stream_id, self._in(tenant), owner)
         return await runtime.call(self._status, address, asker, locate, request)
 
     status = sync_twin(astatus)
@@ -418,7 +427,7 @@ class StreamManager:
 
         Raises StreamDoesNotExist where `aresume` would return None.
         """
-        address, owners = StreamAddress(stream_id, tenant), read_owners(owner)
+        address, owners = self._read(stream_id, tenant, owner)
         return await runtime.call(self._sign, address, owners, max_age, request)
 
     sign = sync_twin(asign)
@@ -450,7 +459,7 @@ class StreamManager:
         has to be the very one that is bound: knowing the id of a PUBLIC stream is not enough.
         Raises StreamReplaced if `epoch` is given and names another incarnation.
         """
-        address, owners = StreamAddress(stream_id, tenant), read_owners(owner)
+        address, owners = self._read(stream_id, tenant, owner)
         return await runtime.call(self._cancel, address, owners, epoch, request)
 
     cancel = sync_twin(acancel)
@@ -491,7 +500,7 @@ class StreamManager:
 
         Its producer stops, its readers end with `expired`. Who may, and `epoch`: as for `cancel`.
         """
-        address, owners = StreamAddress(stream_id, tenant), read_owners(owner)
+        address, owners = self._read(stream_id, tenant, owner)
         return await runtime.call(self._delete, address, owners, epoch, request)
 
     delete = sync_twin(adelete)
@@ -518,7 +527,61 @@ class StreamManager:
 
         return await engine.lasting.whole(act(), name=f"delete {key.stream_id}")
 
+    # A whole tenant, as its operators see it.
+
+    async def arotate(self, *, tenant: str | None = None, purge_old: bool = False) -> int:
+        """Start a new generation of the tenant and return it: nothing older can be reached.
+
+        When this returns, no verb that starts later reaches an older stream, in any process;
+        attached readers and producers end within a second. With `purge_old` the older streams are
+        deleted, too. The database and the store have the change, or neither; raises `Unsaved` or
+        `Unconfirmed` (`resumable_streams.control`) where only one of them may have it.
+        """
+        return await runtime.call(
+            tenants.rotate, self.alias, self._in(tenant) or DEFAULT_TENANT, purge_old=purge_old
+        )
+
+    rotate = sync_twin(arotate)
+
+    async def arevoke(self, *, owner: Owners, tenant: str | None = None) -> float:
+        """Bar every stream that the owner has acquired so far; return the time of that mark.
+
+        One write, however many streams there are. When this returns, nobody can resume any of
+        them, in any process; attached readers and producers end within a second. New ones work.
+        """
+        owners = read_owners(owner)
+        name = tenant_of(owner, self._in(tenant)) or DEFAULT_TENANT
+        marks = [await runtime.call(revoke, self.alias, name, one) for one in owners]
+        return max(marks)
+
+    revoke = sync_twin(arevoke)
+
+    async def aretire(
+        self, *, ttl: float, tenant: str | None = None, existing: bool = False
+    ) -> int:
+        """Set the TTL (seconds) of streams that are acquired from now on; 0: the alias's again.
+
+        With `existing`, streams that would live longer than `ttl` are shortened to it. Returns how
+        many were. Saved as `arotate` saves.
+        """
+        name = self._in(tenant) or DEFAULT_TENANT
+        return await runtime.call(tenants.retire, self.alias, name, ttl=ttl, existing=existing)
+
+    retire = sync_twin(aretire)
+
     # Who may.
+
+    def _in(self, tenant: str | None) -> str | None:
+        """Return the tenant that a call means; raise ValueError for one that is not ours."""
+        if self._tenant is None or tenant in (None, self._tenant):
+            return self._tenant or tenant
+        raise ValueError(f"These are the streams of tenant {self._tenant!r} alone.")
+
+    def _read(
+        self, stream_id: str, tenant: str | None, owner: Owners
+    ) -> tuple[StreamAddress, tuple[Owner, ...]]:
+        """Validate what a call names, before anything happens."""
+        return StreamAddress(stream_id, tenant_of(owner, self._in(tenant))), read_owners(owner)
 
     async def _look(
         self,

@@ -142,21 +142,9 @@ async def _access(
 ) -> StreamAccess:
     manager, link = StreamManager(using), get_link(request) if reading else None
     if link is not None:
-        return StreamAccess(
-            manager=manager,
-            stream_id=stream_id,
-            asker=link,
-            tenant=link.tenant,
-            request=request,
-        )
+        return StreamAccess(manager=manager, stream_id=stream_id, asker=link, request=request)
     identity = await _identify(request, using)
-    return StreamAccess(
-        manager=manager,
-        stream_id=stream_id,
-        asker=identity.owners,
-        tenant=identity.tenant,
-        request=request,
-    )
+    return StreamAccess(manager=manager, stream_id=stream_id, asker=identity, request=request)
 
 
 async def _answer(

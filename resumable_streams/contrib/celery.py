@@ -67,8 +67,8 @@ async def aenqueue(
 ) -> StreamReader:
     """Enqueue as `streams.aenqueue` does, through Celery.
 
-    `task_options` are those of `apply_async`. A broker that refuses the order leaves no stream: its error is
-    raised.
+    `task_options` are those of `apply_async`.
+    A broker that refuses the order leaves no stream: its error is raised.
     """
     task = current_app.tasks[produce.name]  # which application is current depends on the thread
 

@@ -50,8 +50,8 @@ async def aenqueue(
 ) -> StreamReader:
     """Enqueue as `streams.aenqueue` does, through django.tasks.
 
-    `task_options` are those of `Task.using`. A backend that refuses the order leaves no stream: its error is
-    raised.
+    `task_options` are those of `Task.using`.
+    A backend that refuses the order leaves no stream: its error is raised.
     """
 
     def put(order: str) -> None:

@@ -32,7 +32,6 @@ class StreamAccess:
     manager: StreamManager
     stream_id: str
     asker: Asker
-    tenant: str | None
     request: HttpRequest
 
     async def open(self, position: Position) -> Resumption:
@@ -53,9 +52,7 @@ class StreamAccess:
 
     async def ask(self, verb: Callable[..., Any], **named: Any) -> Any:
         """Return what a verb of the manager answers; raise StreamDoesNotExist if it has nothing."""
-        answer = await verb(
-            self.stream_id, owner=self.asker, tenant=self.tenant, request=self.request, **named
-        )
+        answer = await verb(self.stream_id, owner=self.asker, request=self.request, **named)
         if not answer:
             raise StreamDoesNotExist
         return answer
