@@ -1,13 +1,27 @@
 """The generic addresses of streams: `path("streams/", include("resumable_streams.urls"))`."""
 
-from django.urls import path
+from django.urls import URLPattern, path
 
+from .conf import DEFAULT_ALIAS
 from .views import CancelView, ResumeView, StatusView
+
+__all__ = ["app_name", "stream_urls", "urlpatterns"]
 
 app_name = "resumable_streams"
 
-urlpatterns = [
-    path("<str:stream_id>/", ResumeView.as_view(), name="stream"),
-    path("<str:stream_id>/status/", StatusView.as_view(), name="status"),
-    path("<str:stream_id>/cancel/", CancelView.as_view(), name="cancel"),
-]
+
+def stream_urls(using: str = DEFAULT_ALIAS) -> tuple[list[URLPattern], str]:
+    """Return the addresses of the streams of an alias, as `include()` takes them.
+
+    Give each alias a namespace: `path("drafts/", include(stream_urls("drafts"), "drafts"))` is
+    reversed as `drafts:stream`, `drafts:status` and `drafts:cancel`.
+    """
+    patterns = [
+        path("<str:stream_id>/", ResumeView.as_view(using=using), name="stream"),
+        path("<str:stream_id>/status/", StatusView.as_view(using=using), name="status"),
+        path("<str:stream_id>/cancel/", CancelView.as_view(using=using), name="cancel"),
+    ]
+    return patterns, app_name
+
+
+urlpatterns, _ = stream_urls()

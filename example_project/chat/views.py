@@ -16,7 +16,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from resumable_streams import StreamError, streams
 from resumable_streams.formats import Missing
-from resumable_streams.http.response import error_response, missing_response
+from resumable_streams.http import error_response, missing_response
 from resumable_streams.owners import get_identity
 from resumable_streams.views import AcquireView, resume_response, stream_response
 

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Self
 
+from django.core.exceptions import SynchronousOnlyOperation
+
 from ..exceptions import StoreUnavailable, StreamError
 from ..reading.tail import Tail
 from ..types import Role, StreamInfo, StreamKey
@@ -77,7 +79,7 @@ class StreamReader:
         if self._closed:
             raise StopIteration
         if asyncio._get_running_loop() is not None:  # which would wait for itself
-            raise RuntimeError("This is the sync form: in async code, use `async for`.")
+            raise SynchronousOnlyOperation("An event loop runs in this thread: use `async for`.")
         return self._advance(self._engine.wait_for(self._next()), StopIteration)
 
     async def _next(self) -> bytes | None:

@@ -6,3 +6,7 @@ response     status and headers
 body         the bytes, and what ends them
 transports   what the servers are like, and how a connection is broken
 """
+
+from .response import ResumableStreamResponse, error_response, missing_response
+
+__all__ = ["ResumableStreamResponse", "error_response", "missing_response"]

@@ -24,6 +24,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, ParamSpec, Protocol, TypeVar
 
+from django.core.exceptions import SynchronousOnlyOperation
 from django.utils import timezone, translation
 
 from ..compat import (
@@ -131,7 +132,10 @@ class Runtime:
     def call_sync(
         self, function: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Wait for `function` on the home loop, from a thread that runs no loop."""
+        """Wait for `function` on the home loop, from a thread that runs no loop.
+
+        Raises SynchronousOnlyOperation in one that does.
+        """
         try:
             asyncio.get_running_loop()
         except RuntimeError:
@@ -142,7 +146,7 @@ class Runtime:
             except BaseException:
                 future.cancel()
                 raise
-        raise RuntimeError("This is the sync form: in async code, await the async one.")
+        raise SynchronousOnlyOperation("An event loop runs in this thread: use the async form.")
 
     def _hop(self, work: Callable[[], Awaitable[T]], who: Asker) -> Future[T]:
         async def asked() -> T:

@@ -47,7 +47,7 @@ async def test_what_was_done_is_told_though_nobody_waits_for_it(
     async def attempt(where: Cut) -> Outcome[Any]:
         tap = Tap()
         reader = await manager.arun(None, tap, owner="ada")
-        outcome = await cut(getattr(manager, act)(reader.stream_id, owner="ada"), where)
+        outcome = await cut(getattr(manager, "a" + act)(reader.stream_id, owner="ada"), where)
         await at_rest()
         info = await manager.astatus(reader.stream_id, owner="ada")
         told = [one for one in heard if one["stream_id"] == reader.stream_id]

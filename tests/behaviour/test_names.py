@@ -31,7 +31,7 @@ async def test_a_stream_from_before_the_login_is_not_foreign_to_its_owner(
 ):
     await written(manager)
     heard = hear(owner_checked)
-    assert await getattr(manager, verb)("chat", owner=NAMES)
+    assert await getattr(manager, "a" + verb)("chat", owner=NAMES)
     assert told(heard) == [(verb.removeprefix("require_"), "match", "session:a")]
 
 

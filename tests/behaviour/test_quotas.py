@@ -151,7 +151,7 @@ async def test_a_stream_that_is_taken_away_frees_its_place_at_once(
     for number in range(5):
         await house.start(f"{number}")
         assert await house.is_full()
-        await getattr(elsewhere, verb)(f"{number}", owner="a")
+        await getattr(elsewhere, "a" + verb)(f"{number}", owner="a")
     assert not await house.is_full()
     await house.empty()
 
@@ -173,7 +173,7 @@ async def test_a_source_that_will_not_end_keeps_its_owners_place_until_it_does(
 
     reader = await house.manager.arun("stubborn", stubborn, owner="a")
     await read_until(reader, 1)
-    await getattr(house.manager, verb)("stubborn", owner="a")
+    await getattr(house.manager, "a" + verb)("stubborn", owner="a")
     engine = get_engine("default")
     assert await house.is_full()
     await eventually(lambda: engine.left_behind)  # its end has been told by now

@@ -117,7 +117,8 @@ settings.configure(
 )
 import django
 django.setup()
-from resumable_streams import shutdown, streams
+from resumable_streams import streams
+from resumable_streams.process import shutdown
 
 shutdown.let_threads_hook_signals()
 if "fork" in sys.argv:

@@ -75,7 +75,7 @@ call_command(Command())
 """
 
 LATE = """
-from resumable_streams import shutdown
+from resumable_streams.process import shutdown
 
 async def main():
     before = handlers()
