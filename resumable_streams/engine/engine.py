@@ -267,7 +267,9 @@ class Engine:
 
     async def _end(self, tail: Tail, code: ErrorCode) -> None:
         """End the readers first, so that they are told why; then the producer."""
-        stop, tail.on_end = tail.on_end, None
+        # Released before `fail`, which would stop it too early: it would find the stream streaming,
+        # take it for somebody else's by now, and tell no end.
+        stop = tail.release_producer()
         tail.fail(StreamFailed(code))
         if stop is not None:
             try:

@@ -121,7 +121,7 @@ class Producer:
         await _see_through(self._conclude(verdict), name=f"end {self.key.stream_id}")
 
     async def _produce(self) -> Verdict:
-        self.tail.on_end = self._ended_elsewhere
+        self.tail.stop_with(self._ended_elsewhere)
         self.gathered = gather = asyncio.create_task(
             self._gather(), name=f"resumable_streams.source {self.key.stream_id}"
         )
@@ -254,7 +254,7 @@ class Producer:
 
     def _settle(self, info: StreamInfo | None, verdict: Verdict) -> Ending | None:
         """Tell the readers here how it ended, by us or elsewhere; None if somebody goes on."""
-        self.tail.on_end = None
+        self.tail.release_producer()
         self.tail.learn(info)
         info = self.tail.own(info)
         if info is None:
@@ -270,7 +270,7 @@ class Producer:
         In a drain we do not wait for that: whoever takes over this process tells the end.
         """
         logger.error("A stream could not be finalized: %s", error)
-        self.tail.on_end = None
+        self.tail.release_producer()
         self.tail.fail(error)
         holder, epoch = self.tail.info.holder, self.tail.info.epoch
         try:

@@ -82,9 +82,9 @@ class Hub:
             tail = self._follow(self._tail(info, key))
         else:
             tail = known
-        tail.users += 1
+        tail.attach()
         if reader_opened.receivers:
-            tail.emit(reader_opened, status=info.status, readers=tail.users - tail.is_local)
+            tail.emit(reader_opened, status=info.status, readers=tail.readers)
         return tail
 
     def open_local(self, info: StreamInfo, key: StreamKey) -> Tail:
@@ -96,8 +96,7 @@ class Hub:
         else:
             tail = self._tail(info, key)
             self._register(tail)
-        tail.is_local = True
-        tail.users += 1
+        tail.attach_producer()
         return tail
 
     def _may_go_on(self, tail: Tail, info: StreamInfo) -> bool:
@@ -110,27 +109,25 @@ class Hub:
         return is_same and tail.window.end <= info.size
 
     def close(self, tail: Tail) -> None:
-        if not tail.users:
+        """Give up a reader's tail."""
+        if not tail.readers:
             return
-        self._leave(tail)
+        tail.detach()
+        self._forget_unused(tail)
         if reader_closed.receivers:
-            tail.emit(reader_closed, size=tail.window.end, readers=tail.users - tail.is_local)
-
-    def _leave(self, tail: Tail) -> None:
-        if tail.users:
-            tail.users -= 1
-            if not tail.users:
-                self._settled.discard(tail)
-                self._forget(tail)
+            tail.emit(reader_closed, size=tail.window.end, readers=tail.readers)
 
     def close_local(self, tail: Tail) -> None:
         """Give up a producer's tail; readers that stay are told by the feed from now on."""
-        tail.is_local = False
-        tail.on_end = None
-        if self._tails.get(tail.key) is tail and tail.users > 1 and not tail.has_ended:
-            tail.is_settled = False
+        tail.detach_producer()
+        if self._tails.get(tail.key) is tail and tail.is_used and not tail.has_ended:
             self._follow(tail)
-        self._leave(tail)
+        self._forget_unused(tail)
+
+    def _forget_unused(self, tail: Tail) -> None:
+        if not tail.is_used:
+            self._settled.discard(tail)
+            self._forget(tail)
 
     def _tail(self, info: StreamInfo, key: StreamKey) -> Tail:
         return Tail(self._store, info, key, patience=self._store_timeout)
@@ -139,7 +136,7 @@ class Hub:
         # The confirmation of the subscription makes the tail stale: what was appended between the
         # look that made it and the subscription is found then.
         self._register(tail)
-        tail.heard_at = self._loop.time()
+        tail.hear(self._loop.time())
         self._feed.watch(tail.key)
         self._on_silence([tail.info])
         return tail
@@ -147,8 +144,10 @@ class Hub:
     def _register(self, tail: Tail) -> None:
         old = self._tails.get(tail.key)
         if old is not None and old is not tail:
-            old.learn(tail.info)  # another incarnation, which ends those who read the old one
-            if not old.has_ended:  # the same, from another producer: they resume with that one
+            # Told before it is forgotten: no news finds it later. Another incarnation ends those
+            # who read the old one; the same, from another producer, sends them to resume with that.
+            old.learn(tail.info)
+            if not old.has_ended:
                 old.dismiss()
             self._forget(old)
         self._tails[tail.key] = tail
@@ -177,7 +176,7 @@ class Hub:
             self.suspect(tail)
             return
         tail.push(offset, data, time.perf_counter())
-        tail.heard_at = self._loop.time()
+        tail.hear(self._loop.time())
 
     def disturbed(self, key: StreamKey) -> None:
         tail = self._tails.get(key)
@@ -252,7 +251,7 @@ class Hub:
 
     async def _refresh(self, tail: Tail) -> None:
         tail.learn(await self._store.look(tail.key))
-        tail.heard_at = self._loop.time()
+        tail.hear(self._loop.time())
 
     async def aclose(self) -> None:
         """End every reader with ShuttingDown, then close the feed."""

@@ -77,6 +77,7 @@ class Tail:
         "_failure",
         "_pages",
         "_patience",
+        "_stop_producer",
         "_store",
         "appended_at",
         "heard_at",
@@ -84,8 +85,7 @@ class Tail:
         "is_local",
         "is_settled",
         "key",
-        "on_end",
-        "users",
+        "readers",
         "window",
     )
 
@@ -95,18 +95,56 @@ class Tail:
         self.key = key
         self.info = info
         self.window = Window(info.size)
-        self.users = 0
+        self.readers = 0
         self.is_local = False  # fed by a producer of this process, which knows first
         self.is_settled = False  # looked up once subscribed: a gap is a loss from then on
         self.appended_at = 0.0  # of the newest bytes, by `time.perf_counter`
         self.heard_at = 0.0  # when there was news of it last, by the loop's clock
-        self.on_end: Callable[[], None] | None = None
+        self._stop_producer: Callable[[], None] | None = None
         self._store = store
         self._patience = patience  # seconds that a page waits for a store that is away
         self._changed = asyncio.Event()
         self._failure: StreamError | None = None
         self._dismissed = False
         self._pages: dict[int, asyncio.Task[bytes]] = {}
+
+    # Who uses it: readers, and at most one producer of this process.
+
+    @property
+    def is_used(self) -> bool:
+        return self.is_local or self.readers > 0
+
+    def attach(self) -> None:
+        """Count one more reader."""
+        self.readers += 1
+
+    def detach(self) -> None:
+        """Count one reader less."""
+        self.readers -= 1
+
+    def attach_producer(self) -> None:
+        """Expect the news of this stream from a producer here, and from nobody else."""
+        self.is_local = True
+
+    def stop_with(self, stop: Callable[[], None]) -> None:
+        """Have `stop` called when the stream ends by anything but its producer here."""
+        self._stop_producer = stop
+
+    def release_producer(self) -> Callable[[], None] | None:
+        """Leave the producer alone from now on; return what would have stopped it, if anything."""
+        stop, self._stop_producer = self._stop_producer, None
+        return stop
+
+    def detach_producer(self) -> None:
+        """Expect news from the store again; a gap is no loss until the stream is looked up."""
+        self.release_producer()
+        self.is_local = self.is_settled = False
+
+    def hear(self, now: float) -> None:
+        """Note that there was news of the stream, by the loop's clock."""
+        self.heard_at = now
+
+    # What is known of it.
 
     @property
     def has_ended(self) -> bool:
@@ -164,16 +202,16 @@ class Tail:
             seen_by = "producer" if self.is_local else "reader"
             self.emit(producer_lost, seen_by=seen_by, size=info.size)
         self.wake()
-        if not info.is_streaming and self.on_end:
-            self.on_end()
+        if not info.is_streaming and self._stop_producer:
+            self._stop_producer()
 
     def fail(self, error: StreamError) -> None:
         """End every reader with `error`, whatever the store says later."""
         if self._failure is None:
             self._failure = error
             self.wake()
-            if self.on_end:
-                self.on_end()
+            if self._stop_producer:
+                self._stop_producer()
 
     def dismiss(self) -> None:
         """End every reader with ShuttingDown; a producer that feeds this tail goes on."""
@@ -182,6 +220,9 @@ class Tail:
 
     def wake(self) -> None:
         """Have every waiting reader look again."""
+        # `set` completes the future of each waiter there and then, so they all go on, though the
+        # event is clear again when they do. Clearing it is for those who wait next: left set, it
+        # would have them spin until somebody clears it.
         self._changed.set()
         self._changed.clear()
 
@@ -192,21 +233,26 @@ class Tail:
         where the stream is gone or revoked, else when the reader has all that was stored before.
         Each reader gets an exception of its own.
         """
+        # The order matters. First those who get nothing more, though the bytes may be here: this
+        # process drains, or the stream was revoked, deleted or lost.
         if self._dismissed:
             raise ShuttingDown
-        # Who was cut off gets nothing more, also of what is here; who lost the store gets that.
         if isinstance(self._failure, StreamFailed):
             raise fresh(self._failure)
+        # Then the bytes: before any other end, so that a stream which failed, and a store that went
+        # away, still give what was stored.
         if data := self.window.read(offset):
             return data
-        if offset < self.window.end:
+        if offset < self.window.end:  # stored, and not in the window any more
             return await self._page(offset)
+        # Then the ends, for readers who have it all.
         if self._failure is not None:
             raise fresh(self._failure)
         if self.info.status is StreamStatus.ERROR:
             raise StreamFailed(self.info.error_code, self.info.error)
         if not live or not self.info.is_streaming:
             return None
+        # Nothing was awaited since the first test, so no news can have come in between.
         await self._changed.wait()
         if stream_delivered.receivers:
             self._deliver(offset)

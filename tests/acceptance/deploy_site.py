@@ -114,7 +114,7 @@ def _urls() -> list[Any]:
 
         engine: Any = runtime.resources.get("default")
         tails = engine.hub.tails if engine else ()
-        return JsonResponse({"readers": sum(tail.users - tail.is_local for tail in tails)})
+        return JsonResponse({"readers": sum(tail.readers for tail in tails)})
 
     return [
         path("", process),

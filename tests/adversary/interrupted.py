@@ -266,7 +266,7 @@ class World:
         produced = {one.holding.epoch for one in engine.leases._producers}
         if produced != {tail.info.epoch for tail in engine.hub.tails}:
             return f"produced: {produced}; tails: {engine.hub.tails}"
-        if any(tail.users != 1 for tail in engine.hub.tails):
+        if any(tail.readers for tail in engine.hub.tails):
             return "a tail has readers that are gone"
         if engine._closing or engine.left_behind.total():
             return f"being closed: {engine._closing}, {engine.left_behind}"

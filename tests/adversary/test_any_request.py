@@ -116,7 +116,7 @@ async def look(place: Place) -> object:
 
 
 def has_no_readers() -> bool:
-    return all(tail.users == int(tail.is_local) for tail in get_engine("default").hub.tails)
+    return all(not tail.readers for tail in get_engine("default").hub.tails)
 
 
 def is_refused(answer: Answer) -> bool:
