@@ -6,11 +6,11 @@ receivers why, nobody else.
 
 from collections.abc import Sequence
 from secrets import compare_digest
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from .control import FIRST_GENERATION
+from .control import FIRST_GENERATION, read_control
 from .engine import Engine
-from .exceptions import InvalidOwner
+from .exceptions import InvalidOwner, StreamReplaced
 from .identifiers import (
     DEFAULT_TENANT,
     encode_owner,
@@ -20,6 +20,7 @@ from .identifiers import (
 )
 from .links import SignedLink
 from .owners import Identity
+from .signals import owner_checked
 from .types import PUBLIC, Control, Owner, StreamInfo, StreamKey
 
 __all__ = [
@@ -27,11 +28,13 @@ __all__ = [
     "Granted",
     "Owners",
     "StreamAddress",
+    "find",
     "judge",
     "judge_link",
     "name_of",
     "read_address",
     "read_owners",
+    "tell_checked",
     "tenant_of",
 ]
 
@@ -97,6 +100,64 @@ class Granted(NamedTuple):
 def name_of(info: StreamInfo | None, owners: Sequence[Owner]) -> Owner:
     """Return the owner whose stream this is; the first one where it is nobody's of them."""
     return next((one for one in owners if info is not None and _owns(info, one)), owners[0])
+
+
+async def find(
+    engine: Engine,
+    address: StreamAddress,
+    asker: tuple[Owner, ...] | SignedLink,
+    operation: str,
+    request: Any,
+    *,
+    epoch: str | None = None,
+) -> Granted | None:
+    """Return the stream if `asker` may do `operation`; a foreign stream is a missing one.
+
+    A missing and a foreign one take the same round trips, and so does one with a wrong link. Raises
+    StreamReplaced if `epoch` is given and names another incarnation.
+    """
+    by_link = isinstance(asker, SignedLink)
+    asking = PUBLIC if isinstance(asker, SignedLink) else asker[0]
+    control = await read_control(engine, address.tenant, asking)
+    key = address.key(control)
+    info = await engine.store.look(key)
+    if isinstance(asker, SignedLink):
+        asking, outcome = await judge_link(engine, key, info, asker, operation)
+    else:
+        if (name := name_of(info, asker)) != asking:
+            asking = name
+            control = await read_control(engine, address.tenant, asking)
+        outcome = await judge(engine, key, info, asking, operation, control)
+    await tell_checked(engine, key, asking, operation, outcome, request, by_link=by_link)
+    if info is None or outcome != "match":
+        return None
+    if control.generation is None:  # lost, or expired under a stream that lives on
+        await engine.store.set_control(key.tenant, longest_ttl=info.ttl)
+    if epoch not in (None, info.epoch):
+        raise StreamReplaced(info.epoch)
+    return Granted(key, info, asking)
+
+
+async def tell_checked(
+    engine: Engine,
+    key: StreamKey,
+    owner: Owner,
+    operation: str,
+    outcome: str,
+    request: Any,
+    *,
+    by_link: bool = False,
+) -> None:
+    """Tell receivers what a check came to."""
+    await engine.notify(
+        owner_checked,
+        key,
+        owner,
+        operation=operation,
+        outcome=outcome,
+        by_link=by_link,
+        request=request,
+    )
 
 
 async def judge(

@@ -1,26 +1,17 @@
 """The API: `streams` runs, resumes, looks at and ends streams, always in the name of an owner."""
 
-import asyncio
-import math
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any
 
 from django.http import HttpRequest
 
-from .conf import DEFAULT_ALIAS, AliasSettings, get_settings
-from .control import read_control, revoke
+from .conf import DEFAULT_ALIAS, get_settings
+from .control import revoke
 from .engine import Engine, get_engine
-from .engine.elections import abandon, elect, secure
 from .engine.reader import StreamReader
-from .exceptions import (
-    InvalidOffset,
-    ShuttingDown,
-    StreamDoesNotExist,
-    StreamLimitExceeded,
-    StreamReplaced,
-)
+from .exceptions import InvalidOffset, ShuttingDown, StreamDoesNotExist
 from .identifiers import DEFAULT_TENANT, validate_tenant
 from .links import SignedLink
 from .operating import tenants
@@ -29,9 +20,7 @@ from .permissions import (
     Granted,
     Owners,
     StreamAddress,
-    judge,
-    judge_link,
-    name_of,
+    find,
     read_address,
     read_owners,
     tenant_of,
@@ -42,61 +31,12 @@ from .process.runtime import runtime
 from .process.threads import asker
 from .process.twins import sync_twin
 from .producing.sources import Source
-from .producing.telling import Ending
-from .signals import (
-    StreamSignal,
-    owner_bound,
-    owner_checked,
-    stream_acquired,
-    stream_cancelled,
-    stream_deleted,
-    stream_resumed,
-)
-from .stores.processes import WAITING
-from .types import (
-    PUBLIC,
-    Claim,
-    Control,
-    ErrorCode,
-    Owner,
-    Role,
-    StreamInfo,
-    StreamKey,
-    StreamStatus,
-    Terms,
-)
+from .runs import Here, Production, Run, make_terms
+from .signals import stream_cancelled, stream_deleted, stream_resumed
+from .types import Owner, Role, StreamInfo, Terms
 from .workers import Order
 
 __all__ = ["Asker", "StreamManager", "streams"]
-
-MAX_ATTRS_BYTES = 4_096
-
-
-class _Start(Protocol):
-    """How a stream is produced that a claim was won for."""
-
-    def waits(self, engine: Engine) -> float:
-        """Return how long the stream may wait for its producer; 0 if that is started here."""
-
-    async def start(
-        self, engine: Engine, key: StreamKey, claim: Claim, info: StreamInfo, control_version: int
-    ) -> None:
-        """Have it produced."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Here:
-    """Production in this process."""
-
-    source: Source
-
-    def waits(self, engine: Engine) -> float:
-        return 0
-
-    async def start(
-        self, engine: Engine, key: StreamKey, claim: Claim, info: StreamInfo, control_version: int
-    ) -> None:
-        engine.produce(key, claim, info, self.source, control_version)
 
 
 class StreamManager:
@@ -151,11 +91,11 @@ class StreamManager:
         """
         stream_id = str(uuid.uuid4()) if stream_id is None else stream_id
         address, owners = self._read(stream_id, tenant, owner)
-        terms = _terms(get_settings(self.alias), owners[0], ttl, attrs)
+        terms = make_terms(get_settings(self.alias), owners[0], ttl, attrs)
         if runtime.is_draining:
             raise ShuttingDown
         await _let_go(request)
-        return await runtime.call(self._run, address, _Here(source), terms, ttl is None, request)
+        return await runtime.call(self._run, address, Here(source), terms, ttl is None, request)
 
     run = sync_twin(arun, lets_go=True)
 
@@ -190,7 +130,7 @@ class StreamManager:
         order = Order(
             path=path, kwargs=dict(kwargs or {}), recover=recover, wait=wait, through=through
         )
-        terms = _terms(settings, owners[0], ttl, attrs)
+        terms = make_terms(settings, owners[0], ttl, attrs)
         if not 0 < wait < terms.ttl:
             raise ValueError("wait is a number of seconds, shorter than the ttl.")
         terms = replace(terms, grace=2 * settings.lease)
@@ -202,101 +142,13 @@ class StreamManager:
     async def _run(
         self,
         address: StreamAddress,
-        start: _Start,
+        production: Production,
         terms: Terms,
         default_ttl: bool,
         request: HttpRequest | None,
     ) -> StreamReader:
-        engine = get_engine(self.alias)
-        control_version = engine.hub.control_version
-        control = await read_control(engine, address.tenant, terms.owner, acquiring=terms.ttl)
-        terms = replace(terms, seen_mark=control.revoked_at or 0.0)
-        if default_ttl and control.ttl is not None:
-            terms = _with_ttl(terms, engine.settings, control.ttl)
-        if terms.ttl > control.longest_ttl:  # a revocation has to outlive what it revokes
-            # With the generation: if the key is lost right now, it must not begin at 1 again.
-            await engine.store.set_control(
-                address.tenant, generation=control.generation, longest_ttl=terms.ttl
-            )
-        # Between the election and the start of the producer a cancellation would leave a claim
-        # that nobody uses until its lease runs out, so the two are one uncancellable step.
-        election = asyncio.create_task(
-            self._elect(
-                engine, address.key(control), start, terms, control, request, control_version
-            ),
-            name=f"resumable_streams.election {address.stream_id}",
-        )
-        election.add_done_callback(lambda done: done.cancelled() or done.exception())
-        return await asyncio.shield(election)
-
-    async def _elect(
-        self,
-        engine: Engine,
-        key: StreamKey,
-        start: _Start,
-        terms: Terms,
-        control: Control,
-        request: HttpRequest | None,
-        control_version: int,
-    ) -> StreamReader:
-        claim, wait = Claim(holder=await engine.leases.ready()), start.waits(engine)
-        if wait:
-            claim = replace(claim, holder=f"{WAITING}{claim.epoch}")
-        acquisition = await elect(engine, key, claim, terms)
-        role, info = acquisition.role, acquisition.info
-        if role is Role.PRODUCER:
-            info = await secure(engine, info, claim, terms, wait=wait)
-            try:
-                await self._announce(engine, key, info, request)
-                await start.start(engine, key, claim, info, control_version)
-            except Exception as error:
-                # Nothing was started, so a later `run` is to be elected as if this had never been.
-                await abandon(engine, info, _refused(info, error))
-                raise
-        else:
-            outcome = await judge(engine, key, info, terms.owner, "run", control)
-            is_own = outcome == "revoked" and info.owner == terms.owner
-            # Nobody reaches that any more, and its owner asks: it is in nobody's way.
-            if is_own and await engine.store.delete(key, epoch=info.epoch):
-                return await self._elect(
-                    engine, key, start, terms, control, request, control_version
-                )
-            await self._checked(engine, key, terms.owner, "run", outcome, request)
-            if outcome != "match":
-                raise StreamDoesNotExist
-            await self._acquired(engine, key, terms.owner, role, info, request)
-        return StreamReader(engine, key, info, role=role, control_version=control_version)
-
-    async def _announce(
-        self, engine: Engine, key: StreamKey, info: StreamInfo, request: HttpRequest | None
-    ) -> None:
-        """Tell of an election before its producer starts: any receiver may refuse it."""
-        try:
-            await self._notify(
-                owner_bound, engine, key, info.owner, epoch=info.epoch, request=request
-            )
-        finally:  # both are sent in any case: who counts what starts is told of its end, too
-            await self._acquired(engine, key, info.owner, Role.PRODUCER, info, request)
-
-    async def _acquired(
-        self,
-        engine: Engine,
-        key: StreamKey,
-        owner: Owner,
-        role: Role,
-        info: StreamInfo,
-        request: HttpRequest | None,
-    ) -> None:
-        await self._notify(
-            stream_acquired,
-            engine,
-            key,
-            owner,
-            epoch=info.epoch,
-            role=role,
-            attrs=info.attrs,
-            request=request,
-        )
+        run = Run(get_engine(self.alias), address, production, terms, request)
+        return await run.start(default_ttl=default_ttl)
 
     async def aresume(
         self,
@@ -331,14 +183,13 @@ class StreamManager:
     ) -> StreamReader | None:
         engine = get_engine(self.alias)
         control_version = engine.hub.control_version
-        found = await self._look(engine, address, asker, "resume", request)
+        found = await find(engine, address, asker, "resume", request)
         if found is None:
             return None
         key, info, asking = found
         start = await locate(info, _peek(engine, found))
-        await self._notify(
+        await engine.notify(
             stream_resumed,
-            engine,
             key,
             asking,
             epoch=info.epoch,
@@ -403,7 +254,7 @@ class StreamManager:
         request: HttpRequest | None,
     ) -> StreamInfo | None:
         engine = get_engine(self.alias)
-        found = await self._look(engine, address, asker, "status", request)
+        found = await find(engine, address, asker, "status", request)
         if found is None:
             return None
         if locate is not None:
@@ -439,7 +290,7 @@ class StreamManager:
         max_age: float | None,
         request: HttpRequest | None,
     ) -> str:
-        found = await self._look(get_engine(self.alias), address, owners, "sign", request)
+        found = await find(get_engine(self.alias), address, owners, "sign", request)
         if found is None:
             raise StreamDoesNotExist
         return str(SignedLink.make(found.info, alias=self.alias, max_age=max_age))
@@ -472,7 +323,7 @@ class StreamManager:
         request: HttpRequest | None,
     ) -> StreamInfo | None:
         engine = get_engine(self.alias)
-        found = await self._look(engine, address, owners, "cancel", request, epoch=epoch)
+        found = await find(engine, address, owners, "cancel", request, epoch=epoch)
         if found is None:
             return None
         key, info, owner = found
@@ -480,9 +331,7 @@ class StreamManager:
         async def act() -> StreamInfo | None:
             # The epoch keeps the check and the act about the same incarnation.
             ended = await engine.store.cancel(key, epoch=info.epoch)
-            await self._notify(
-                stream_cancelled, engine, key, owner, epoch=info.epoch, request=request
-            )
+            await engine.notify(stream_cancelled, key, owner, epoch=info.epoch, request=request)
             return ended
 
         return await engine.lasting.whole(act(), name=f"cancel {key.stream_id}")
@@ -513,16 +362,14 @@ class StreamManager:
         request: HttpRequest | None,
     ) -> bool:
         engine = get_engine(self.alias)
-        found = await self._look(engine, address, owners, "delete", request, epoch=epoch)
+        found = await find(engine, address, owners, "delete", request, epoch=epoch)
         if found is None:
             return False
         key, info, owner = found
 
         async def act() -> bool:
             was_there = await engine.store.delete(key, epoch=info.epoch)
-            await self._notify(
-                stream_deleted, engine, key, owner, epoch=info.epoch, request=request
-            )
+            await engine.notify(stream_deleted, key, owner, epoch=info.epoch, request=request)
             return was_there
 
         return await engine.lasting.whole(act(), name=f"delete {key.stream_id}")
@@ -569,7 +416,7 @@ class StreamManager:
 
     retire = sync_twin(aretire)
 
-    # Who may.
+    # What a call names.
 
     def _in(self, tenant: str | None) -> str | None:
         """Return the tenant that a call means; raise ValueError for one that is not ours."""
@@ -583,85 +430,6 @@ class StreamManager:
         """Validate what a call names, before anything happens."""
         return StreamAddress(stream_id, tenant_of(owner, self._in(tenant))), read_owners(owner)
 
-    async def _look(
-        self,
-        engine: Engine,
-        address: StreamAddress,
-        asker: tuple[Owner, ...] | SignedLink,
-        operation: str,
-        request: HttpRequest | None,
-        *,
-        epoch: str | None = None,
-    ) -> Granted | None:
-        """Return the stream if `asker` may do `operation`; a foreign stream is a missing one.
-
-        A missing and a foreign one take the same round trips, and one with a wrong link, too.
-        """
-        by_link = isinstance(asker, SignedLink)
-        asking = PUBLIC if isinstance(asker, SignedLink) else asker[0]
-        control = await read_control(engine, address.tenant, asking)
-        key = address.key(control)
-        info = await engine.store.look(key)
-        if isinstance(asker, SignedLink):
-            asking, outcome = await judge_link(engine, key, info, asker, operation)
-        else:
-            if (name := name_of(info, asker)) != asking:
-                asking = name
-                control = await read_control(engine, address.tenant, asking)
-            outcome = await judge(engine, key, info, asking, operation, control)
-        await self._checked(engine, key, asking, operation, outcome, request, by_link=by_link)
-        if info is None or outcome != "match":
-            return None
-        if control.generation is None:  # lost, or expired under a stream that lives on
-            await engine.store.set_control(key.tenant, longest_ttl=info.ttl)
-        if epoch not in (None, info.epoch):
-            raise StreamReplaced(info.epoch)
-        return Granted(key, info, asking)
-
-    async def _checked(
-        self,
-        engine: Engine,
-        key: StreamKey,
-        owner: Owner,
-        operation: str,
-        outcome: str,
-        request: HttpRequest | None,
-        *,
-        by_link: bool = False,
-    ) -> None:
-        await self._notify(
-            owner_checked,
-            engine,
-            key,
-            owner,
-            operation=operation,
-            outcome=outcome,
-            by_link=by_link,
-            request=request,
-        )
-
-    async def _notify(
-        self,
-        signal: StreamSignal,
-        engine: Engine,
-        key: StreamKey,
-        owner: Owner,
-        *,
-        hook_errors: str | None = None,
-        **named: Any,
-    ) -> None:
-        if signal.receivers:
-            await signal.notify(
-                type(engine.store),
-                hook_errors=hook_errors or engine.settings.hook_errors,
-                alias=self.alias,
-                tenant=key.tenant,
-                generation=key.generation,
-                stream_id=key.stream_id,
-                owner=owner,
-                **named,
-            )
-
     def __repr__(self) -> str:
         return f"<StreamManager {self.alias}>"
 
@@ -669,26 +437,6 @@ class StreamManager:
 async def _let_go(request: HttpRequest | None) -> None:
     if request is not None and asker.get() is None:  # a thread that waits for us has done so
         await let_go()
-
-
-def _refused(info: StreamInfo, error: Exception) -> Ending:
-    """Return the end of a stream that was announced and not started."""
-    return Ending(
-        status=StreamStatus.ERROR,
-        error_code=_refusal_code(error),
-        owner=info.owner,
-        failure=error,
-    )
-
-
-def _refusal_code(error: Exception) -> ErrorCode:
-    match error:
-        case ShuttingDown():
-            return ErrorCode.INTERRUPTED
-        case StreamLimitExceeded():
-            return ErrorCode.LIMIT_EXCEEDED
-        case _:
-            return ErrorCode.HOOK_FAILED
 
 
 def _validate_offset(offset: object) -> int:
@@ -714,28 +462,6 @@ def _peek(engine: Engine, found: Granted) -> Peek:
         return b"" if page is None or page.info.epoch != found.info.epoch else page.data
 
     return peek
-
-
-def _terms(
-    settings: AliasSettings, owner: Owner, ttl: float | None, attrs: Mapping[str, str] | None
-) -> Terms:
-    ttl = settings.ttl if ttl is None else ttl
-    if not settings.lease < ttl < math.inf:
-        raise ValueError(f"ttl is longer than the lease ({settings.lease:g} seconds), and finite.")
-    attrs = dict(attrs or {})
-    texts: list[object] = [text for item in attrs.items() for text in item]
-    if not all(isinstance(text, str) for text in texts):
-        raise TypeError("attrs maps strings to strings.")
-    if sum(len(name) + len(value) for name, value in attrs.items()) > MAX_ATTRS_BYTES:
-        raise ValueError(f"attrs holds at most {MAX_ATTRS_BYTES} characters.")
-    terms = Terms(owner=owner, ttl=ttl, finished_ttl=ttl, pending=ttl, attrs=attrs)
-    return _with_ttl(terms, settings, ttl)
-
-
-def _with_ttl(terms: Terms, settings: AliasSettings, ttl: float) -> Terms:
-    finished_ttl = ttl if settings.finished_ttl is None else min(ttl, settings.finished_ttl)
-    pending = min(ttl, settings.election)
-    return replace(terms, ttl=ttl, finished_ttl=finished_ttl, pending=pending)
 
 
 streams = StreamManager()

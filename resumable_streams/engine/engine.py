@@ -25,6 +25,7 @@ from ..producing.takeover import TakeOver
 from ..producing.telling import Ending, Teller
 from ..reading.hub import Hub
 from ..reading.tail import Tail
+from ..signals import StreamSignal
 from ..stores import make_store
 from ..stores.base import known
 from ..stores.patience import patiently
@@ -113,6 +114,28 @@ class Engine:
             with suppress(StoreUnavailable):  # whoever takes over this process tells it
                 if await self.leases.was_forgotten():
                     await self._teller.tell(holding, ending, holder=holder, by=self.leases.process)
+
+    async def notify(
+        self,
+        signal: StreamSignal,
+        key: StreamKey,
+        owner: Owner,
+        *,
+        hook_errors: str | None = None,
+        **named: Any,
+    ) -> None:
+        """Tell the receivers of a signal about a stream; what they raise is as HOOK_ERRORS says."""
+        if signal.receivers:
+            await signal.notify(
+                type(self.store),
+                hook_errors=hook_errors or self.settings.hook_errors,
+                alias=self.settings.alias,
+                tenant=key.tenant,
+                generation=key.generation,
+                stream_id=key.stream_id,
+                owner=owner,
+                **named,
+            )
 
     def see_to(self, verb: Callable[[], Awaitable[None]], name: str) -> asyncio.Task[None]:
         """Do something in the background, as soon as the store answers; held until it is done.

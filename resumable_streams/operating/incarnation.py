@@ -6,8 +6,8 @@ acquired under the same id since is another one.
 
 from typing import Any
 
-from ..engine import Engine, get_engine
-from ..signals import StreamSignal, stream_cancelled, stream_deleted
+from ..engine import get_engine
+from ..signals import stream_cancelled, stream_deleted
 from ..types import StreamInfo
 
 __all__ = ["cancel_incarnation", "delete_incarnation"]
@@ -25,7 +25,9 @@ async def cancel_incarnation(
     ended = await engine.store.cancel(key, epoch=info.epoch)
     if ended is None:
         return None
-    await _notify(stream_cancelled, engine, info, request)
+    await engine.notify(
+        stream_cancelled, key, info.owner, hook_errors="log", epoch=info.epoch, request=request
+    )
     return ended
 
 
@@ -38,24 +40,9 @@ async def delete_incarnation(alias: str, info: StreamInfo, *, request: Any = Non
     engine, key = get_engine(alias), info.key
     if not await engine.store.delete(key, epoch=info.epoch):
         return False
-    if (
-        not info.is_streaming
-    ):  # readers of what had ended watch nothing any more: they hear of it here
+    if not info.is_streaming:  # its readers watch nothing any more: they hear of it here
         await engine.store.announce(info.tenant)
-    await _notify(stream_deleted, engine, info, request)
+    await engine.notify(
+        stream_deleted, key, info.owner, hook_errors="log", epoch=info.epoch, request=request
+    )
     return True
-
-
-async def _notify(signal: StreamSignal, engine: Engine, info: StreamInfo, request: Any) -> None:
-    if signal.receivers:
-        await signal.notify(
-            type(engine.store),
-            hook_errors="log",
-            alias=engine.settings.alias,
-            tenant=info.tenant,
-            generation=info.generation,
-            stream_id=info.stream_id,
-            owner=info.owner,
-            epoch=info.epoch,
-            request=request,
-        )
