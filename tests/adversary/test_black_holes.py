@@ -10,7 +10,8 @@ import pytest
 
 from resumable_streams.exceptions import StoreUnavailable
 from resumable_streams.stores.redis import RedisStore, connection
-from resumable_streams.testing import KEY, StreamStoreContract, body, refusal, start
+from resumable_streams.testing import StreamStoreContract
+from resumable_streams.testing.acts import KEY, body, refusal, start
 from tests.nodes import Node
 from tests.proxy import Proxy, proxy_to
 from tests.tools.waiting import eventually, pass_time, within

@@ -17,7 +17,8 @@ from resumable_streams.exceptions import StreamFinalized
 from resumable_streams.stores.base import BaseStore
 from resumable_streams.stores.memory import MemoryStore
 from resumable_streams.stores.redis import RedisStore
-from resumable_streams.testing import KEY, TERMS, StreamStoreContract, holding
+from resumable_streams.testing import StreamStoreContract
+from resumable_streams.testing.acts import KEY, TERMS, holding
 from resumable_streams.types import Claim, StreamKey, StreamStatus
 
 from ..tools.cancelling import Cut, Outcome, at_every_await, cut

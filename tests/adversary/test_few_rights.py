@@ -13,7 +13,8 @@ from resumable_streams import StreamFailed, StreamManager
 from resumable_streams.engine import get_engine
 from resumable_streams.exceptions import StoreForbidden, StreamClaimLost, StreamDoesNotExist
 from resumable_streams.stores.redis import RedisStore
-from resumable_streams.testing import KEY, TERMS, StreamStoreContract, refusal, start
+from resumable_streams.testing import StreamStoreContract
+from resumable_streams.testing.acts import KEY, TERMS, refusal, start
 from resumable_streams.types import Claim, StreamKey, StreamStatus
 from resumable_streams.workers import Worker
 from tests.nodes import Node

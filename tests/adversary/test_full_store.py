@@ -11,7 +11,7 @@ import pytest
 from resumable_streams import StreamFailed, StreamManager
 from resumable_streams.exceptions import StoreUnavailable
 from resumable_streams.stores.redis import RedisStore
-from resumable_streams.testing import KEY, TERMS, body, holding, look, refusal, start
+from resumable_streams.testing.acts import KEY, TERMS, body, holding, look, refusal, start
 from resumable_streams.types import Claim, ErrorCode, Role, StreamStatus
 from tests.nodes import Node
 from tests.tools.readers import read_until

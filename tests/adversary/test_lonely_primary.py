@@ -5,7 +5,8 @@ from contextlib import contextmanager
 
 from resumable_streams.exceptions import StoreUnavailable
 from resumable_streams.stores.redis import RedisStore
-from resumable_streams.testing import KEY, TERMS, StreamStoreContract, body, refusal, start
+from resumable_streams.testing import StreamStoreContract
+from resumable_streams.testing.acts import KEY, TERMS, body, refusal, start
 from resumable_streams.types import Claim, StreamStatus
 from tests.nodes import Node
 

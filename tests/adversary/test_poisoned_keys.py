@@ -10,7 +10,7 @@ from redis import Redis
 from resumable_streams import StreamManager
 from resumable_streams.exceptions import StoreUnavailable, StreamUnreadable
 from resumable_streams.stores.redis import RedisStore
-from resumable_streams.testing import KEY, TERMS, refusal, start
+from resumable_streams.testing.acts import KEY, TERMS, refusal, start
 from resumable_streams.types import Claim, StreamKey, StreamStatus
 from tests.nodes import Node
 from tests.tools.readers import read_all, settled

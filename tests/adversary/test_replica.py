@@ -8,7 +8,8 @@ import pytest
 from resumable_streams import StreamManager
 from resumable_streams.exceptions import StoreUnavailable
 from resumable_streams.stores.redis import RedisStore
-from resumable_streams.testing import KEY, StreamStoreContract, refusal, start
+from resumable_streams.testing import StreamStoreContract
+from resumable_streams.testing.acts import KEY, refusal, start
 from tests.nodes import Node, binaries, node, until
 from tests.tools.lengthy import starts_a_process
 from tests.tools.sources import Tap

@@ -20,7 +20,7 @@ from resumable_streams.stores import make_store
 from resumable_streams.stores.base import MAX_APPEND_BYTES, BaseStore
 from resumable_streams.stores.memory import MemoryStore
 from resumable_streams.stores.redis import RedisStore
-from resumable_streams.testing import KEY, TERMS, body
+from resumable_streams.testing.acts import KEY, TERMS, body
 from resumable_streams.types import Claim, ErrorCode, StreamInfo, StreamStatus
 from tests.tools.streams import Configure
 

@@ -13,7 +13,7 @@ from resumable_streams.exceptions import StreamError
 from resumable_streams.producing.buffer import ChunkBuffer
 from resumable_streams.reading.tail import Tail
 from resumable_streams.stores.memory import MemoryStore
-from resumable_streams.testing import KEY, look, start
+from resumable_streams.testing.acts import KEY, look, start
 from resumable_streams.types import Limits
 from tests.tools.readers import settled
 from tests.tools.sources import Tap

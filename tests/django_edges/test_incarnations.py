@@ -12,15 +12,7 @@ from resumable_streams.signals import owner_checked, stream_resumed
 from resumable_streams.sse import event
 
 from . import test_views as site
-from .test_views import (
-    ID,
-    OFFSET,
-    finished,
-    live,
-    outcome,
-    read,
-    start,
-)
+from .test_views import ID, OFFSET, finished, live, outcome, read, start
 
 pytestmark = pytest.mark.urls(site.__name__)
 client, streams_of_the_test = site.client, site.streams_of_the_test  # fixtures

@@ -10,7 +10,8 @@ from redis.crc import key_slot
 from example_project.private_redis import free_port
 from resumable_streams.stores.base import BaseStore
 from resumable_streams.stores.redis import RedisStore
-from resumable_streams.testing import KEY, TERMS, StreamStoreContract
+from resumable_streams.testing import StreamStoreContract
+from resumable_streams.testing.acts import KEY, TERMS
 from resumable_streams.types import Claim, StreamKey
 from tests.tools.lengthy import starts_a_process
 

@@ -7,7 +7,8 @@ from redis.crc import key_slot
 
 from resumable_streams.exceptions import StoreUnavailable
 from resumable_streams.stores.redis import RedisStore
-from resumable_streams.testing import KEY, TERMS, StreamStoreContract, look, refusal, start
+from resumable_streams.testing import StreamStoreContract
+from resumable_streams.testing.acts import KEY, TERMS, look, refusal, start
 from resumable_streams.types import Claim
 from tests.tools.lengthy import starts_a_process
 

@@ -13,7 +13,8 @@ from resumable_streams.stores.redis import RedisStore
 from resumable_streams.stores.redis import store as store_module
 from resumable_streams.stores.redis.connect import Endpoint
 from resumable_streams.stores.redis.connection import CommandConnection, Unreadable
-from resumable_streams.testing import KEY, StreamStoreContract, refusal, start
+from resumable_streams.testing import StreamStoreContract
+from resumable_streams.testing.acts import KEY, refusal, start
 from tests.proxy import proxy_to
 
 

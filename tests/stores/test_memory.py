@@ -11,17 +11,9 @@ import pytest
 
 from resumable_streams.stores.base import BaseStore
 from resumable_streams.stores.memory import MemoryStore
-from resumable_streams.testing import (
-    KEY,
-    TERMS,
-    RecordingListener,
-    StreamStoreContract,
-    body,
-    is_gone,
-    listening,
-    look,
-    start,
-)
+from resumable_streams.testing import RecordingListener, StreamStoreContract
+from resumable_streams.testing.acts import KEY, TERMS, body, is_gone, look, start
+from resumable_streams.testing.listener import listening
 from resumable_streams.types import Claim, Role, StreamStatus
 
 

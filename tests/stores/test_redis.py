@@ -24,18 +24,9 @@ from resumable_streams.stores.base import BaseStore
 from resumable_streams.stores.processes import WAITING
 from resumable_streams.stores.redis import RedisStore
 from resumable_streams.stores.redis.connect import backoff_seconds
-from resumable_streams.testing import (
-    KEY,
-    TERMS,
-    StreamStoreContract,
-    body,
-    holding,
-    is_gone,
-    listening,
-    look,
-    refusal,
-    start,
-)
+from resumable_streams.testing import StreamStoreContract
+from resumable_streams.testing.acts import KEY, TERMS, body, holding, is_gone, look, refusal, start
+from resumable_streams.testing.listener import listening
 from resumable_streams.types import Claim, ErrorCode, Limits, Role, StreamKey, StreamStatus
 
 from ..nodes import frozen

@@ -7,7 +7,8 @@ import pytest
 
 from resumable_streams.exceptions import StoreUnavailable, StreamClaimLost
 from resumable_streams.stores.redis import RedisStore
-from resumable_streams.testing import KEY, TERMS, StreamStoreContract, body, refusal, start
+from resumable_streams.testing import StreamStoreContract
+from resumable_streams.testing.acts import KEY, TERMS, body, refusal, start
 from resumable_streams.types import Claim, Role, StreamStatus
 from tests.tools.lengthy import starts_a_process
 

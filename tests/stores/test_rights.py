@@ -11,7 +11,8 @@ import trustme
 from resumable_streams.exceptions import StoreForbidden, StoreUnavailable
 from resumable_streams.stores.base import BaseStore
 from resumable_streams.stores.redis import RedisStore
-from resumable_streams.testing import KEY, StreamStoreContract, refusal
+from resumable_streams.testing import StreamStoreContract
+from resumable_streams.testing.acts import KEY, refusal
 from tests.tools.lengthy import starts_a_process
 
 from ..nodes import Node, node

@@ -1,0 +1,25 @@
+"""For authors of stores and for tests of streams: the contract, a listener, a scripted source.
+
+Subclass `StreamStoreContract` in a test module, give it a `store`, and every test method holds the
+store to what `stores.base` promises. It needs pytest with `asyncio_mode = "auto"`:
+
+    class TestMyStore(StreamStoreContract):
+        @pytest.fixture
+        async def store(self):
+            store = MyStore(
+                alias="test", key_prefix=uuid4().hex, location=None, limits=self.limits
+            )
+            yield store
+            await store.aclose()
+
+Each test needs a store without streams (a prefix of its own is enough). Override `another` if a
+second connection to the same streams is something else than the store itself, and `pass_time` if
+the store takes a clock. `pytest.register_assert_rewrite("resumable_streams.testing")`, called
+before the import, makes failures tell more.
+"""
+
+from .contract import StreamStoreContract
+from .listener import RecordingListener
+from .sources import ScriptedSource
+
+__all__ = ["RecordingListener", "ScriptedSource", "StreamStoreContract"]
