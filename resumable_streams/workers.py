@@ -258,7 +258,10 @@ class _Job:
 
 @dataclass(slots=True)
 class WorkerCounts:
-    """How the orders ended that a worker was given."""
+    """The orders of a worker, counted by how they ended.
+
+    `refused` counts the orders that this site did not sign.
+    """
 
     produced: int = 0
     handed_over: int = 0

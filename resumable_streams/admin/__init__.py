@@ -5,8 +5,9 @@
     records      who streamed what, and what it is now
     incidents    what operators did
 
-Records and incidents are never edited or deleted by hand (`clear_records` deletes old records). A
-store that does not answer is a message, not an error page.
+Records and incidents are never edited or deleted by hand: `manage.py resumable_streams records
+clear` and `incidents clear` delete old ones. A store that does not answer is a message, not an
+error page.
 """
 
 from .incidents import IncidentActionAdmin

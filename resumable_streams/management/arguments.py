@@ -1,4 +1,4 @@
-"""What the command line of an operator is made of: ages, numbers, owners."""
+"""The arguments of an operator's command line: ages, numbers, owners."""
 
 import re
 from argparse import ArgumentParser, ArgumentTypeError
@@ -13,20 +13,22 @@ from resumable_streams.identifiers import validate_owner
 from resumable_streams.owners import SESSION_KEY, derived_token
 from resumable_streams.types import PUBLIC, Owner
 
-__all__ = ["age", "chosen_owner", "number", "owner_arguments", "pause", "seconds"]
+__all__ = ["age", "chosen_owner", "number", "owner_arguments", "pause"]
 
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+LONGEST_AGE = 36_500 * UNITS["d"]
 
 
-def age(text: str) -> float:
+def age(text: str) -> int:
     """Parse a whole number with s, m, h, d or w (seconds without) into seconds."""
-    match = re.fullmatch(r"([0-9]{1,9})([smhdw]?)", text)
-    if match is None:
-        raise ArgumentTypeError(f"{text!r} is not an age: such as 90, 30m, 2h, 7d.")
-    return float(int(match[1]) * UNITS[match[2]])
-
-
-seconds = age
+    match = re.fullmatch(r"([0-9]{1,10})([smhdw]?)", text)
+    seconds = int(match[1]) * UNITS[match[2]] if match else LONGEST_AGE + 1
+    if seconds > LONGEST_AGE:
+        raise ArgumentTypeError(
+            f"{text!r} is not an age: a whole number with s, m, h, d or w, such as 30m, 2h, 7d; "
+            f"at most 100 years."
+        )
+    return seconds
 
 
 def number(text: str) -> int:
@@ -46,14 +48,16 @@ def pause(text: str) -> float:
 def owner_arguments(parser: ArgumentParser, *, required: bool = False) -> None:
     """Add the four ways to name an owner."""
     who = parser.add_mutually_exclusive_group(required=required)
-    who.add_argument("--owner", metavar="OWNER", help="as the OWNER callable returns it")
-    who.add_argument("--user", metavar="PK", help="a user of the default OWNER, by primary key")
-    who.add_argument("--session", metavar="KEY", help="a visitor, by the key of the session")
-    who.add_argument("--public", action="store_true", help="nobody: the streams that are PUBLIC")
+    who.add_argument("--owner", metavar="OWNER", help="the owner, as your OWNER callable names it")
+    who.add_argument("--user", metavar="PK", help="the user with this primary key")
+    who.add_argument("--session", metavar="KEY", help="the visitor with this session key")
+    who.add_argument(
+        "--public", action="store_true", help="the PUBLIC streams, which have no owner"
+    )
 
 
 def chosen_owner(options: Mapping[str, Any]) -> Owner | None:
-    """Return whom the options name; None: nobody in particular."""
+    """Return the owner that the options name, or None if they name nobody."""
     if options["public"]:
         return PUBLIC
     if options["session"] is not None:
@@ -64,12 +68,12 @@ def chosen_owner(options: Mapping[str, Any]) -> Owner | None:
 
 
 def _visitor(session_key: str) -> str:
-    """Return the owner that a session stands for: by the token in its data, if it has one."""
+    """Return the owner of a session: by the token in its data, if it has one."""
     session = SessionMiddleware(lambda request: HttpResponse()).SessionStore(session_key)
     token = session.get(SESSION_KEY) or derived_token(session)
     if token is None:
         raise CommandError(
-            "This session is gone, or it is kept in a cookie. If the records have its owner "
+            "This session does not exist, or it is kept in a cookie. If the records have its owner "
             "(session:…), name that with --owner."
         )
     return f"session:{token}"

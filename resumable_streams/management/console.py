@@ -1,24 +1,58 @@
-"""The operator's terminal: a question, a progress bar, an interruption."""
+"""The operator's terminal: what is printed, a question, a progress bar, an interruption."""
 
+import json
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import FrameType
+from typing import Any, Protocol
 
 from django.core.management.base import CommandError
-from tqdm import tqdm
 
-from resumable_streams.operating.bulk import Tally
+from resumable_streams.operating.bulk import Progress
 
-__all__ = ["confirm", "interruptions", "progress"]
+__all__ = ["Terminal", "confirm", "interruptions", "progress_bar"]
+
+
+class Stream(Protocol):
+    def write(self, text: str) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terminal:
+    """The output of one run. Errors and JSON are printed at every verbosity."""
+
+    stdout: Stream
+    stderr: Stream
+    verbosity: int = 1
+
+    def say(self, *lines: str, verbosity: int = 1) -> None:
+        """Print lines for people, unless the operator asked for less."""
+        if lines and self.verbosity >= verbosity:
+            self.stdout.write("\n".join(lines))
+
+    def complain(self, *lines: str) -> None:
+        self.stderr.write("\n".join(lines))
+
+    def answer(self, outcome: Mapping[str, Any]) -> None:
+        """Print one JSON object, for programs."""
+        self.stdout.write(json.dumps(outcome))
+
+    def conclude(self, outcome: Mapping[str, Any], lines: Sequence[str], *, is_json: bool) -> None:
+        """Print the outcome as JSON, or as lines for people."""
+        if is_json:
+            self.answer(outcome)
+        else:
+            self.say(*lines)
 
 
 def confirm(question: str) -> None:
     """Ask on the terminal; raise CommandError for anything but a yes, or without a terminal."""
     if not sys.stdin.isatty():
-        raise CommandError(f"{question} Nobody is there to answer: repeat it with --yes.")
+        raise CommandError(f"{question} Not an interactive terminal; confirm with --yes.")
     try:
         answer = input(f"{question} [y/N] ")
     except EOFError:
@@ -28,20 +62,27 @@ def confirm(question: str) -> None:
 
 
 @contextmanager
-def progress(tally: Tally) -> Iterator[None]:
-    """Show how far a sweep has come, where stderr is a terminal."""
+def progress_bar(progress: Progress, *, is_wanted: bool) -> Iterator[None]:
+    """Show the progress if stderr is a terminal and tqdm, the extra `progress`, is installed."""
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        is_wanted = False
+    if not is_wanted:
+        yield
+        return
     with tqdm(unit=" streams", disable=None, leave=False) as bar:
 
-        def show(now: Tally) -> None:
+        def show(now: Progress) -> None:
             bar.update(now.met - bar.n)
 
-        tally.on_change = show
+        progress.on_change = show
         yield
 
 
 @contextmanager
 def interruptions(stop: Callable[[], None]) -> Iterator[list[int]]:
-    """Have the first SIGINT or SIGTERM call `stop`, the second interrupt; yield what came."""
+    """Call `stop` on the first SIGINT or SIGTERM, interrupt on the second; yield their numbers."""
     heard: list[int] = []
 
     def hear(signum: int, frame: FrameType | None) -> None:
@@ -51,7 +92,7 @@ def interruptions(stop: Callable[[], None]) -> Iterator[list[int]]:
         stop()
 
     if threading.current_thread() is not threading.main_thread():
-        yield heard  # signals are for the main thread to hear
+        yield heard  # only the main thread receives signals
         return
     before = {signum: signal.signal(signum, hear) for signum in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -1,8 +1,12 @@
-"""Go over many streams at a bounded pace, and do one thing to each.
+"""Bulk work: many streams, at a bounded pace, one thing done to each.
 
-A sweep keeps nothing but its batch: it may be interrupted after any, and run again for the rest.
-Whatever depends on the state of a stream is done to the incarnation that was looked at, never to
-one that somebody else has acquired under the same id since.
+It needs a store and nothing else: no push connection, no heartbeat. The processes that hold the
+streams hear of it from the store, and tell the ends. Only `reap`, which tells the ends itself,
+takes the take-over of an engine.
+
+Nothing is kept but the batch at work: an interruption between two batches loses nothing, and
+another run does the rest. An act that depends on the state of a stream applies to the incarnation
+that was looked at, never to a later one with the same id.
 """
 
 import asyncio
@@ -10,12 +14,22 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from ..engine import Engine
 from ..exceptions import StoreUnavailable, StreamError, StreamUnreadable
+from ..producing.takeover import TakeOver
+from ..stores.base import BaseStore
 from ..types import ErrorCode, StreamInfo, StreamKey
 from .selection import Selection
 
-__all__ = ["Found", "Interrupted", "Sweep", "Tally", "cancel", "purge", "reap", "shorten"]
+__all__ = [
+    "Interrupted",
+    "Match",
+    "Progress",
+    "StreamBatches",
+    "cancel",
+    "purge",
+    "reap",
+    "shorten",
+]
 
 T = TypeVar("T")
 
@@ -23,23 +37,22 @@ BATCH = 500
 
 
 class Interrupted(StreamError):
-    """Say that somebody asked a sweep to stop; what it did until then stays done."""
+    """Somebody called `StreamBatches.stop`. The batches before that are done."""
 
     def __init__(self) -> None:
-        super().__init__("Interrupted: what was done until then stays done.")
+        super().__init__("Interrupted. The streams counted so far are done.")
 
 
 @dataclass(slots=True)
-class Tally:
-    """Count the streams that a sweep has met, and those it has acted upon.
+class Progress:
+    """The number of streams met so far, and of those acted upon.
 
-    `unreadable` names those whose state cannot be read: they are met, and nothing is done to them.
+    `on_change` is called after each batch.
     """
 
     met: int = 0
     done: int = 0
-    unreadable: list[str] = field(default_factory=list)
-    on_change: Callable[["Tally"], None] = field(default=lambda tally: None, repr=False)
+    on_change: Callable[["Progress"], None] = field(default=lambda progress: None, repr=False)
 
     def add(self, met: int, done: int) -> None:
         self.met += met
@@ -48,8 +61,8 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """Be a stream that is meant; without a state where none was needed to know."""
+class Match:
+    """A selected stream. `info` is None when the key alone decided."""
 
     key: StreamKey
     info: StreamInfo | None = None
@@ -59,21 +72,18 @@ class Found:
         return None if self.info is None else self.info.epoch
 
 
-class Sweep:
-    """Iterate over the streams of a selection, `batch` at a time, with `pause` seconds between.
+class StreamBatches:
+    """The streams of a selection in batches of `batch`, with `pause` seconds between them.
 
-    Raises Interrupted between two batches after `stop` was called. `once` meets no stream twice,
-    which a scan may, at the price of remembering each (a hash).
-
-    What is wrong with one stream, or with one server of several, does not keep the sweep from the
-    rest. `unreadable` names the streams whose state nobody can read; they fit no selection that
-    needs one. What a server that was away kept from being done is raised when all else is done.
+    One bad stream, or one server of several that is away, does not stop the others. `unreadable`
+    names the streams whose state nobody can read; they match no selection that needs a state. If a
+    server was away, StoreUnavailable is raised after everything else is done.
     """
 
     def __init__(
-        self, engine: Engine, selection: Selection, *, batch: int = BATCH, pause: float = 0.0
+        self, store: BaseStore, selection: Selection, *, batch: int = BATCH, pause: float = 0.0
     ):
-        self.engine = engine
+        self.store = store
         self.selection = selection
         self._batch = batch
         self._pause = pause
@@ -82,28 +92,32 @@ class Sweep:
         self.unreadable: list[str] = []
 
     def stop(self) -> None:
-        """End the sweep soon; call it on the home loop."""
+        """End after the batch at work, with Interrupted; call it on the home loop."""
         self._stopped.set()
 
     async def batches(
         self, *, with_state: bool = False, once: bool = False
-    ) -> AsyncIterator[list[Found]]:
-        """Yield what is meant, in batches that may be empty; `with_state` looks at each."""
+    ) -> AsyncIterator[list[Match]]:
+        """Yield the matches, in batches that may be empty.
+
+        `with_state` looks up the state of each. `once` yields no stream twice, as a scan may, and
+        remembers a hash of each for it. Raises Interrupted between two batches after `stop`.
+        """
         with_state = with_state or self.selection.needs_state
         met: set[int] = set()
         async for keys in self._scanned():
             if once:
                 keys = [key for key in dict.fromkeys(keys) if hash(key) not in met]
                 met.update(map(hash, keys))
-            yield await self._look(keys) if with_state else [Found(key) for key in keys]
+            yield await self._look(keys) if with_state else [Match(key) for key in keys]
             await self._breathe()
         if self._away is not None:
             raise self._away
 
     async def each(
-        self, streams: Iterable[Found], verb: Callable[[Found], Awaitable[T]]
+        self, streams: Iterable[Match], verb: Callable[[Match], Awaitable[T]]
     ) -> list[T]:
-        """Do something to each stream, and return what came of it where it could be done."""
+        """Call `verb` on each stream, and return the results of the calls that worked."""
         found = await asyncio.gather(*map(verb, streams), return_exceptions=True)
         done: list[T] = []
         for one in found:
@@ -114,7 +128,7 @@ class Sweep:
         return done
 
     def _note(self, trouble: BaseException) -> None:
-        """Remember what kept one stream from being seen; raise what keeps all others, too."""
+        """Remember an error of one stream or server; raise one that concerns all streams."""
         match trouble:
             case StoreUnavailable(is_final=False):
                 self._away = trouble
@@ -128,7 +142,7 @@ class Sweep:
         selection = self.selection
         # The scan of a store goes over everything that can hold a stream, every primary included.
         try:
-            async for key in self.engine.store.scan(selection.tenant, selection.generation):
+            async for key in self.store.scan(selection.tenant, selection.generation):
                 if selection.has_key(key):
                     keys.append(key)
                 if len(keys) >= self._batch:
@@ -138,20 +152,20 @@ class Sweep:
             self._note(error)
         yield keys
 
-    async def _look(self, keys: list[StreamKey]) -> list[Found]:
+    async def _look(self, keys: list[StreamKey]) -> list[Match]:
         found = []
-        outcomes = await self.engine.store.status(keys)
+        outcomes = await self.store.status(keys)
         for key, outcome in zip(keys, outcomes, strict=True):
             if isinstance(outcome, StreamError):
                 self._note(outcome)
             elif outcome is not None and self.selection.has_state(outcome):
-                found.append(Found(key, outcome))
+                found.append(Match(key, outcome))
         return found
 
     async def unless_stopped(self, work: Coroutine[Any, Any, T]) -> T:
-        """Return what `work` returns; cancel it, and raise Interrupted, when `stop` is called."""
-        task = asyncio.create_task(work, name="resumable_streams.sweep")
-        stopped = asyncio.create_task(self._stopped.wait(), name="resumable_streams.sweep.stop")
+        """Return the result of `work`; on `stop`, cancel it and raise Interrupted."""
+        task = asyncio.create_task(work, name="resumable_streams.bulk")
+        stopped = asyncio.create_task(self._stopped.wait(), name="resumable_streams.bulk.stop")
         try:
             await asyncio.wait([task, stopped], return_when=asyncio.FIRST_COMPLETED)
             if not task.done():
@@ -173,63 +187,67 @@ class Sweep:
             raise Interrupted
 
 
-async def purge(sweep: Sweep, tally: Tally, *, dry_run: bool = False) -> None:
-    """Delete the streams: their keys are gone, their readers and producers end.
+async def purge(batches: StreamBatches, progress: Progress, *, dry_run: bool = False) -> None:
+    """Delete the streams: their keys are removed, their readers and producers end.
 
-    Neither what governs the tenant nor the marks of revocations are touched.
+    The control keys of tenants and the marks of revocations stay.
     """
-    store = sweep.engine.store
+    store = batches.store
     tenants: set[str] = set()
     try:
-        async for batch in sweep.batches(once=dry_run):
+        async for batch in batches.batches(once=dry_run):
             if dry_run:
-                tally.add(len(batch), len(batch))
+                progress.add(len(batch), len(batch))
                 continue
             tenants.update(one.key.tenant for one in batch)
-            gone = await sweep.each(batch, lambda one: store.delete(one.key, epoch=one.epoch))
-            tally.add(len(batch), sum(gone))
+            gone = await batches.each(batch, lambda one: store.delete(one.key, epoch=one.epoch))
+            progress.add(len(batch), sum(gone))
     finally:
-        # Readers of what had ended watch nothing any more: they hear of it here.
+        # Readers of a stream that had ended are no longer subscribed to it: they hear of it here.
         await asyncio.gather(*(store.announce(tenant) for tenant in tenants))
 
 
-async def cancel(sweep: Sweep, tally: Tally, *, dry_run: bool = False) -> None:
-    """End the streams that are being produced as cancelled; what was written stays readable."""
-    store = sweep.engine.store
-    async for batch in sweep.batches(with_state=True, once=dry_run):
+async def cancel(batches: StreamBatches, progress: Progress, *, dry_run: bool = False) -> None:
+    """End the live streams as cancelled; their bytes stay readable."""
+    store = batches.store
+    async for batch in batches.batches(with_state=True, once=dry_run):
         running = [one for one in batch if one.info and one.info.is_streaming]
         done = len(running)
         if not dry_run:
-            ended = await sweep.each(running, lambda one: store.cancel(one.key, epoch=one.epoch))
+            ended = await batches.each(running, lambda one: store.cancel(one.key, epoch=one.epoch))
             done = sum(info is not None for info in ended)
-        tally.add(len(batch), done)
+        progress.add(len(batch), done)
 
 
-async def shorten(sweep: Sweep, tally: Tally, *, ttl: float, dry_run: bool = False) -> None:
-    """Give the streams that would live longer than `ttl` seconds that long, and not longer."""
-    store = sweep.engine.store
-    async for batch in sweep.batches(with_state=True, once=dry_run):
+async def shorten(
+    batches: StreamBatches, progress: Progress, *, ttl: float, dry_run: bool = False
+) -> None:
+    """Set the TTL of every stream with a longer one to `ttl` seconds."""
+    store = batches.store
+    async for batch in batches.batches(with_state=True, once=dry_run):
         long = [one for one in batch if one.info and one.info.ttl > ttl]
         done = len(long)
         if not dry_run:
-            done = sum(await sweep.each(long, lambda one: store.expire(one.key, ttl)))
-        tally.add(len(batch), done)
+            done = sum(await batches.each(long, lambda one: store.expire(one.key, ttl)))
+        progress.add(len(batch), done)
 
 
-async def reap(sweep: Sweep, tally: Tally, *, dry_run: bool = False) -> None:
-    """End what dead processes left, and tell each end; count the streams that lost their producer.
+async def reap(
+    batches: StreamBatches, progress: Progress, takeover: TakeOver, *, dry_run: bool = False
+) -> None:
+    """End the streams of dead processes, tell each end, and count the streams that were lost.
 
-    Any process that reads or produces does this by itself. It takes a lease at least: so long we
-    watch, until the silence of a process can't be our own. A dry run counts what would be ended.
+    Every process that reads or produces does this by itself. It takes at least one lease: only
+    after that does the silence of another process prove anything. A dry run counts the streams it
+    would end.
     """
-    takeover = sweep.engine.takeover
     if not dry_run:
-        await sweep.unless_stopped(takeover.take_all())
-    async for batch in sweep.batches(with_state=True, once=True):
+        await batches.unless_stopped(takeover.take_all())
+    async for batch in batches.batches(with_state=True, once=True):
         infos = [one.info for one in batch if one.info]
         running = [info for info in infos if info.is_streaming]
         if dry_run:
-            tally.add(len(batch), len(await takeover.silent(running)))
+            progress.add(len(batch), len(await takeover.silent(running)))
             continue
         lost = sum(info.error_code == ErrorCode.PRODUCER_LOST for info in infos)
-        tally.add(len(batch), lost + await takeover.end_orphans(running))
+        progress.add(len(batch), lost + await takeover.end_orphans(running))

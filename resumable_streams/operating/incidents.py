@@ -1,7 +1,6 @@
-"""What operators do, in writing: an IncidentAction around every act, and a line in the log.
+"""The written record of operators' actions: an IncidentAction around every act, and a log line.
 
-The log has it too because the database may be what is down: that never keeps an operator from
-acting.
+The log has it as well because the database may be down, which never keeps an operator from acting.
 """
 
 import getpass
@@ -32,10 +31,10 @@ def incident(
     who: str,
     arguments: Mapping[str, Any] | None = None,
 ) -> Iterator[IncidentAction]:
-    """Write down an act, before it and after it; the body may set `counts` of what it gets.
+    """Write down an act, before it and after it; the body may set `counts` of the row it gets.
 
-    `tenant=""` is all of them. No owner, secret or payload belongs into `arguments`: name an owner
-    by its digest. An error of the body is written down and goes on.
+    `tenant=""` is every tenant. Put no owner, secret or payload into `arguments`: name an owner by
+    its digest. An error of the body is written down and raised.
     """
     act = IncidentAction(
         action=action, alias=alias, tenant=tenant, who=who[:255], arguments=dict(arguments or {})
@@ -57,7 +56,7 @@ def incident(
 
 
 def operating_user() -> str:
-    """Return who runs this process, as `who` of a command."""
+    """Return the user who runs this process, for `who` of a command."""
     try:
         return f"os:{getpass.getuser()}"
     except (KeyError, OSError):  # a container may have a user id without a name

@@ -1,4 +1,4 @@
-"""What is there: streams, bytes, owners, states, generations and ages, per tenant."""
+"""The inventory of a store: streams, bytes, owners, states, generations and ages, per tenant."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from typing import Any
 
 from ..identifiers import owner_digest
 from ..types import PUBLIC, Control, StreamInfo
-from .bulk import Sweep, Tally
+from .bulk import Progress, StreamBatches
 
 __all__ = ["AGES", "Inventory", "take_inventory"]
 
@@ -23,10 +23,11 @@ AGES = {
 
 @dataclass(slots=True, kw_only=True)
 class Inventory:
-    """Sum up the streams of one tenant. Owners are named by their digest.
+    """The streams of one tenant, summed up. Owners are named by their digest.
 
-    `reachable` are the streams that somebody could still resume: of the generation in force, of an
-    owner who is not revoked. `oldest` and `newest` are times of acquires, seconds since the epoch.
+    `reachable` counts the streams that somebody could still resume: those of the generation in
+    force whose owner is not revoked. `oldest` and `newest` are times of acquires, in
+    seconds since the epoch.
     """
 
     tenant: str
@@ -55,7 +56,7 @@ class Inventory:
         self.newest = max(info.created, self.newest or info.created)
 
     def as_json(self, *, owners: bool = False) -> dict[str, Any]:
-        """Return it as JSON has it; each owner on demand only."""
+        """Return a dict for JSON; with `owners`, the number of streams of each."""
         summed: dict[str, Any] = {
             "generation": self.generation,
             "ttl": self.ttl,
@@ -74,23 +75,25 @@ class Inventory:
         return summed
 
 
-async def take_inventory(sweep: Sweep, tally: Tally, tenants: dict[str, Inventory]) -> None:
-    """Count what the sweep meets into `tenants`; one look more for each owner."""
+async def take_inventory(
+    batches: StreamBatches, progress: Progress, tenants: dict[str, Inventory]
+) -> None:
+    """Count the streams of the batches into `tenants`; one more look for each owner."""
     controls: dict[tuple[str, str], Control] = {}
-    chosen = sweep.selection.tenant
+    chosen = batches.selection.tenant
     if chosen is not None:
         tenants[chosen] = Inventory(tenant=chosen)
-    async for batch in sweep.batches(with_state=True, once=True):
+    async for batch in batches.batches(with_state=True, once=True):
         infos = [one.info for one in batch if one.info]
         for info in infos:
             digest = owner_digest(info.owner)
             if (info.tenant, digest) not in controls:
-                found = await sweep.engine.store.get_control(info.tenant, info.owner)
+                found = await batches.store.get_control(info.tenant, info.owner)
                 controls[info.tenant, digest] = found
             control = controls[info.tenant, digest]
             inventory = tenants.setdefault(info.tenant, Inventory(tenant=info.tenant))
             inventory.add(info, digest, reachable=control.admits(info))
-        tally.add(len(infos), len(infos))
+        progress.add(len(infos), len(infos))
     for tenant, inventory in tenants.items():
-        control = await sweep.engine.store.get_control(tenant, PUBLIC)
+        control = await batches.store.get_control(tenant, PUBLIC)
         inventory.generation, inventory.ttl = control.generation, control.ttl

@@ -35,7 +35,6 @@ from django.db import (
 from django.utils import timezone
 
 from ..conf import SETTING, get_aliases, get_settings
-from ..engine import get_engine
 from ..exceptions import InvalidStoreError
 from ..identifiers import owner_digest
 from ..models import StreamNamespace, StreamRecord
@@ -45,6 +44,7 @@ from ..signals import inline, owner_bound, stream_deleted, stream_finalized
 from ..stores.base import known
 from ..types import ErrorCode, Owner, StreamInfo, StreamKey
 from .client_info import client_ip, request_id, user_id
+from .connection import open_store
 
 __all__ = ["RecordEnding", "Recorder", "configure", "flush", "look", "recorder", "settle"]
 
@@ -418,7 +418,8 @@ def _generations(alias: str, records: Sequence[StreamRecord]) -> dict[str, int]:
 
 
 async def _status(alias: str, keys: Sequence[StreamKey]) -> list[StreamInfo | None]:
-    return [known(outcome) for outcome in await get_engine(alias).store.status(keys)]
+    async with open_store(alias) as store:
+        return [known(outcome) for outcome in await store.status(keys)]
 
 
 def _is_of(record: StreamRecord, info: StreamInfo) -> bool:

@@ -22,9 +22,8 @@ from ..engine import Engine, get_engine
 from ..exceptions import StoreUnavailable
 from ..identifiers import validate_tenant
 from ..process.runtime import runtime
-from ..stores.redis.keys import KeySpace
 from ..types import PUBLIC
-from .bulk import Sweep, Tally, purge, shorten
+from .bulk import Progress, StreamBatches, purge, shorten
 from .selection import Selection
 
 if TYPE_CHECKING:
@@ -110,7 +109,7 @@ def rotate(alias: str, tenant: str, *, purge_old: bool = False) -> int:
     generation = change_row(engine, tenant, next_generation)
     if purge_old:
         old = Selection(tenant=tenant, before_generation=generation)
-        engine.wait_for(purge(Sweep(engine, old), Tally()))
+        engine.wait_for(purge(StreamBatches(engine.store, old), Progress()))
     return generation
 
 
@@ -120,11 +119,11 @@ def retire(alias: str, tenant: str, *, ttl: float | None, existing: bool = False
     if ttl:
         validate_ttl(engine.settings, ttl)
     change_row(engine, tenant, set_ttl(ttl))
-    tally = Tally()
+    progress = Progress()
     if existing and ttl:
-        sweep = Sweep(engine, Selection(tenant=tenant))
-        engine.wait_for(shorten(sweep, tally, ttl=ttl))
-    return tally.done
+        batches = StreamBatches(engine.store, Selection(tenant=tenant))
+        engine.wait_for(shorten(batches, progress, ttl=ttl))
+    return progress.done
 
 
 def in_force(alias: str, rows: Sequence["StreamNamespace"]) -> list[InForce]:
@@ -135,12 +134,11 @@ def in_force(alias: str, rows: Sequence["StreamNamespace"]) -> list[InForce]:
 async def _in_force(alias: str, rows: Sequence["StreamNamespace"]) -> list[InForce]:
     engine = get_engine(alias)
     found = await asyncio.gather(*(engine.store.get_control(row.tenant, PUBLIC) for row in rows))
-    keys = KeySpace(engine.settings.key_prefix)
     return [
         InForce(
             generation=one.generation,
             ttl=one.ttl,
-            key_prefix=keys.generation(row.tenant, one.generation or row.generation),
+            key_prefix=engine.store.prefix_of(row.tenant, one.generation or row.generation),
         )
         for row, one in zip(rows, found, strict=True)
     ]

@@ -1,4 +1,4 @@
-"""Which streams an operator means."""
+"""A selection of streams, as an operator makes it."""
 
 from dataclasses import dataclass
 
@@ -9,9 +9,10 @@ __all__ = ["Selection"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Mean the streams that fit everything that is given; `tenant=None` is every tenant.
+    """Selects the streams that match every criterion given; `tenant=None` is every tenant.
 
-    `before_generation` are the older ones, `older_than` is seconds since the stream was acquired.
+    `before_generation` selects the generations below it. `older_than` is seconds since the stream
+    was acquired.
     """
 
     tenant: str | None = None
@@ -24,7 +25,7 @@ class Selection:
 
     @property
     def needs_state(self) -> bool:
-        """Whether the key of a stream does not tell if it is meant."""
+        """Whether the key of a stream alone cannot decide if it matches."""
         return self.owner is not None or bool(self.statuses) or self.older_than is not None
 
     def has_key(self, key: StreamKey) -> bool:

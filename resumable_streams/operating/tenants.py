@@ -7,7 +7,7 @@ guaranteed, and what can be left.
 from ..control import retire as _retire
 from ..control import rotate as _rotate
 from ..engine import get_engine
-from .bulk import Sweep, Tally, purge, shorten
+from .bulk import Progress, StreamBatches, purge, shorten
 from .selection import Selection
 
 __all__ = ["retire", "rotate"]
@@ -18,7 +18,7 @@ async def rotate(alias: str, tenant: str, *, purge_old: bool = False) -> int:
     generation = await _rotate(alias, tenant)
     if purge_old:
         old = Selection(tenant=tenant, before_generation=generation)
-        await purge(Sweep(get_engine(alias), old), Tally())
+        await purge(StreamBatches(get_engine(alias).store, old), Progress())
     return generation
 
 
@@ -29,8 +29,8 @@ async def retire(alias: str, tenant: str, *, ttl: float, existing: bool = False)
     how many were.
     """
     await _retire(alias, tenant, ttl=ttl)
-    tally = Tally()
+    progress = Progress()
     if existing and ttl:
-        sweep = Sweep(get_engine(alias), Selection(tenant=tenant))
-        await shorten(sweep, tally, ttl=ttl)
-    return tally.done
+        batches = StreamBatches(get_engine(alias).store, Selection(tenant=tenant))
+        await shorten(batches, progress, ttl=ttl)
+    return progress.done

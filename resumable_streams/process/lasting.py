@@ -48,6 +48,10 @@ class Lasting:
         if not task.cancelled():
             task.exception()  # whoever asked may be gone: nobody need retrieve it
 
+    async def wait(self) -> None:
+        """Wait until the work of this moment is done, whatever comes of it."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
     async def aclose(self) -> None:
         """Cancel what is still at work."""
         tasks = list(self._tasks)

@@ -126,12 +126,14 @@ class TakeOver:
     async def take_all(self) -> int:
         """Take over every holder that is dead now; return how many ends were told.
 
-        Takes a lease at least: see `LeaseKeeper.until_judge`.
+        Takes a lease at least: see `LeaseKeeper.until_judge`. Take-overs that are under way in this
+        process are over, too, when it returns.
         """
         await self._leases.until_judge()
         told = 0
         for holder in await self._leases.passed():
             told += await self.take(holder)
+        await self.lasting.wait()  # for what a heartbeat has found before us
         return told
 
     async def silent(self, infos: Sequence[StreamInfo]) -> list[StreamInfo]:

@@ -164,6 +164,10 @@ class BaseStore(ABC):
         most = self.limits
         return most.max_streams is not None or most.max_streams_per_owner is not None
 
+    def prefix_of(self, tenant: str, generation: int) -> str:
+        """Return the beginning of the keys of a tenant's streams, for people to read."""
+        return f"{self.key_prefix}:{tenant}:g{generation}:"
+
     @abstractmethod
     async def acquire(self, key: StreamKey, claim: Claim, terms: Terms) -> Acquisition:
         """Elect the first caller producer and bind `terms`, in one step.

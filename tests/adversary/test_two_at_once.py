@@ -215,7 +215,9 @@ RECORDS: dict[str, Callable[[], object]] = {
     "cancelled": ended("cancelled", size=2),
     "deleted": ended("deleted"),
     "settle": lambda: settle("default"),
-    "clear": lambda: call_command("clear_records", "--older-than", "1d", verbosity=0),
+    "clear": lambda: call_command(
+        "resumable_streams", "records", "clear", older_than="1d", verbosity=0
+    ),
 }
 
 

@@ -13,7 +13,7 @@ from resumable_streams import signals as s
 from resumable_streams.control import retire, revoke, rotate
 from resumable_streams.control.saved import in_database, namespace_model
 from resumable_streams.engine import Engine, get_engine
-from resumable_streams.operating.bulk import Sweep, Tally, purge, shorten
+from resumable_streams.operating.bulk import Progress, StreamBatches, purge, shorten
 from resumable_streams.operating.bulk import cancel as cancel_each
 from resumable_streams.operating.selection import Selection
 from resumable_streams.types import ErrorCode, StreamInfo, StreamStatus
@@ -370,13 +370,13 @@ async def row(world: World) -> Any:
     return await in_database(lambda: rows.get(alias="default", tenant=world.tenant))
 
 
-def sweep(step: Step, world: World) -> Sweep:
-    return Sweep(step.engine, Selection(tenant=world.tenant, owner=step.owner))
+def chosen(step: Step, world: World) -> StreamBatches:
+    return StreamBatches(step.engine.store, Selection(tenant=world.tenant, owner=step.owner))
 
 
 @verb
 async def purge_owner(step: Step, world: World) -> None:
-    outcome = await call(step, world, purge(sweep(step, world), Tally()))
+    outcome = await call(step, world, purge(chosen(step, world), Progress()))
     outcome.result()
     found = await world.find(step.stream_id)
     assert outcome.is_cancelled or not is_theirs(step, found)
@@ -384,7 +384,7 @@ async def purge_owner(step: Step, world: World) -> None:
 
 @verb
 async def cancel_owner(step: Step, world: World) -> None:
-    outcome = await call(step, world, cancel_each(sweep(step, world), Tally()))
+    outcome = await call(step, world, cancel_each(chosen(step, world), Progress()))
     outcome.result()
     found = await world.find(step.stream_id)
     if found is not None and is_theirs(step, found):
@@ -393,7 +393,7 @@ async def cancel_owner(step: Step, world: World) -> None:
 
 @verb
 async def shorten_owner(step: Step, world: World) -> None:
-    (await call(step, world, shorten(sweep(step, world), Tally(), ttl=3_600))).result()
+    (await call(step, world, shorten(chosen(step, world), Progress(), ttl=3_600))).result()
 
 
 @verb

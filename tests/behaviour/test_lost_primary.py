@@ -11,7 +11,7 @@ from redis.crc import key_slot
 from resumable_streams import StoreUnavailable, StreamFailed, StreamManager, StreamReader
 from resumable_streams.control import revoke
 from resumable_streams.engine import get_engine
-from resumable_streams.operating.bulk import Sweep, Tally, purge
+from resumable_streams.operating.bulk import Progress, StreamBatches, purge
 from resumable_streams.operating.selection import Selection
 from resumable_streams.stores.redis.keys import KeySpace
 from resumable_streams.types import StreamKey
@@ -123,8 +123,8 @@ async def test_a_purge_removes_what_the_others_have_and_says_that_it_is_not_all(
         await read_all(await manager.arun(name, [b"abc"], owner="a"))
     place.lose()
     for owner in ("a", None):
-        tally = Tally()
+        progress = Progress()
         selection = Selection(tenant="default", owner=owner)
         with pytest.raises(StoreUnavailable):
-            await purge(Sweep(get_engine("default"), selection), tally)
-        assert tally.done == (GOOD if owner else 0)
+            await purge(StreamBatches(get_engine("default").store, selection), progress)
+        assert progress.done == (GOOD if owner else 0)

@@ -26,7 +26,7 @@ from resumable_streams import (
 from resumable_streams.control import Unconfirmed, Unsaved, revoke, rotate
 from resumable_streams.engine import get_engine
 from resumable_streams.models import StreamNamespace
-from resumable_streams.operating.bulk import Sweep, Tally, purge
+from resumable_streams.operating.bulk import Progress, StreamBatches, purge
 from resumable_streams.operating.selection import Selection
 from resumable_streams.operating.tenants import retire
 from tests.ledger import Ledger, open_ledger
@@ -57,7 +57,7 @@ async def revoke_a() -> None:
 
 
 async def purge_all() -> None:
-    await purge(Sweep(get_engine("default"), Selection(tenant=TENANT)), Tally())
+    await purge(StreamBatches(get_engine("default").store, Selection(tenant=TENANT)), Progress())
 
 
 ACTS = pytest.mark.parametrize("act", [rotate_all, revoke_a, purge_all])
@@ -506,14 +506,16 @@ async def test_a_purge_of_an_owner_spares_what_somebody_else_acquires_meanwhile(
     await read_all(await manager.arun("chat", finished(["a's"]), owner="a", tenant=TENANT))
     gate = Gate(manager, "status")
     selection = Selection(tenant=TENANT, owner="a")
-    tally = Tally()
-    purging = asyncio.ensure_future(purge(Sweep(get_engine("default"), selection), tally))
+    progress = Progress()
+    purging = asyncio.ensure_future(
+        purge(StreamBatches(get_engine("default").store, selection), progress)
+    )
     await gate.reached.wait()
     assert await elsewhere.adelete("chat", owner="a", tenant=TENANT)
     await read_all(await elsewhere.arun("chat", finished(["b's"]), owner="b", tenant=TENANT))
     gate.opened.set()
     await purging
-    assert tally.done == 0
+    assert progress.done == 0
     assert await read_all(await resume(elsewhere, "chat", "b")) == b"b's"
 
 
@@ -526,15 +528,15 @@ async def test_a_foreign_run_of_a_revoked_id_learns_nothing(manager: StreamManag
     assert tap.calls == 0
 
 
-async def test_a_stopped_sweep_ends_after_its_batch(manager: StreamManager):
+async def test_stopped_batches_end_after_the_one_at_work(manager: StreamManager):
     for number in range(10):
         source: AsyncIterator[Any] = finished(["x"])
         await read_all(await manager.arun(f"s{number}", source, owner="a", tenant=TENANT))
-    sweep = Sweep(get_engine("default"), Selection(tenant=TENANT), batch=3)
-    tally = Tally(on_change=lambda tally: sweep.stop())
+    batches = StreamBatches(get_engine("default").store, Selection(tenant=TENANT), batch=3)
+    progress = Progress(on_change=lambda progress: batches.stop())
     with pytest.raises(Exception, match="Interrupted"):
-        await purge(sweep, tally)
-    assert tally.done == 3
+        await purge(batches, progress)
+    assert progress.done == 3
     infos = [await manager.astatus(f"s{n}", owner="a", tenant=TENANT) for n in range(10)]
     assert [info and info.status for info in infos].count(StreamStatus.DONE) == 7
 

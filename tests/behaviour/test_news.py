@@ -9,7 +9,7 @@ from redis import Redis
 from resumable_streams import StreamFailed, StreamManager, StreamReader
 from resumable_streams.control import revoke
 from resumable_streams.engine import get_engine
-from resumable_streams.operating.bulk import Sweep, Tally, purge
+from resumable_streams.operating.bulk import Progress, StreamBatches, purge
 from resumable_streams.operating.selection import Selection
 from resumable_streams.stores.redis.keys import KeySpace
 from tests.tools.readers import read_all, read_until
@@ -28,7 +28,7 @@ async def revokes(manager: StreamManager) -> None:
 
 
 async def purges(manager: StreamManager) -> None:
-    await purge(Sweep(get_engine("default"), Selection(tenant=TENANT)), Tally())
+    await purge(StreamBatches(get_engine("default").store, Selection(tenant=TENANT)), Progress())
 
 
 async def deletes(manager: StreamManager) -> None:

@@ -68,7 +68,7 @@ async def test_it_says_what_it_does_and_lets_streams_finish(
     redis_manager: StreamManager, start: Start
 ) -> None:
     worker = start("--name", "w1", "--concurrency", "5")
-    assert first_line(worker) == "Worker w1 of default: up to 5 streams at a time.\n"
+    assert first_line(worker) == "Worker w1 (alias default): up to 5 streams at a time.\n"
     reader = await redis_manager.aenqueue(
         "s", f"{HERE}.waits_for_the_drain", {"count": 20}, owner="me"
     )
@@ -78,7 +78,7 @@ async def test_it_says_what_it_does_and_lets_streams_finish(
     code, out, err = ended(worker)
     assert (code, err) == (0, "")
     assert out == (
-        "Worker w1 of default has ended: 1 streams produced, 0 handed over to other workers.\n"
+        "Worker w1 (alias default) has ended: 1 streams produced, 0 handed over to other workers.\n"
     )
 
 

@@ -9,7 +9,9 @@ import subprocess
 import sys
 import threading
 import time
+from argparse import ArgumentParser, _SubParsersAction
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +24,13 @@ from resumable_streams import PUBLIC, StreamManager
 from resumable_streams.engine import get_engine
 from resumable_streams.identifiers import owner_digest
 from resumable_streams.management.arguments import age
+from resumable_streams.management.commands.resumable_streams import Command
+from resumable_streams.management.verbs import VERBS
 from resumable_streams.models import IncidentAction, StreamNamespace
 from resumable_streams.owners import SESSION_KEY, derived_token
 from resumable_streams.process.runtime import runtime
 from resumable_streams.signals import stream_finalized
+from resumable_streams.stores.redis.keys import KeySpace
 from resumable_streams.types import Claim, Owner, StreamKey, StreamStatus, Terms
 from tests.ledger import Ledger, open_ledger
 from tests.tools.lengthy import starts_a_process
@@ -226,7 +231,7 @@ def test_a_session_that_is_gone_names_nobody(site, run, monkeypatch):
         return {}
 
     monkeypatch.setattr(SessionStore, "load", load)
-    with pytest.raises(CommandError, match="This session is gone"):
+    with pytest.raises(CommandError, match="This session does not exist"):
         run("revoke", "--tenant", "t", "--session", "k" * 32, "--yes")
 
 
@@ -346,7 +351,7 @@ def test_without_a_terminal_and_without_yes_nothing_is_done(site, run):
         ["cancel"],
         ["retire", "--ttl=60"],
     ):
-        with pytest.raises(CommandError, match="repeat it with --yes"):
+        with pytest.raises(CommandError, match="confirm with --yes"):
             run(verb[0], "--tenant", "t", *verb[1:])
     assert counts(run("audit", "--tenant", "t", "--json"))["tenants"]["t"]["reachable"] == 1
 
@@ -369,8 +374,10 @@ def test_a_question_on_the_terminal_is_answered_with_yes_or_nothing_is_done(
 
 @pytest.mark.parametrize("verb", ["rotate", "revoke", "retire"])
 def test_what_governs_a_tenant_is_never_done_to_all_at_once(site, run, verb):
-    with pytest.raises(CommandError, match="required"):
+    with pytest.raises(CommandError, match="unrecognized arguments: --all-tenants"):
         run(verb, "--all-tenants", "--yes")
+    with pytest.raises(CommandError, match="has no option all_tenants"):
+        call_command("resumable_streams", verb, all_tenants=True, yes=True)
 
 
 def test_an_alias_that_is_not_there_is_refused(site, run):
@@ -396,6 +403,112 @@ def test_an_age_has_a_unit_or_is_in_seconds(text, seconds):
 def test_an_age_that_cannot_be_is_refused(site, run, text):
     with pytest.raises(CommandError, match="is not an age"):
         run("purge", "--tenant", "t", "--older-than", text, "--yes")
+
+
+# As code calls it.
+
+
+def test_each_verb_takes_its_options_as_keywords(site, run):
+    def call(*verb: str, **keywords: Any) -> dict[str, Any]:
+        output = io.StringIO()
+        call_command("resumable_streams", *verb, json=True, stdout=output, **keywords)
+        return counts(output.getvalue())
+
+    fill(("t", "1", "a"), ("t", "2", "b"), status=None)
+    assert call("audit", tenant="t", owners=True)["streams"] == 2
+    assert call("audit", all_tenants=True, status="done")["streams"] == 0
+    assert call("audit", tenant="t", status=["done", "streaming"])["streams"] == 2
+    assert call("cancel", tenant="t", owner="a", yes=True)["cancelled"] == 1
+    assert call("reap", tenant="t", dry_run=True)["looked_at"] == 2
+    for old in ("1h", 3_600, 3_600.0, timedelta(hours=1)):
+        assert call("purge", tenant="t", older_than=old, yes=True) == {"purged": 0}
+    assert call("purge", tenant="t", id="1", batch=1, pause=0.00001, yes=True) == {"purged": 1}
+    assert call("revoke", tenant="t", owner="a", yes=True)["owner"] == owner_digest("a")
+    retired = call("retire", tenant="t", ttl=300, existing=True, yes=True)
+    assert retired == {"ttl": 300, "shortened": 1}
+    assert call("retire", tenant="t", ttl=0, yes=True)["ttl"] is None
+    rotated = call("rotate", tenant="t", purge_old=True, yes=True)
+    assert rotated == {"generation": 2, "purged": 1}
+    assert call("records", "clear", older_than="1d") == {"deleted": 0}
+    assert call("records", "settle") == {"settled": 0}
+    assert call("incidents", "clear", older_than="1d", dry_run=True) == {"deleted": 0}
+
+
+def test_a_worker_takes_its_options_as_keywords(ledger, settings):
+    settings.RESUMABLE_STREAMS = {"default": {"BACKEND": MEMORY}}
+    with pytest.raises(CommandError, match="need no worker"):
+        call_command("resumable_streams", "worker", concurrency=5, grace=1.5, name="w")
+
+
+@pytest.mark.parametrize(
+    ("verb", "keywords", "message"),
+    [
+        ("audit", {}, "one of the arguments --tenant --all-tenants is required"),
+        ("audit", {"tenant": "t", "all_tenants": True}, "not allowed with argument"),
+        ("purge", {"tenant": "t", "older_than": "1y"}, "'1y' is not an age"),
+        ("purge", {"tenant": "t", "status": ["over"]}, "invalid choice: 'over'"),
+        ("purge", {"tenant": "t", "ttl": 300}, "purge has no option ttl"),
+        ("retire", {"tenant": "t"}, "required: --ttl"),
+        ("worker", {"concurrency": 0}, "'0' is not a whole number from 1"),
+    ],
+)
+def test_keywords_are_held_to_the_rules_of_the_command_line(verb, keywords, message):
+    with pytest.raises(CommandError, match=message):
+        call_command("resumable_streams", verb, **keywords)
+
+
+def test_a_keyword_that_no_verb_knows_is_a_type_error():
+    with pytest.raises(TypeError, match="tenants"):
+        call_command("resumable_streams", "audit", tenants="t")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["audit"], ["records"], ["records", "clear"], ["retire", "--tenant=t"], []]
+)
+def test_wrong_usage_on_the_command_line_is_exit_code_2(arguments, capsys):
+    with pytest.raises(SystemExit) as ended:
+        Command().run_from_argv(["manage.py", "resumable_streams", *arguments])
+    assert ended.value.code == 2
+    assert "required" in capsys.readouterr().err
+
+
+def below(parser: ArgumentParser) -> dict[str, ArgumentParser]:
+    """Return the subparsers of a parser."""
+    found = [one for one in parser._actions if isinstance(one, _SubParsersAction)]
+    return dict(found[0].choices) if found else {}
+
+
+def test_every_option_of_every_verb_is_explained():
+    parser = Command().create_parser("manage.py", "resumable_streams")
+    assert set(below(parser)) == set(VERBS)
+    for verb in below(parser).values():
+        for one in (verb, *below(verb).values()):
+            assert one.description
+            assert all(action.help for action in one._actions if action.option_strings)
+
+
+def test_verbosity_0_prints_errors_and_json_only(site, run):
+    fill(("t", "1", "a"))
+    for verb, *rest in (["audit"], ["purge", "--yes"]):
+        assert run(verb, "--tenant", "t", *rest, "--verbosity", "0") == ""
+    assert counts(run("audit", "--tenant", "t", "--json", "-v0"))["streams"] == 0
+    assert run("records", "clear", "--older-than", "1d", "-v0") == ""
+    with pytest.raises(CommandError, match="longer than the lease"):
+        run("retire", "--tenant", "t", "--ttl", "15", "--yes", "-v0")
+
+
+def test_verbosity_2_prints_how_long_it_took_and_each_unreadable_stream(
+    site, run, redis_server, key_prefix
+):
+    fill(*(("t", str(number), "a") for number in range(12)))
+    for number in range(11):
+        redis_server.hset(f"{key_prefix}:t:g1:{{{number}}}:meta", "status", "nonsense")
+    output = run("audit", "--tenant", "t")
+    assert ", …" in output
+    assert "seconds." not in output
+    output = run("audit", "--tenant", "t", "-v", "2")
+    assert all(f"{{{number}}}" in output for number in range(11))
+    assert re.search(r"^1 streams, [0-9.]+ seconds\.$", output, re.MULTILINE)
 
 
 # What is written down.
@@ -490,6 +603,25 @@ def test_a_command_leaves_no_connection_and_can_be_repeated(elsewhere, redis_ser
         output, _ = process.communicate(timeout=30)
         assert (process.returncode, counts(output)) == (0, {"purged": 0})
     assert [c for c in redis_server.client_list() if c["name"] != "suite"] == []
+
+
+def test_a_command_that_looks_or_deletes_is_no_process_of_the_site(
+    site, elsewhere, redis_server, key_prefix
+):
+    """It has one connection for commands; nobody listens, and nobody takes it for a producer."""
+    fill(*(("t", str(number), "a") for number in range(30)))
+    runtime.call_sync(runtime.aclose)
+    before = len(names(redis_server, f"{key_prefix}:t:g1"))
+    process = elsewhere(
+        *("resumable_streams", "purge", "--tenant", "t", "--yes", "--batch", "10", "--pause", "60")
+    )
+    until(lambda: len(names(redis_server, f"{key_prefix}:t:g1")) < before)
+    theirs = [client for client in redis_server.client_list() if client["name"] != "suite"]
+    assert len(theirs) == 1
+    assert (theirs[0]["sub"], theirs[0]["psub"]) == ("0", "0")
+    assert redis_server.zcard(KeySpace(key_prefix).shared("processes")) == 0
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])

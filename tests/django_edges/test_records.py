@@ -1,6 +1,7 @@
 """Records: rows in a database of their own (a file, migrated), written behind real streams."""
 
 import asyncio
+import json
 import logging
 import threading
 import time
@@ -17,8 +18,9 @@ from django.test import RequestFactory
 from django.utils import timezone
 
 from resumable_streams import PUBLIC, StreamManager
+from resumable_streams.engine import get_engine
 from resumable_streams.identifiers import owner_digest
-from resumable_streams.models import StreamNamespace, StreamRecord
+from resumable_streams.models import IncidentAction, StreamNamespace, StreamRecord
 from resumable_streams.operating import records
 from resumable_streams.process.runtime import runtime
 from resumable_streams.signals import owner_bound, stream_deleted, stream_finalized
@@ -490,7 +492,11 @@ def test_a_record_is_looked_up_in_its_generation_or_in_the_one_in_force(archive,
         _close_home()
 
 
-# clear_records.
+# records clear, records settle.
+
+
+def clear(*arguments: str, **keywords: object) -> None:
+    call_command("resumable_streams", "records", "clear", *arguments, **keywords)
 
 
 def test_old_records_are_cleared_in_batches(archive, entry, capsys):
@@ -498,25 +504,61 @@ def test_old_records_are_cleared_in_batches(archive, entry, capsys):
     for days in range(10):
         row(f"s{days}", acquired=now - timedelta(days=days, minutes=1)).save()
     row("elsewhere", alias="silent", acquired=now - timedelta(days=9)).save()
-    call_command("clear_records", "--older-than", "3d", "--using", "default", "--dry-run")
+    clear("--older-than", "3d", "--using", "default", "--dry-run")
     assert "7 stream records would be deleted" in capsys.readouterr().out
     assert StreamRecord.objects.count() == 11
-    call_command("clear_records", "--older-than", "3d", "--using", "default", "--batch", "2")
+    clear("--older-than", "3d", "--using", "default", "--batch", "2")
     assert "7 stream records deleted" in capsys.readouterr().out
     assert StreamRecord.objects.filter(alias="silent").exists()
     assert StreamRecord.objects.count() == 4
-    call_command("clear_records", "--older-than", "90m")
+    clear(older_than="90m")
     assert "3 stream records deleted" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("age", ["", "3", "d", "-3d", "3y", "0d", "1e9d", "99999999999d"])
-def test_an_age_that_is_none_is_refused(archive, age):
+@pytest.mark.parametrize("age", ["", "d", "-3d", "3y", "1e9d", "99999999999d", "36501d"])
+def test_a_malformed_age_is_refused(archive, age):
     with pytest.raises(CommandError, match="older-than"):
-        call_command("clear_records", f"--older-than={age}")
+        clear(f"--older-than={age}")
+
+
+def test_records_are_settled_per_alias(archive, entry, capsys):
+    row("gone", acquired=timezone.now() - timedelta(days=1)).save()
+    with pytest.raises(CommandError, match="lives in the process that serves it"):
+        call_command("resumable_streams", "records", "settle", using="default")
+    assert StreamRecord.objects.get().status == "streaming"
+    runtime.call_sync(open_engine)
+    try:
+        call_command("resumable_streams", "records", "settle", using="default")
+        assert "1 stream records completed." in capsys.readouterr().out
+        call_command("resumable_streams", "records", "settle", json=True)
+        assert json.loads(capsys.readouterr().out)["counts"] == {"settled": 0}
+    finally:
+        _close_home()
+    assert StreamRecord.objects.get().status == "lost"
+
+
+async def open_engine() -> None:
+    get_engine("default")
+
+
+def test_old_incidents_are_cleared_and_the_log_says_so(archive, entry, capsys, caplog):
+    for days in range(10):
+        started = timezone.now() - timedelta(days=days, minutes=1)
+        IncidentAction(action="purge", alias="default", who="os:me", started=started).save()
+    with pytest.raises(CommandError, match="older-than"):
+        call_command("resumable_streams", "incidents", "clear")
+    arguments = ["--older-than", "3d", "--batch", "2"]
+    call_command("resumable_streams", "incidents", "clear", *arguments, "--dry-run")
+    assert "7 rows of operators' actions would be deleted." in capsys.readouterr().out
+    with caplog.at_level("INFO", "resumable_streams.incidents"):
+        call_command("resumable_streams", "incidents", "clear", *arguments, "--json")
+    assert json.loads(capsys.readouterr().out)["counts"] == {"deleted": 7}
+    assert "7 old incident actions deleted by os:" in caplog.text
+    assert IncidentAction.objects.count() == 3
 
 
 def test_clearing_needs_an_age_and_a_known_alias(archive, entry):
     with pytest.raises(CommandError, match="older-than"):
-        call_command("clear_records")
+        clear()
     with pytest.raises(CommandError, match="nope"):
-        call_command("clear_records", "--older-than", "3d", "--using", "nope")
+        clear("--older-than", "3d", "--using", "nope")

@@ -27,7 +27,7 @@ from resumable_streams.control import revoke
 from resumable_streams.control.saved import SavedRows
 from resumable_streams.engine import get_engine
 from resumable_streams.identifiers import owner_digest
-from resumable_streams.operating.bulk import Sweep, Tally, purge
+from resumable_streams.operating.bulk import Progress, StreamBatches, purge
 from resumable_streams.operating.selection import Selection
 from resumable_streams.process.runtime import runtime
 from resumable_streams.types import StreamStatus
@@ -174,10 +174,10 @@ class World:
                 and selection.owner in (None, held.owner)
             )
 
-        tally = Tally()
-        await purge(Sweep(get_engine(manager.alias), selection, batch=2), tally)
+        progress = Progress()
+        await purge(StreamBatches(get_engine(manager.alias).store, selection, batch=2), progress)
         meant = [place for place, held in self.held.items() if is_meant(place, held)]
-        assert tally.done == len(meant)
+        assert progress.done == len(meant)
         for place in meant:
             del self.held[place]
 
@@ -300,7 +300,10 @@ async def _meet(names: Names, at_once: list[tuple[int, int, int]], change: str) 
         elif change == "revoke":
             await revoke("default", tenant, owner)
         else:
-            await purge(Sweep(engine, Selection(tenant=tenant, owner=owner), batch=1), Tally())
+            await purge(
+                StreamBatches(engine.store, Selection(tenant=tenant, owner=owner), batch=1),
+                Progress(),
+            )
 
     async def ask(at: tuple[int, int, int], is_run: bool) -> None:
         some = names.tenants[at[0] % len(names.tenants)]

@@ -1,16 +1,20 @@
-"""What `manage.py resumable_streams` can do, one verb a module."""
+"""The verbs of `manage.py resumable_streams`, one a module."""
 
 from .audit import Audit
 from .cancel import Cancel
+from .incidents import Incidents
 from .purge import Purge
 from .reap import Reap
+from .records import Records
 from .retire import Retire
 from .revoke import Revoke
 from .rotate import Rotate
 from .verb import Verb
+from .worker import Work
 
 __all__ = ["VERBS", "Verb"]
 
 VERBS: dict[str, type[Verb]] = {
-    verb.name: verb for verb in (Audit, Purge, Rotate, Revoke, Cancel, Retire, Reap)
+    verb.name: verb
+    for verb in (Audit, Purge, Rotate, Revoke, Cancel, Retire, Reap, Records, Incidents, Work)
 }

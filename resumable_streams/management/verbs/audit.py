@@ -1,4 +1,4 @@
-"""audit: what is there."""
+"""`audit`: count."""
 
 from argparse import ArgumentParser
 from collections.abc import Mapping
@@ -8,20 +8,24 @@ from typing import Any
 from django.db import Error as DatabaseTrouble
 
 from resumable_streams.control.saved import saved_generations
-from resumable_streams.engine import Engine
 from resumable_streams.models import IncidentAction
 from resumable_streams.operating.inventory import Inventory, take_inventory
+from resumable_streams.stores.base import BaseStore
 
-from .verb import SelectingVerb
+from .acting import SelectingVerb
 
 __all__ = ["Audit"]
 
 
 class Audit(SelectingVerb):
-    """Count; of the streams, only those whose producer has died are changed: they say so."""
+    """Count streams, per tenant; change nothing."""
 
     name = "audit"
     help = "Count streams, bytes, owners, states, generations and ages."
+    description = (
+        "Count streams, bytes, owners, states, generations and ages, per tenant. It changes "
+        "nothing. 'reachable' counts the streams that somebody could still resume."
+    )
     action = IncidentAction.Action.AUDIT
     asks = False
 
@@ -37,22 +41,22 @@ class Audit(SelectingVerb):
         self.tenants: dict[str, Inventory] = {}
         self.saved: dict[str, int] | None = {}
 
-    async def run(self, engine: Engine) -> None:
+    async def run(self, store: BaseStore) -> None:
         try:
             self.saved = await saved_generations(self.alias)
         except DatabaseTrouble:
             self.saved = None
-        sweep = self.start(engine, self.selection)
-        await take_inventory(sweep, self.tally, self.tenants)
+        batches = self.start(store, self.selection)
+        await take_inventory(batches, self.progress, self.tenants)
 
     def is_behind(self, tenant: str) -> bool:
         """Return whether the store has lost a rotation that the database remembers."""
         return (self.tenants[tenant].generation or 0) < (self.saved or {}).get(tenant, 0)
 
     def counts(self) -> dict[str, Any]:
-        owners = self._options["owners"]
+        owners = self.options["owners"]
         return {
-            "streams": self.tally.met,
+            "streams": self.progress.met,
             "tenants": {
                 tenant: found.as_json(owners=owners)
                 | {"saved_generation": (self.saved or {}).get(tenant)}
@@ -61,7 +65,7 @@ class Audit(SelectingVerb):
         }
 
     def report(self) -> list[str]:
-        lines = [f"{self.tally.met:,} {self.which}."]
+        lines = [f"{self.progress.met:,} {self.which}."]
         for tenant, found in sorted(self.tenants.items()):
             lines += ["", f"tenant {tenant}", *self._rows(found)]
             if self.is_behind(tenant):
@@ -85,7 +89,7 @@ class Audit(SelectingVerb):
             "newest": _when(found.newest),
         }
         lines = [f"  {name:<12} {value}" for name, value in rows.items() if value]
-        if self._options["owners"]:
+        if self.options["owners"]:
             lines += [f"  {digest}  {count:,}" for digest, count in found.owners.most_common()]
         return lines
 

@@ -1,32 +1,32 @@
-"""cancel: end what is running."""
+"""`cancel`: end live streams."""
 
 from typing import Any
 
-from resumable_streams.engine import Engine
 from resumable_streams.models import IncidentAction
 from resumable_streams.operating.bulk import cancel
+from resumable_streams.stores.base import BaseStore
 
-from .verb import SelectingVerb
+from .acting import SelectingVerb
 
 __all__ = ["Cancel"]
 
 
 class Cancel(SelectingVerb):
-    """End running streams; what was written stays readable."""
+    """End live streams; their bytes stay readable."""
 
     name = "cancel"
-    help = "End running streams as cancelled; what was written stays readable."
+    help = "End running streams as cancelled; their bytes stay readable."
     action = IncidentAction.Action.CANCEL
     statuses = False
 
     def question(self) -> str:
         return f"Cancel the running {self.which}?"
 
-    async def run(self, engine: Engine) -> None:
-        await cancel(self.start(engine, self.selection), self.tally, dry_run=self.dry_run)
+    async def run(self, store: BaseStore) -> None:
+        await cancel(self.start(store, self.selection), self.progress, dry_run=self.dry_run)
 
     def counts(self) -> dict[str, Any]:
-        return {"looked_at": self.tally.met, "cancelled": self.tally.done}
+        return {"looked_at": self.progress.met, "cancelled": self.progress.done}
 
     def report(self) -> list[str]:
-        return [f"{self.tally.done:,} running {self.which} {self.would('cancelled')}."]
+        return [f"{self.progress.done:,} running {self.which} {self.would('cancelled')}."]

@@ -1,31 +1,35 @@
-"""purge: remove."""
+"""`purge`: delete streams."""
 
 from typing import Any
 
-from resumable_streams.engine import Engine
 from resumable_streams.models import IncidentAction
 from resumable_streams.operating.bulk import purge
+from resumable_streams.stores.base import BaseStore
 
-from .verb import SelectingVerb
+from .acting import SelectingVerb
 
 __all__ = ["Purge"]
 
 
 class Purge(SelectingVerb):
-    """Delete state and bytes; spare what governs the tenant."""
+    """Delete state and bytes; keep the control keys of tenants and the marks of revocations."""
 
     name = "purge"
-    help = "Delete streams, with their bytes; their readers and producers end."
+    help = "Delete streams and their bytes; their readers and producers end."
+    description = (
+        "Delete streams and their bytes; their readers and producers end. Generations, TTLs and "
+        "revocations stay. Revoke first: an owner who is not revoked can start again."
+    )
     action = IncidentAction.Action.PURGE
 
     def question(self) -> str:
         return f"Delete the {self.which}, running ones included?"
 
-    async def run(self, engine: Engine) -> None:
-        await purge(self.start(engine, self.selection), self.tally, dry_run=self.dry_run)
+    async def run(self, store: BaseStore) -> None:
+        await purge(self.start(store, self.selection), self.progress, dry_run=self.dry_run)
 
     def counts(self) -> dict[str, Any]:
-        return {"purged": self.tally.done}
+        return {"purged": self.progress.done}
 
     def report(self) -> list[str]:
-        return [f"{self.tally.done:,} {self.which} {self.would('purged')}."]
+        return [f"{self.progress.done:,} {self.which} {self.would('purged')}."]

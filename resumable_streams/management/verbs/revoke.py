@@ -1,24 +1,24 @@
-"""revoke: cut one owner off."""
+"""`revoke`: cut one owner off."""
 
 from argparse import ArgumentParser
 from collections.abc import Mapping
 from typing import Any
 
 from resumable_streams.control import revoke
-from resumable_streams.engine import Engine
 from resumable_streams.identifiers import owner_digest
 from resumable_streams.management.arguments import chosen_owner, owner_arguments
 from resumable_streams.models import IncidentAction
+from resumable_streams.stores.base import BaseStore
 from resumable_streams.types import PUBLIC
 
+from .acting import ActingVerb
 from .audit import _when
-from .verb import Verb
 
 __all__ = ["Revoke"]
 
 
-class Revoke(Verb):
-    """Bar what an owner has acquired so far: one write, whatever the number of streams."""
+class Revoke(ActingVerb):
+    """Bar the streams that an owner has acquired so far: one write, however many they are."""
 
     name = "revoke"
     help = "Bar every stream that one owner has acquired so far; new ones work."
@@ -42,10 +42,14 @@ class Revoke(Verb):
     def arguments(self) -> dict[str, Any]:
         return super().arguments() | {"owner": self.digest}
 
-    async def run(self, engine: Engine) -> None:
+    @property
+    def needs_engine(self) -> bool:
+        return not self.dry_run
+
+    async def run(self, store: BaseStore) -> None:
         assert self.tenant is not None  # noqa: S101 - the parser requires it
         if self.dry_run:
-            await engine.store.get_control(self.tenant, self.owner)
+            await store.get_control(self.tenant, self.owner)
         else:
             self.mark = await revoke(self.alias, self.tenant, self.owner)
 
@@ -60,4 +64,5 @@ class Revoke(Verb):
         if self.mark is None:
             return [f"Owner {self.digest} is not revoked in {self.where}."]
         until = _when(self.mark)
-        return [f"What owner {self.digest} has acquired in {self.where} until {until} is revoked."]
+        whose = f"owner {self.digest} in {self.where}"
+        return [f"The streams of {whose}, acquired until {until}, are revoked."]

@@ -1,0 +1,85 @@
+"""`records clear` and `records settle`: the rows of stream records. No stream is touched."""
+
+from argparse import ArgumentParser
+from collections.abc import Mapping
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import CommandError
+from django.db import DatabaseError
+
+from resumable_streams.conf import get_aliases, get_settings
+from resumable_streams.exceptions import StoreUnavailable
+from resumable_streams.management.console import Terminal
+from resumable_streams.management.performing import out_of_reach
+from resumable_streams.operating.connection import close_unused, is_open, is_reachable
+from resumable_streams.operating.old_rows import old_records
+from resumable_streams.operating.records import settle
+from resumable_streams.process.runtime import runtime
+
+from .clearing import clear_rows, clearing_arguments
+from .verb import Verb, common_arguments
+
+__all__ = ["Records"]
+
+
+class Records(Verb):
+    """Delete old stream records, or complete those whose streams ended unheard."""
+
+    name = "records"
+    help = "Delete old stream records (clear), or complete unfinished ones (settle)."
+
+    @classmethod
+    def add_arguments(cls, parser: ArgumentParser) -> None:
+        acts = parser.add_subparsers(dest="act", required=True, metavar="clear | settle")
+        clearing = acts.add_parser(
+            "clear",
+            help="delete old records",
+            description="Delete the records of streams that were acquired longer ago than "
+            "--older-than. The streams themselves expire by their TTL.",
+        )
+        clearing_arguments(clearing, older_than="acquired longer ago, such as 30d, 12h, 90m")
+        settling = acts.add_parser(
+            "settle",
+            help="complete unfinished records",
+            description="Complete the records of streams that ended unheard, because a process was "
+            "killed. The store says how they ended; if it no longer knows a stream, the record "
+            "says 'lost'.",
+        )
+        settling.add_argument("--using", metavar="ALIAS", help="only of this stream alias")
+        settling.add_argument("--json", action="store_true", help="print one JSON object")
+        common_arguments(settling)
+
+    def __init__(self, options: Mapping[str, Any]):
+        super().__init__(options)
+        if options["using"] is not None:
+            get_settings(options["using"])
+
+    def perform(self, terminal: Terminal) -> None:
+        if self.options["act"] == "clear":
+            clear_rows(self.options, terminal, old=old_records, noun="stream records")
+        else:
+            self._settle(terminal)
+
+    def _settle(self, terminal: Terminal) -> None:
+        alias = self.options["using"]
+        if alias is not None and not is_reachable(alias):
+            raise CommandError(out_of_reach(alias))
+        aliases = [one for one in get_aliases() if one == (alias or one) and is_reachable(one)]
+        try:
+            count = sum(map(_settle_alias, aliases))
+        except (DatabaseError, ImproperlyConfigured) as error:
+            raise CommandError(f"The database refused: {error}") from error
+        except StoreUnavailable as error:
+            raise CommandError(str(error)) from error
+        outcome = {"action": "records settle", "counts": {"settled": count}}
+        line = f"{count:,} stream records completed."
+        terminal.conclude(outcome, [line], is_json=self.options["json"])
+
+
+def _settle_alias(alias: str) -> int:
+    was_open = is_open(alias)
+    try:
+        return settle(alias)
+    finally:
+        runtime.call_sync(close_unused, alias, was_open=was_open)
