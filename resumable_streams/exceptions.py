@@ -53,7 +53,7 @@ E = TypeVar("E", bound=Exception)
 
 
 class StreamError(Exception):
-    """Be the base of every error a stream can raise; it survives pickling with what it carries."""
+    """Base class of all stream errors. Picklable, attributes included."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (type(self), self.args, vars(self))

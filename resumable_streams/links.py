@@ -36,7 +36,7 @@ _IN_QUERY = re.compile(rf"([?&]{TOKEN_PARAMETER}=)[^&#\s\"']*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignedLink:
-    """Be the right to read one stream; `expires` None is as long as the stream is there."""
+    """Permission to read one stream. With `expires=None` it lasts as long as the stream."""
 
     tenant: str
     expires: int | None

@@ -102,8 +102,8 @@ async def resume_response(
 ) -> HttpResponseBase:
     """Answer with a stream from where the request asks to go on, at an address of your own.
 
-    A stream always answers in the format it was acquired with; `format` is what to answer like when
-    there is none (`ui_message`: 204), and `missing` overrides that. `stream_id=None` is a stream
+    A stream always answers in the format it was acquired with; `format` decides the answer for a
+    missing stream (`ui_message`: 204), and `missing` overrides that. `stream_id=None` is a stream
     that is not there. With `active` one that has ended is not there either, as the AI SDK's
     `GET {api}/{chat}/stream` wants it.
     """

@@ -9,8 +9,8 @@ OTHER = "(other)"  # which no tenant can be called
 class TenantLabels:
     """The tenants that this process has seen a stream of, the first MOST_TENANTS of them.
 
-    A tenant that somebody asks for, and that has no stream, is none: whoever makes up tenants adds
-    nothing to the metrics. All others share the label OTHER.
+    Names without a stream do not count, so made-up tenants add nothing to the metrics. All other
+    tenants share the label OTHER.
     """
 
     def __init__(self) -> None:

@@ -72,7 +72,7 @@ class Unsaved(StreamError):
 
 
 class Unconfirmed(StoreUnavailable):
-    """Say that the store stopped to answer in the middle of a change that the database undid."""
+    """The store stopped responding in the middle of a change that the database rolled back."""
 
     def __init__(self, alias: str) -> None:
         super().__init__(alias)

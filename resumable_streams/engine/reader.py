@@ -135,7 +135,7 @@ class StreamReader:
                 self._tail.wake()
 
     async def aclose(self) -> None:
-        """Be `close`, for `contextlib.aclosing`."""
+        """Close the reader; for `contextlib.aclosing`."""
         self.close()
 
     def __del__(self) -> None:

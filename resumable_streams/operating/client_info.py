@@ -78,7 +78,7 @@ def _header(request: Any, name: str) -> str:
 
 
 def _address(text: str) -> str | None:
-    """Return an address without port and zone, an IPv4 one as such; None if it is none."""
+    """Return an address without port and zone, IPv4 as IPv4; None if it is malformed."""
     if match := _WITH_PORT.fullmatch(text):
         text = match[1] if match[1] is not None else match[2]
     try:

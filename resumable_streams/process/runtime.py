@@ -56,7 +56,7 @@ ASYNC_VIEW = (
 
 
 class Resource(Protocol):
-    """Be something that lives on the home loop."""
+    """Something that lives on the home loop."""
 
     def release_readers(self) -> None:
         """End the readers with ShuttingDown; producers go on."""
