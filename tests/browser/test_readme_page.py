@@ -1,4 +1,4 @@
-"""The page of the README: whatever happens to its server, it is not blank for ever."""
+"""The page of docs/start.md: whatever happens to its server, it is not blank for ever."""
 
 import json
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ WHOLE = "".join(f"{number} " for number in range(1, 101))
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    """Serve the project of the README."""
+    """Serve the project of docs/start.md."""
     with Site(tmp_path) as started:
         yield started
 

@@ -1,4 +1,4 @@
-"""The README, done as it says: its project, its page, its recipe."""
+"""The first stream, done as its page says: the project, the page in a browser, the recipe."""
 
 import os
 import re
@@ -14,13 +14,13 @@ from .pages import DOCS, write_files
 
 __all__ = ["Site", "recipe"]
 
-README = DOCS.parent / "README.md"
+START = DOCS / "start.md"
 PAGE = "<!-- templates/answer.html -->"
 TEMPLATES = 'TEMPLATES[0]["DIRS"] = [BASE_DIR / "templates"]'
 
 
 class Site:
-    """The project of the README in a folder, served by `runserver` at an address of its own."""
+    """The project of docs/start.md in a folder, served by `runserver` at an address of its own."""
 
     def __init__(self, path: Path):
         self._path = path
@@ -38,9 +38,9 @@ class Site:
         """Write it on top of what `startproject` makes."""
         make = [sys.executable, "-m", "django", "startproject", "mysite", "."]
         subprocess.run(make, cwd=self._path, check=True)
-        write_files("../README.md", self._path / "mysite")
+        write_files("start.md", self._path / "mysite")
         settings = self._path / "mysite" / "settings.py"
-        assert TEMPLATES in README.read_text()
+        assert TEMPLATES in START.read_text()
         settings.write_text(f"{settings.read_text()}\n{TEMPLATES}\n")
         (self._path / "templates").mkdir()
         (self._path / "templates" / "answer.html").write_text(_block("html", PAGE))
@@ -81,7 +81,7 @@ def recipe(server: str) -> str:
 
 
 def _block(language: str, begin: str) -> str:
-    for found, text in re.findall(r"^```(\w+)\n(.*?)^```$", README.read_text(), re.M | re.S):
+    for found, text in re.findall(r"^```(\w+)\n(.*?)^```$", START.read_text(), re.M | re.S):
         if found == language and text.startswith(begin):
             return str(text)
-    raise AssertionError(f"The README has no {language} that begins with {begin!r}.")
+    raise AssertionError(f"docs/start.md has no {language} that begins with {begin!r}.")

@@ -1,5 +1,9 @@
-"""The README's recipe and project on real servers; its page is tried in tests/browser."""
+"""The README, and the recipe and project of docs/start.md on real servers.
 
+The page of that project is tried in tests/browser.
+"""
+
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -12,7 +16,22 @@ from tests.example.server import servers
 from tests.tools.lengthy import starts_a_process
 from tests.tools.serving import PLAIN
 
+from .pages import DOCS
 from .readme import Site, recipe
+
+README = (DOCS.parent / "README.md").read_text()
+FILE_OF_A_PROJECT = re.compile(r"^```python\n(# \w+\.py\n.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 170
+
+
+def test_the_project_of_the_readme_is_the_one_that_is_served() -> None:
+    files = FILE_OF_A_PROJECT.findall(README)
+    assert len(files) == 3
+    for text in files:
+        assert text in (DOCS / "start.md").read_text()
 
 
 @pytest.fixture
