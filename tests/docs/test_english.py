@@ -59,7 +59,9 @@ FREE_RELATIVE = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 
-DIALECT = re.compile(r"^Be |\bis none\b|\b(?:stop|start)(?:ped|s|ing)? to \w", re.MULTILINE)
+DIALECT = re.compile(
+    r"^Be |(?<!there )\bis none\b|\b(?:stop|start)(?:ped|s|ing)? to \w", re.MULTILINE
+)
 
 
 def prose(text: str) -> str:
