@@ -21,7 +21,6 @@ An order is signed with SECRET_KEY: whoever can write to the store cannot make w
 
 import asyncio
 import logging
-import random
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -48,6 +47,7 @@ from .process.databases import close_idle
 from .process.runtime import runtime
 from .producing.sources import Source
 from .stores.base import Queue
+from .stores.patience import backoff_seconds
 from .types import Claim, ErrorCode, StreamInfo, StreamKey
 
 __all__ = ["Order", "Worker", "run_order"]
@@ -282,7 +282,7 @@ class Worker:
         self._name = name
         self._slots = asyncio.Semaphore(concurrency)
         self._working: dict[str, tuple[_Job, asyncio.Task[None]]] = {}
-        self._backoff = FIRST_BACKOFF_SECONDS
+        self._failures = 0  # to take an order, since it last worked
         self._refusal: StoreUnavailable | None = None
 
     async def run(self) -> None:
@@ -326,7 +326,7 @@ class Worker:
             # cancelled by a drain: an order that comes at that moment would be nobody's for long.
             lease = engine.settings.lease
             taken = await queue.take(wait=min(WAIT_SECONDS, lease / 3), idle=1.5 * lease)
-            self._backoff = FIRST_BACKOFF_SECONDS
+            self._failures = 0
         except StoreUnavailable as error:
             await self._back_off(error)
         finally:
@@ -341,10 +341,12 @@ class Worker:
         if error.is_final:
             self._give_up(error)
             return
-        pause = self._backoff * random.uniform(0.5, 1.0)  # noqa: S311
+        self._failures += 1
+        pause = backoff_seconds(
+            self._failures, most=MAX_BACKOFF_SECONDS, first=FIRST_BACKOFF_SECONDS
+        )
         cause = type(error.__cause__ or error).__name__
         logger.warning("%s (%s) Trying again in %.1f seconds.", error, cause, pause)
-        self._backoff = min(2 * self._backoff, MAX_BACKOFF_SECONDS)
         with suppress(TimeoutError):
             async with asyncio.timeout(pause):
                 await runtime.drain_started.wait()

@@ -32,6 +32,7 @@ from ..engine import Engine, get_engine
 from ..exceptions import StoreUnavailable, StreamError
 from ..identifiers import validate_owner, validate_tenant
 from ..stores.base import control_life
+from ..stores.patience import for_ever, patiently
 from ..types import Control, Owner
 from .saved import SavedRows, in_database, namespace_model
 
@@ -214,14 +215,13 @@ async def put_in_force(engine: Engine, tenant: str, generation: int, ttl: float 
     Returns the generation in force.
     """
     try:
+        # The time limit is for an attempt that hangs, too: somebody waits at a terminal.
         async with asyncio.timeout(engine.settings.store_timeout):
-            while True:
-                try:
-                    return await engine.store.set_control(tenant, generation=generation, ttl=ttl)
-                except StoreUnavailable as error:
-                    if error.is_final:
-                        raise
-                    await asyncio.sleep(AGAIN_SECONDS)
+            return await patiently(
+                lambda: engine.store.set_control(tenant, generation=generation, ttl=ttl),
+                for_ever,
+                most=AGAIN_SECONDS,
+            )
     except TimeoutError as error:
         raise Unconfirmed(engine.settings.alias) from error
 

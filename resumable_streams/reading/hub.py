@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from ..exceptions import StoreUnavailable, StreamFailed
 from ..signals import feed_connected, reader_closed, reader_opened
 from ..stores.base import BaseStore
+from ..stores.patience import for_seconds, patiently
 from ..types import ErrorCode, StreamInfo, StreamKey
 from .tail import Tail
 
@@ -233,23 +234,17 @@ class Hub:
 
     async def _look(self, tail: Tail) -> None:
         """Look the tail's state up; while the store is away, again until STORE_TIMEOUT is over."""
-        give_up = self._loop.time() + self._store_timeout
-        while True:
-            self._stale.discard(tail)
-            try:
-                await self._refresh(tail)
-                return
-            except StoreUnavailable as error:
-                if error.is_final or self._loop.time() >= give_up:
-                    tail.fail(error)
-                    return
-            except Exception:  # whatever it is: its readers must not wait for ever
-                logger.exception("Looking up the state of a stream failed.")
-                tail.fail(StoreUnavailable(self._store.alias))
-                return
-            await asyncio.sleep(min(LOOK_AGAIN_SECONDS, self._store_timeout / 4))
+        patience = for_seconds(self._store_timeout)
+        try:
+            await patiently(lambda: self._refresh(tail), patience, most=LOOK_AGAIN_SECONDS)
+        except StoreUnavailable as error:
+            tail.fail(error)
+        except Exception:  # whatever it is: its readers must not wait for ever
+            logger.exception("Looking up the state of a stream failed.")
+            tail.fail(StoreUnavailable(self._store.alias))
 
     async def _refresh(self, tail: Tail) -> None:
+        self._stale.discard(tail)  # before it is asked: what is heard meanwhile asks once more
         tail.learn(await self._store.look(tail.key))
         tail.hear(self._loop.time())
 

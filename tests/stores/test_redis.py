@@ -23,7 +23,6 @@ from resumable_streams.exceptions import (
 from resumable_streams.stores.base import BaseStore
 from resumable_streams.stores.processes import WAITING
 from resumable_streams.stores.redis import RedisStore
-from resumable_streams.stores.redis.connect import backoff_seconds
 from resumable_streams.testing import StreamStoreContract
 from resumable_streams.testing.acts import KEY, TERMS, body, holding, is_gone, look, refusal, start
 from resumable_streams.testing.listener import listening
@@ -621,11 +620,6 @@ async def test_a_listener_that_fails_does_not_end_the_feed(
         await store.append(KEY, claim, 3, b"def")
         await heard.hear(lambda: bool(heard.appends))
     assert [record.exc_info is not None for record in caplog.records] == [True]
-
-
-@pytest.mark.parametrize("failures", [0, 1, 10, 10_000])
-def test_an_attempt_to_connect_waits_for_a_bounded_time_however_often_it_failed(failures: int):
-    assert 0 <= backoff_seconds(failures, 2.0) <= 2.0
 
 
 @pytest.mark.lengthy

@@ -6,7 +6,6 @@ with. Ours blocks for as long as it takes (time limits are kept per command, in
 """
 
 import asyncio
-import random
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,7 +26,7 @@ from redis.exceptions import NoPermissionError, ReadOnlyError, RedisError, Respo
 from ...exceptions import InvalidStoreError
 from .caches import caches_of_database, database_of, pool_of_cache
 
-__all__ = ["Connect", "Endpoint", "HostPort", "backoff_seconds", "open_connection"]
+__all__ = ["Connect", "Endpoint", "HostPort", "open_connection"]
 
 Connect = Callable[[], AbstractConnection]
 """Make a new connection object, not yet connected."""
@@ -107,11 +106,6 @@ async def _refuse_replica(connection: AbstractConnection) -> None:
         raise
     except ResponseError:
         pass  # cannot persist, lacks replicas, is busy: it says so again to whom it concerns
-
-
-def backoff_seconds(failures: int, most: float) -> float:
-    """Return how long to wait; full jitter, so that a thousand processes do not come in step."""
-    return random.uniform(0, min(most, 0.05 * 2 ** min(failures, 10)))  # noqa: S311
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

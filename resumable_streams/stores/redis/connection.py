@@ -38,7 +38,8 @@ from redis.exceptions import (
 )
 
 from ...exceptions import StoreForbidden, StoreUnavailable, fresh
-from .connect import Connect, backoff_seconds, open_connection
+from ..patience import backoff_seconds
+from .connect import Connect, open_connection
 
 __all__ = ["Argument", "Command", "CommandConnection", "Unreadable"]
 
@@ -47,6 +48,7 @@ RESTED_SECONDS = 2.0  # without an answer, after which a connection has to prove
 RESTED_SHARE = 0.25  # of the time limit, for that proof
 MIN_RESTED_TIMEOUT = 0.25
 
+FIRST_BACKOFF_SECONDS = 0.1
 MAX_BACKOFF_SECONDS = 0.5  # all that waits for the store waits for it, so not long
 
 Argument = str | bytes | int
@@ -339,7 +341,9 @@ class CommandConnection:
         """Keep attempts apart, however many callers ask again and again; the first goes at once."""
         loop = asyncio.get_running_loop()
         await asyncio.sleep(self._not_before - loop.time())
-        pause = backoff_seconds(self._failures + 1, MAX_BACKOFF_SECONDS)
+        pause = backoff_seconds(
+            self._failures + 1, most=MAX_BACKOFF_SECONDS, first=FIRST_BACKOFF_SECONDS, jitter=1
+        )
         self._not_before = loop.time() + pause
 
     async def aclose(self) -> None:

@@ -18,7 +18,8 @@ from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from ...types import StreamKey
 from ..base import Feed, Listener
-from .connect import Connect, backoff_seconds, open_connection
+from ..patience import backoff_seconds
+from .connect import Connect, open_connection
 from .keys import KeySpace
 
 __all__ = ["RedisFeed"]
@@ -26,6 +27,7 @@ __all__ = ["RedisFeed"]
 logger = logging.getLogger("resumable_streams.redis")
 
 PING_SECONDS = 2.0
+FIRST_BACKOFF_SECONDS = 0.1
 MAX_BACKOFF_SECONDS = 2.0
 MISSED_SECONDS = 5.0
 EPOCH_CHARS = 8
@@ -105,7 +107,10 @@ class RedisFeed(Feed):
                 return
             self._on_trouble()
             self._tell_loss()
-            await asyncio.sleep(backoff_seconds(self._failures, MAX_BACKOFF_SECONDS))
+            pause = backoff_seconds(
+                self._failures, most=MAX_BACKOFF_SECONDS, first=FIRST_BACKOFF_SECONDS, jitter=1
+            )
+            await asyncio.sleep(pause)
 
     def _tell_loss(self) -> None:
         """Have everything that is watched looked at if we have heard nothing for too long."""
