@@ -32,12 +32,12 @@ $(VENV)/.pip:
 # One stamp a set of requirements; DJANGO=6.0 pins that series, an empty DJANGO takes the newest.
 $(VENV)/.demo: pyproject.toml | $(VENV)/.pip
 	@echo "Installing the demo"
-	@$(PIP) install -e . --group demo $(if $(DJANGO),"Django~=$(DJANGO).0")
+	@$(PIP) install -e ".[redis,progress]" --group demo $(if $(DJANGO),"Django~=$(DJANGO).0")
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/.pip
 	@echo "Installing the development tools"
-	@$(PIP) install -e . --group dev $(if $(DJANGO),"Django~=$(DJANGO).0")
+	@$(PIP) install -e ".[redis,progress]" --group dev $(if $(DJANGO),"Django~=$(DJANGO).0")
 	@touch $@ $(VENV)/.demo
 
 venv: $(VENV)/.dev ## Create .venv with everything that development needs

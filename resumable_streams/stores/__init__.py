@@ -11,6 +11,9 @@ from .base import BaseStore
 
 __all__ = ["make_store"]
 
+EXTRAS = {"redis": "redis", "hiredis": "redis"}
+"""Which extra of this package installs a module that a store imports."""
+
 
 def make_store(settings: AliasSettings) -> BaseStore:
     """Construct the store of an alias; raise InvalidStoreError if the settings do not fit it."""
@@ -19,7 +22,7 @@ def make_store(settings: AliasSettings) -> BaseStore:
         backend = import_string(settings.backend)
     except ImportError as error:
         raise InvalidStoreError(
-            f"BACKEND {settings.backend!r} {where} cannot be imported."
+            f"BACKEND {settings.backend!r} {where} cannot be imported. {_remedy(error)}".rstrip()
         ) from error
     if not (isinstance(backend, type) and issubclass(backend, BaseStore)):
         raise InvalidStoreError(f"BACKEND {settings.backend!r} {where} is not a BaseStore.")
@@ -43,3 +46,11 @@ def make_store(settings: AliasSettings) -> BaseStore:
         ) from None
     store: BaseStore = backend(**given)
     return store
+
+
+def _remedy(error: ImportError) -> str:
+    """Return how to install what could not be imported, if an extra of this package does."""
+    module = (error.name or "").partition(".")[0]
+    if module not in EXTRAS or not isinstance(error, ModuleNotFoundError):
+        return ""
+    return f"{module} is not installed: pip install 'django-resumable-streams[{EXTRAS[module]}]'."
