@@ -1,10 +1,12 @@
-"""What this package uses of Django and asgiref that they do not document.
+"""The undocumented parts of Python, Django and asgiref that this package uses.
 
-Each piece says what happens where it is gone. `tests/django_edges/test_compat.py` names them all,
-so that a release that takes one away is noticed there first.
+Each says what happens without it. `tests/django_edges/test_compat.py` names them all, so that a
+release that removes one is noticed there first.
 """
 
 import asyncio
+import atexit
+import threading
 import weakref
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -21,6 +23,7 @@ from django.utils import functional
 
 __all__ = [
     "blocks_a_thread",
+    "call_at_exit",
     "executor_here",
     "have_shared_sync_code_run_by",
     "have_sync_code_run_by",
@@ -29,11 +32,39 @@ __all__ = [
     "loads_session_user",
     "open_cursors",
     "replace_executor",
+    "running_loop",
     "runs_one_call",
     "sync_code_in",
     "unwrapped",
     "watch_cursors",
 ]
+
+# --- Python: the loop that runs here, and the end of the interpreter ---
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the loop that runs in this thread, or None.
+
+    `asyncio.get_running_loop` is what is documented; it raises an error, which costs more.
+    """
+    find = getattr(asyncio, "_get_running_loop", None)
+    if find is not None:
+        loop: asyncio.AbstractEventLoop | None = find()
+        return loop
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def call_at_exit(function: Callable[[], object]) -> None:
+    """Have `function` called when the interpreter ends, while threads still run.
+
+    Without the hook it is called after they have been waited for: streams that are live then end as
+    `producer_lost`.
+    """
+    getattr(threading, "_register_atexit", atexit.register)(function)
+
 
 # --- asgiref: which thread runs the sync code of a context ---
 

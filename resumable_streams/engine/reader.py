@@ -7,6 +7,7 @@ from typing import Self
 
 from django.core.exceptions import SynchronousOnlyOperation
 
+from ..compat import running_loop
 from ..exceptions import StoreUnavailable, StreamError
 from ..reading.tail import Tail
 from ..types import Role, StreamInfo, StreamKey
@@ -78,7 +79,7 @@ class StreamReader:
     def __next__(self) -> bytes:
         if self._closed:
             raise StopIteration
-        if asyncio._get_running_loop() is not None:  # which would wait for itself
+        if running_loop() is not None:  # which would wait for itself
             raise SynchronousOnlyOperation("An event loop runs in this thread: use `async for`.")
         return self._advance(self._engine.wait_for(self._next()), StopIteration)
 

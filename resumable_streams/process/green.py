@@ -20,6 +20,8 @@ from contextlib import AbstractContextManager
 from queue import Empty, SimpleQueue
 from typing import Any, ParamSpec, Protocol, TypeVar
 
+from ..compat import call_at_exit
+
 __all__ = [
     "EVENTLET",
     "Greenlets",
@@ -125,7 +127,7 @@ def at_exit(function: Callable[[], object]) -> None:
     if is_green():  # which leaves out what `threading` would call
         atexit.register(function)
     else:
-        threading._register_atexit(function)  # type: ignore[attr-defined]
+        call_at_exit(function)
 
 
 class Mailbox(Protocol[Item]):

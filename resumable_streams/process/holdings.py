@@ -26,7 +26,13 @@ from asgiref.sync import sync_to_async
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
-from ..compat import blocks_a_thread, executor_here, replace_executor, watch_cursors
+from ..compat import (
+    blocks_a_thread,
+    executor_here,
+    replace_executor,
+    running_loop,
+    watch_cursors,
+)
 from .databases import are_pooled, close_all, close_idle, is_any_open
 from .green import Mailbox, lock, mailbox, start_thread
 
@@ -87,7 +93,7 @@ class TransientThread(Executor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         future = self.end()
-        if wait and asyncio._get_running_loop() is None:  # older asgiref asks on the loop
+        if wait and running_loop() is None:  # older asgiref asks on the loop
             future.result()
 
     @contextmanager

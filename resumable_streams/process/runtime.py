@@ -30,6 +30,7 @@ from django.utils import timezone, translation
 from ..compat import (
     have_shared_sync_code_run_by,
     have_sync_code_run_by,
+    running_loop,
     runs_one_call,
     sync_code_in,
 )
@@ -136,17 +137,15 @@ class Runtime:
 
         Raises SynchronousOnlyOperation in one that does.
         """
+        if running_loop() is not None:
+            raise SynchronousOnlyOperation("An event loop runs in this thread: use the async form.")
+        thread = AskingThread()
+        future = self._hop(partial(function, *args, **kwargs), thread)
         try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            thread = AskingThread()
-            future = self._hop(partial(function, *args, **kwargs), thread)
-            try:
-                return thread.wait_for(future)
-            except BaseException:
-                future.cancel()
-                raise
-        raise SynchronousOnlyOperation("An event loop runs in this thread: use the async form.")
+            return thread.wait_for(future)
+        except BaseException:
+            future.cancel()
+            raise
 
     def _hop(self, work: Callable[[], Awaitable[T]], who: Asker) -> Future[T]:
         async def asked() -> T:
@@ -251,7 +250,7 @@ class Runtime:
         resource, loop = self.resources.pop(name, None), self._loop
         if resource is None or loop is None or loop.is_closed():
             return
-        here = asyncio._get_running_loop()
+        here = running_loop()
         if here is loop:
             self._retire(resource)
         elif here is None and self._lasts(loop):
@@ -267,7 +266,7 @@ class Runtime:
 
 def _lasting_loop() -> asyncio.AbstractEventLoop | None:
     """Return the running loop, unless it lives for one `async_to_sync` call only."""
-    loop = asyncio._get_running_loop()
+    loop = running_loop()
     return None if runs_one_call(loop) else loop
 
 

@@ -3,13 +3,13 @@
 The coroutine function is `aresume`, its twin `resume`. One line makes it, so the two never differ.
 """
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 from django.core.exceptions import SynchronousOnlyOperation
 
+from ..compat import running_loop
 from .databases import close_idle
 from .runtime import runtime
 
@@ -44,10 +44,7 @@ def sync_twin(
 
 
 def _refuse_in_a_loop(name: str, twin: str) -> None:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return
-    raise SynchronousOnlyOperation(
-        f"You cannot call {name}() from an async context: use `await {twin}()`."
-    )
+    if running_loop() is not None:
+        raise SynchronousOnlyOperation(
+            f"You cannot call {name}() from an async context: use `await {twin}()`."
+        )

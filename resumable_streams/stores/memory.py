@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
+from ..compat import running_loop
 from ..exceptions import (
     StreamClaimLost,
     StreamDoesNotExist,
@@ -500,7 +501,7 @@ class _MemoryFeed(Feed):
         self._post(self._listener.control_changed, tenant)
 
     def _post(self, callback: Callable[..., None], *args: object) -> None:
-        if asyncio._get_running_loop() is self._loop:
+        if running_loop() is self._loop:
             self._loop.call_soon(callback, *args)
             return
         with suppress(RuntimeError):  # the listener's loop was closed: nobody listens

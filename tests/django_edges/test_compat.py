@@ -1,8 +1,10 @@
-"""Every piece of Django and asgiref that is not documented, and what happens without it."""
+"""Every undocumented part of Python, Django and asgiref, and what happens without it."""
 
 import asyncio
 import contextvars
 import gc
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -28,6 +30,7 @@ from resumable_streams.compat import (
     loads_session_user,
     open_cursors,
     replace_executor,
+    running_loop,
     runs_one_call,
     sync_code_in,
     unwrapped,
@@ -38,6 +41,41 @@ from resumable_streams.process.holdings import TransientThread
 
 def here() -> int:
     return threading.get_ident()
+
+
+# asyncio._get_running_loop, threading._register_atexit
+
+
+async def test_the_running_loop_is_found_with_and_without_the_short_way(monkeypatch):
+    loop = asyncio.get_running_loop()
+    assert running_loop() is loop
+    assert await asyncio.to_thread(running_loop) is None
+    monkeypatch.delattr(asyncio, "_get_running_loop")
+    assert running_loop() is loop
+    assert await asyncio.to_thread(running_loop) is None
+
+
+AT_EXIT = """
+import sys, threading
+from resumable_streams.compat import call_at_exit
+if "without" in sys.argv:
+    del threading._register_atexit
+go_on = threading.Event()
+threading.Thread(target=lambda: (go_on.wait(2), print("thread"))).start()
+call_at_exit(lambda: (print("told"), go_on.set()))
+"""
+
+
+@pytest.mark.lengthy
+@pytest.mark.parametrize(
+    ("arguments", "order"), [([], "told thread"), (["without"], "thread told")]
+)
+def test_the_end_of_the_interpreter_is_told_while_threads_run_if_python_allows(
+    arguments: list[str], order: str
+):
+    run = [sys.executable, "-c", AT_EXIT, *arguments]
+    done = subprocess.run(run, capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout.split() == order.split()
 
 
 # SyncToAsync.thread_sensitive_context, SyncToAsync.context_to_thread_executor
