@@ -1,8 +1,9 @@
 """Daphne: it buffers without limit, and waits for ever for the rest of a body that was cut.
 
 No interface leads from an ASGI scope to the connection. Twisted's reactor does, through
-undocumented attributes of daphne and Twisted: without them a body waits for nobody, and a cut is
-not seen before the client's own time limit. `tests/acceptance/test_stalled.py` holds daphne to both.
+undocumented attributes of daphne and Twisted. Without them a body waits for nobody, and a client
+sees a cut only when its own time limit ends. `tests/acceptance/test_stalled.py` holds daphne to
+both.
 """
 
 import asyncio
