@@ -8,10 +8,10 @@
                    with; only W008 to W011 connect to anything
     I001           with `--deploy`: worth knowing
 
-One function a check, all of them in the two lists at the end; `docs/settings.md` has the table.
+One function a check, all of them in the two lists at the end; what depends on a store is for the
+store to check (`BaseStore.check`). `docs/settings.md` has the table.
 """
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -38,16 +38,14 @@ from .conf import (
     get_settings,
     problems,
 )
-from .exceptions import InvalidStoreError, StoreUnavailable
+from .exceptions import InvalidStoreError
 from .process.green import EVENTLET, is_eventlet
 from .stores import make_store
 from .stores.base import BaseStore
-from .stores.memory import MemoryStore
 
 __all__ = ["CHECKS", "DEPLOYMENT_CHECKS", "TAG"]
 
 TAG = "resumable_streams"
-LOOK_SECONDS = 5.0
 
 Check = Callable[..., list[CheckMessage]]
 Apps = Sequence[AppConfig] | None
@@ -130,32 +128,25 @@ def check_eventlet(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
 # --- Settings that disagree with each other -----------------------------------------------------
 
 
-def check_memory_store(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
-    """W001: streams in the memory of one process, with DEBUG off."""
-    return [] if project.DEBUG else list(_in_memory())
+def check_stores(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
+    """W001, W013, and whatever a store of yours finds: see `BaseStore.check`."""
+    return [
+        message for settings, store in _stores() for message in store.check(settings, deploy=False)
+    ]
 
 
-def check_memory_store_deployed(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
-    """W001: the same with `--deploy`, where DEBUG is still on."""
-    return list(_in_memory()) if project.DEBUG else []
-
-
-def _in_memory() -> Iterator[CheckMessage]:
-    for settings, store in _stores():
-        if isinstance(store, MemoryStore):
-            yield Warning(
-                f"{_at(settings)} keeps its streams in the memory of one process.",
-                hint="Another process does not see them, and a restart loses them. Use "
-                "resumable_streams.stores.redis.RedisStore.",
-                id="resumable_streams.W001",
-            )
+def check_deployed_stores(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
+    """W001 where DEBUG is still on, W008, W009, and whatever a store of yours finds."""
+    return [
+        message for settings, store in _stores() for message in store.check(settings, deploy=True)
+    ]
 
 
 def check_shared_keys(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
     """W002: two aliases that write the same keys."""
     sharing: dict[object, list[str]] = defaultdict(list)
-    for settings in _usable():
-        sharing[_place(settings)].append(settings.alias)
+    for settings, store in _stores():
+        sharing[_place(settings, store)].append(settings.alias)
     return [
         Warning(
             f"The stream aliases {', '.join(map(repr, aliases))} share their keys.",
@@ -168,34 +159,12 @@ def check_shared_keys(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
     ]
 
 
-def _place(settings: AliasSettings) -> object:
+def _place(settings: AliasSettings, store: BaseStore) -> object:
     where: object = settings.location or settings.cache_alias
-    if where is None and settings.backend == f"{MemoryStore.__module__}.{MemoryStore.__name__}":
+    if where is None and not store.outlives_process:
         where = ("memory of", settings.alias)
     found_by = [repr(settings.options.get(name)) for name in ("sentinels", "service")]
     return settings.backend, where, *found_by, settings.key_prefix
-
-
-def check_caches(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
-    """W013: `cache.clear()` removes all streams, as it empties the database that they are in."""
-    found: list[CheckMessage] = []
-    for settings, store in _stores():
-        if hasattr(store, "emptied_by"):  # a RedisStore
-            found += _caches(settings, store)
-    return found
-
-
-def _caches(settings: AliasSettings, store: Any) -> Iterator[CheckMessage]:
-    """An alias that only the streams use is the way to go; nobody clears that by the way."""
-    own = None if settings.cache_alias == "default" else settings.cache_alias
-    if others := [name for name in store.emptied_by() if name != own]:
-        yield Warning(
-            f"{_at(settings)} keeps its streams in the database of the cache "
-            f"{', '.join(map(repr, others))}.",
-            hint="`cache.clear()` empties that database, and ends every stream. Give the streams "
-            "another database, or server: with CACHE_ALIAS, an entry of CACHES of their own.",
-            id="resumable_streams.W013",
-        )
 
 
 def check_finished_ttl(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
@@ -333,61 +302,6 @@ def _is_sync_only(path: str) -> bool:
 # --- What only a look can tell ------------------------------------------------------------------
 
 
-def check_eviction(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
-    """W008: the server may evict streams; W009: it could not be asked."""
-    found: list[CheckMessage] = []
-    for settings, store in _stores():
-        if hasattr(store, "_nodes"):  # a RedisStore: naming it would import redis for every project
-            found += _eviction(settings, store)
-    return found
-
-
-def _eviction(settings: AliasSettings, store: Any) -> Iterator[CheckMessage]:
-    try:
-        memories = asyncio.run(_memory_of_servers(store))
-    except (StoreUnavailable, TimeoutError) as error:
-        cause = type(error.__cause__ or error).__name__
-        yield Warning(
-            f"The server of {_at(settings)} could not be asked for its eviction policy ({cause}).",
-            hint="Run the check where the server can be reached, by a user who may use INFO.",
-            id="resumable_streams.W009",
-        )
-        return
-    policies = sorted({policy for memory in memories if (policy := _eviction_policy(memory))})
-    if policies:
-        yield Warning(
-            f"The server of {_at(settings)} evicts keys when its memory is full "
-            f"({', '.join(policies)}).",
-            hint="Readers of an evicted stream get data_lost or 404. Set maxmemory-policy to "
-            "noeviction, and bound what is stored with TTL and LIMITS.",
-            id="resumable_streams.W008",
-        )
-
-
-async def _memory_of_servers(store: Any) -> list[dict[str, str]]:
-    """Return the section Memory of INFO of each primary; servers that hide CONFIG tell it."""
-    try:
-        async with asyncio.timeout(LOOK_SECONDS):
-            answers = [
-                await connection.execute("INFO", "memory")
-                for connection in await store._nodes.connections()
-            ]
-    finally:
-        await store.aclose()
-    return [_section(answer.decode()) for answer in answers]
-
-
-def _section(text: str) -> dict[str, str]:
-    lines = (line.partition(":") for line in text.splitlines())
-    return {name: value for name, _, value in lines}
-
-
-def _eviction_policy(memory: dict[str, str]) -> str | None:
-    """Return by what rule a server evicts; None if it does not, or has no bound to hit."""
-    policy = memory.get("maxmemory_policy", "noeviction")
-    return None if policy == "noeviction" or memory.get("maxmemory", "0") == "0" else policy
-
-
 def check_migrations(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
     """W010: tables are missing that an alias needs; W011: the database could not be asked."""
     needing = [s for s, store in _stores() if s.records or store.outlives_process]
@@ -428,19 +342,17 @@ CHECKS: Sequence[Check] = (
     check_backends,
     check_callables,
     check_eventlet,
-    check_memory_store,
+    check_stores,
     check_shared_keys,
-    check_caches,
     check_finished_ttl,
     check_store_timeout,
     check_sweep,
     check_atomic_requests,
 )
 DEPLOYMENT_CHECKS: Sequence[Check] = (
-    check_memory_store_deployed,
+    check_deployed_stores,
     check_session_age,
     check_proxies,
-    check_eviction,
     check_migrations,
     check_middleware,
 )

@@ -22,6 +22,9 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import ClassVar, Protocol
 
+from django.core.checks import CheckMessage
+
+from ..conf import AliasSettings
 from ..exceptions import StoreUnavailable, StreamUnreadable
 from ..types import (
     Acquisition,
@@ -163,6 +166,14 @@ class BaseStore(ABC):
         """Whether live streams are counted at all."""
         most = self.limits
         return most.max_streams is not None or most.max_streams_per_owner is not None
+
+    def check(self, settings: AliasSettings, *, deploy: bool) -> list[CheckMessage]:
+        """Return messages for Django's system checks about this store, as `settings` set it up.
+
+        With `deploy`, return those of `manage.py check --deploy` only: these may connect, within a
+        time limit. Without it, connect to nothing. An override names ids of its own app.
+        """
+        return []
 
     def prefix_of(self, tenant: str, generation: int) -> str:
         """Return the beginning of the keys of a tenant's streams, for people to read."""

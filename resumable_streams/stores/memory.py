@@ -13,7 +13,10 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
+from django.core.checks import CheckMessage, Warning  # noqa: A004
+
 from ..compat import running_loop
+from ..conf import SETTING, AliasSettings
 from ..exceptions import (
     StreamClaimLost,
     StreamDoesNotExist,
@@ -129,6 +132,19 @@ class MemoryStore(BaseStore):
             self._space = _spaces.setdefault((location or alias, key_prefix), _Space())
         self._clock = clock
         self._processes = MemoryProcesses(self._space.table, self._at)
+
+    def check(self, settings: AliasSettings, *, deploy: bool) -> list[CheckMessage]:
+        """W001: with DEBUG off, or with `--deploy` where DEBUG is still on."""
+        if settings.debug is not deploy:
+            return []
+        return [
+            Warning(
+                f"{SETTING}[{self.alias!r}] keeps its streams in the memory of one process.",
+                hint="Another process does not see them, and a restart loses them. Use "
+                "resumable_streams.stores.redis.RedisStore.",
+                id="resumable_streams.W001",
+            )
+        ]
 
     @property
     def processes(self) -> Processes:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.checks import run_checks
+from django.core.checks import CheckMessage, Warning, run_checks  # noqa: A004
 from django.core.management import call_command
 from django.http import HttpRequest, HttpResponse
 from django.test import AsyncClient
@@ -15,7 +15,9 @@ from pytest_django import Settings
 from redis import Redis
 
 from resumable_streams import checks
+from resumable_streams.conf import AliasSettings
 from resumable_streams.sse import event
+from resumable_streams.stores.memory import MemoryStore
 from resumable_streams.views import AcquireView
 from tests.ledger import Ledger, open_ledger
 from tests.tools.streams import MEMORY, REDIS
@@ -35,7 +37,7 @@ def ids(settings: Settings) -> Ids:
     without_looking = [
         check
         for check in (*checks.CHECKS, *checks.DEPLOYMENT_CHECKS)
-        if check not in (checks.check_eviction, checks.check_migrations)
+        if check not in (checks.check_deployed_stores, checks.check_migrations)
     ]
 
     def found(*only: Callable[..., Any], **aliases: dict[str, Any]) -> list[str]:
@@ -145,15 +147,29 @@ def test_w008_the_server_may_evict_streams(
 ):
     for policy in ("allkeys-lru", "volatile-ttl"):
         full_server(policy)
-        assert ids(checks.check_eviction, default=redis(LOCATION=redis_url)) == ["W008"]
+        assert ids(checks.check_deployed_stores, default=redis(LOCATION=redis_url)) == ["W008"]
     full_server("allkeys-lru", "0")  # without a bound nothing is evicted
-    assert ids(checks.check_eviction, default=redis(LOCATION=redis_url)) == []
+    assert ids(checks.check_deployed_stores, default=redis(LOCATION=redis_url)) == []
     full_server("noeviction")
-    assert ids(checks.check_eviction, default=redis(LOCATION=redis_url)) == []
+    assert ids(checks.check_deployed_stores, default=redis(LOCATION=redis_url)) == []
 
 
 def test_w009_the_server_is_away(ids: Ids):
-    assert ids(checks.check_eviction, default=redis(), memory={}) == ["W009"]
+    assert ids(checks.check_deployed_stores, default=redis()) == ["W009"]
+    assert ids(checks.check_deployed_stores, default={}) == ["W001"]  # which no server keeps
+
+
+class StoreOfTheirs(MemoryStore):
+    """A store with checks of its own."""
+
+    def check(self, settings: AliasSettings, *, deploy: bool) -> list[CheckMessage]:
+        return [Warning(self.alias, hint="-", id="W999" if deploy else "W998")]
+
+
+def test_a_store_of_yours_has_checks_of_its_own(ids: Ids):
+    entry = {"BACKEND": f"{__name__}.StoreOfTheirs"}
+    assert ids(checks.check_stores, default=entry, other=entry) == ["W998", "W998"]
+    assert ids(checks.check_deployed_stores, default=entry) == ["W999"]
 
 
 def test_nothing_is_looked_up_without_deploy(settings: Settings):

@@ -12,9 +12,11 @@ import pytest
 
 from resumable_streams import checks, conf
 from resumable_streams.conf import LIMIT_RULES, RULES, AliasSettings
+from resumable_streams.stores import memory
 from resumable_streams.stores.base import BaseStore
 from resumable_streams.stores.memory import MemoryStore
 from resumable_streams.stores.redis import RedisStore
+from resumable_streams.stores.redis import checks as redis_checks
 from resumable_streams.types import Limits
 
 PAGE = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
@@ -67,7 +69,7 @@ def test_every_option_of_a_backend_has_its_row_with_its_default(store: Callable[
 
 
 def test_every_check_has_its_row():
-    sources = inspect.getsource(checks) + inspect.getsource(conf)
+    sources = "".join(map(inspect.getsource, (checks, conf, memory, redis_checks)))
     given = set(re.findall(r'"(?:resumable_streams\.)?([EWI]\d{3})"', sources))
     rows = {cells[0].strip("`") for cells in ROWS if re.fullmatch(r"`[EWI]\d{3}`", cells[0])}
     assert rows == given

@@ -17,8 +17,10 @@ from hashlib import sha1
 from importlib import resources
 from typing import Any, NoReturn
 
+from django.core.checks import CheckMessage
 from redis.exceptions import NoScriptError
 
+from ...conf import AliasSettings
 from ...exceptions import (
     StoreUnavailable,
     StreamClaimLost,
@@ -46,6 +48,7 @@ from ...types import (
 )
 from ..base import MAX_DEATHS, MIN_CONTROL_SECONDS, BaseStore, Feed, Finding, Listener, Queue
 from ..processes import Processes
+from .checks import check_caches, check_eviction
 from .cluster import ClusterNodes
 from .connect import Connect, Endpoint
 from .connection import Argument, Command, CommandConnection, Unreadable
@@ -147,11 +150,26 @@ class RedisStore(BaseStore):
             connect_timeout=connect_timeout,
         )
         self._nodes = self._make_nodes(endpoint, sentinels, service, cluster)
-        self.emptied_by = partial(endpoint.emptied_by, sentinels, service)
-        """Return the names of the caches whose `clear` removes all streams; connects to nothing."""
+        self._emptied_by = partial(endpoint.emptied_by, sentinels, service)
         self._unreadable: set[StreamKey] = set()  # that the log knows already
         self._processes = RedisProcesses(self.keys, self._write)
         self.lasting = Lasting()  # what is written and announced: two hash slots, so two scripts
+
+    def check(self, settings: AliasSettings, *, deploy: bool) -> list[CheckMessage]:
+        """W013; with `deploy`, W008 and W009."""
+        if deploy:
+            return list(check_eviction(settings, self._memory_of_servers))
+        return list(check_caches(settings, self._emptied_by()))
+
+    async def _memory_of_servers(self) -> list[bytes]:
+        """Return the section Memory of INFO of each primary, and close the connections."""
+        try:
+            return [
+                await connection.execute("INFO", "memory")
+                for connection in await self._nodes.connections()
+            ]
+        finally:
+            await self.aclose()
 
     def _make_nodes(
         self,
