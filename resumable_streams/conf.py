@@ -36,7 +36,7 @@ MEMORY = "resumable_streams.stores.memory.MemoryStore"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AliasSettings:
-    """Hold one alias of RESUMABLE_STREAMS; `docs/settings.md` explains each."""
+    """The settings of one alias of RESUMABLE_STREAMS; `docs/settings.md` explains each."""
 
     alias: str
     backend: str = MEMORY
@@ -71,7 +71,7 @@ class AliasSettings:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Name one thing that is wrong, by the id its system check has."""
+    """One mistake in the settings, with the id of its system check."""
 
     id: str
     message: str
@@ -80,7 +80,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Say what a setting accepts: in code, and in words."""
+    """The values that a setting accepts: in code, and in words."""
 
     accepts: Callable[[object], bool]
     words: str

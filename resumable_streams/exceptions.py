@@ -77,7 +77,7 @@ def fresh(error: E) -> E:
 
 
 class StreamDoesNotExist(StreamError):
-    """Say that there is nothing here for this caller, and nothing about why."""
+    """Nothing is here for this caller; the reason is not told."""
 
     def __init__(self) -> None:
         super().__init__("No such stream.")
@@ -107,7 +107,7 @@ class StreamUnreadable(StreamDoesNotExist):
 
 
 class StreamFinalized(StreamError):
-    """Refuse a write because the stream has already ended with `status`."""
+    """A write came after the end of the stream, which has `status`."""
 
     def __init__(self, status: str) -> None:
         super().__init__(f"The stream has already ended ({status}).")
@@ -115,14 +115,14 @@ class StreamFinalized(StreamError):
 
 
 class StreamClaimLost(StreamError):
-    """Refuse a write because another election, or the lease, took the claim away."""
+    """A write came without the claim: another election, or the lease, took it away."""
 
     def __init__(self) -> None:
         super().__init__("The claim on this stream is not held (any more).")
 
 
 class StreamGap(StreamError):
-    """Refuse an append that starts beyond the end; `size` is where the log ends (bytes)."""
+    """An append starts beyond the end; `size` is the end of the log (bytes)."""
 
     def __init__(self, size: int) -> None:
         super().__init__(f"The append would leave a gap: the log ends at byte {size}.")
@@ -130,7 +130,7 @@ class StreamGap(StreamError):
 
 
 class StreamLimitExceeded(StreamError):
-    """Refuse what would exceed `limit` (its name in LIMITS, or in yours), set to `value`.
+    """The limit `limit` (its name in LIMITS, or your own), set to `value`, would be exceeded.
 
     `retry_after` is the seconds until it may be tried again, where that is known.
     """
@@ -143,7 +143,7 @@ class StreamLimitExceeded(StreamError):
 
 
 class StreamFailed(StreamError):
-    """End a reader because its stream did; `code` is one of `types.ErrorCode`.
+    """The stream of a reader ended with an error; `code` is one of `types.ErrorCode`.
 
     `detail` is what the producer stored for people: empty unless DEBUG.
     """
@@ -182,7 +182,7 @@ class StoreForbidden(StoreUnavailable):
 
 
 class ShuttingDown(StreamError):
-    """Say that this process drains: try again elsewhere, or after `retry_after` seconds."""
+    """This process drains: try again elsewhere, or after `retry_after` seconds."""
 
     def __init__(self, retry_after: int = 1) -> None:
         super().__init__("This process is shutting down.")
@@ -190,28 +190,28 @@ class ShuttingDown(StreamError):
 
 
 class InvalidStreamId(StreamError, ValueError):
-    """Refuse an id that is not 1 to 256 characters of `A-Z a-z 0-9 _ . : -`."""
+    """An id is not 1 to 256 characters of `A-Z a-z 0-9 _ . : -`."""
 
     def __init__(self) -> None:
         super().__init__("A stream id is 1 to 256 characters of A-Z, a-z, 0-9, '_', '.', ':', '-'.")
 
 
 class InvalidOwner(StreamError, ValueError):
-    """Refuse an owner that is neither PUBLIC nor 1 to 1,024 bytes of text."""
+    """An owner is neither PUBLIC nor 1 to 1,024 bytes of text."""
 
     def __init__(self) -> None:
         super().__init__("An owner is PUBLIC or a string of 1 to 1024 bytes of UTF-8.")
 
 
 class InvalidTenant(StreamError, ValueError):
-    """Refuse a tenant that is not 1 to 64 characters of `A-Z a-z 0-9 _ -`."""
+    """A tenant is not 1 to 64 characters of `A-Z a-z 0-9 _ -`."""
 
     def __init__(self) -> None:
         super().__init__("A tenant is 1 to 64 characters of A-Z, a-z, 0-9, '_', '-'.")
 
 
 class InvalidOffset(StreamError, ValueError):
-    """Refuse a position that is not in the log; `size` is where the log ends, if known (bytes)."""
+    """A position is not in the log; `size` is the end of the log, if known (bytes)."""
 
     message: ClassVar[str] = (
         "An offset is a whole number of bytes, from 0 to the size of the stream."
@@ -223,7 +223,7 @@ class InvalidOffset(StreamError, ValueError):
 
 
 class OffsetInsideFrame(InvalidOffset):
-    """Refuse an offset inside a frame of a format that sends whole frames only."""
+    """An offset is inside a frame of a format that sends whole frames only."""
 
     message = (
         "The offset is inside a frame. An offset counts the bytes that the source yielded, without "
@@ -233,4 +233,4 @@ class OffsetInsideFrame(InvalidOffset):
 
 
 class InvalidStoreError(ImproperlyConfigured):
-    """Say that an alias, or its configuration, is not usable."""
+    """An alias is missing, or its configuration is not usable."""

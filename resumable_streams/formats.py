@@ -39,7 +39,7 @@ __all__ = [
 
 
 class Missing(StrEnum):
-    """Name the answers to a request for a stream that is not there for the caller."""
+    """The answers to a request for a stream that is missing to the caller."""
 
     NOT_FOUND = "not_found"  # 404
     NO_CONTENT = "no_content"  # 204: what EventSource and the AI SDK's reconnect understand
@@ -47,7 +47,7 @@ class Missing(StrEnum):
 
 
 class Format:
-    """Own one wire format; an instance holds no state of any stream.
+    """One wire format; an instance holds no state of any stream.
 
     A subclass sets the attributes, and returns from `encoder` what holds the state of one body.
     """
@@ -72,7 +72,7 @@ class Format:
 
 
 class Encoder:
-    """Turn the log from one offset on into one body; what a method returns goes to the client.
+    """The way from the log, from one offset on, to one body; methods return bytes for the client.
 
     None instead of bytes means that the format cannot say so: cut the connection.
     """
@@ -107,7 +107,7 @@ class Encoder:
 
 
 class Raw(Format):
-    """Pass the log on as it is.
+    """The log as it is.
 
     There is no place for a terminal frame, so only `done` and `cancelled` end the body cleanly: on
     an error or a drain the connection is cut. Ask HEAD which it was. The stream's attribute
@@ -126,7 +126,7 @@ class Raw(Format):
 
 
 class FrameEncoder(Encoder):
-    """Send whole frames, and keep-alives and terminal frames only between two of them.
+    """An encoder of whole frames, with keep-alives and terminal frames only between two of them.
 
     Half a frame at the end of the log is completed when the stream is done, and dropped otherwise.
     """
@@ -197,7 +197,7 @@ KEEP_ALIVE = comment("keep-alive")
 
 
 class ServerSentEvents(Format):
-    """Send the log's frames, each with an id from which `Last-Event-ID` resumes exactly.
+    """The log's frames, each with an id from which `Last-Event-ID` resumes exactly.
 
     The id is the epoch of the stream and the byte at which the frame ends in the log. The end is an
     event of its own: `done`, `cancelled` or `error`, with JSON as data. An id of another epoch (the
@@ -240,7 +240,7 @@ class _EventEncoder(FrameEncoder):
 
 
 class UIMessageStream(Format):
-    """Speak the AI SDK's UI message stream protocol, version 1.
+    """The AI SDK's UI message stream protocol, version 1.
 
     The source yields `part(…)`s, `start` and `finish` among them. A failed stream ends with an
     `error` part, a cancelled one with `abort`, and both, like a done one, with `[DONE]`. The client

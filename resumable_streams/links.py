@@ -88,7 +88,7 @@ def _signed(info: StreamInfo, alias: str, expires: int | None) -> str:
 
 
 class RedactTokens(logging.Filter):
-    """Take the tokens of signed links out of the addresses that a server logs.
+    """A logging filter that takes the tokens of signed links out of logged addresses.
 
     For handlers of access logs, as in `LOGGING["filters"]`. It changes the texts that a record was
     made of, not how many there are: formatters such as uvicorn's look at each.

@@ -245,7 +245,7 @@ class StreamNamespace(models.Model):
 
 
 class StreamRecord(models.Model):
-    """Tell who started a stream, from where, and how it ended.
+    """The record of a stream: its owner and client, and how it ended.
 
     `owner` is empty for a PUBLIC stream: no other owner is. It is found by `owner_digest`, because
     an owner may be longer than what every database can index. `streaming` is what was last heard:
@@ -318,7 +318,7 @@ class StreamRecord(models.Model):
 
 
 class IncidentAction(models.Model):
-    """Prove what an operator did: with what arguments, to how much, and how it went.
+    """The proof of an operator's act: its arguments, counts and outcome.
 
     A row is written before the act, as interrupted, and completed after it.
     """

@@ -45,7 +45,7 @@ _RANDOM_KEY = re.compile(r"[a-z0-9]{32}")  # as Django draws them
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """State in whose name a request acts. Without owners it is nobody's."""
+    """The owners and the tenant that a request acts for. Without owners it is nobody's."""
 
     owners: tuple[Owner, ...]
     tenant: str | None = None

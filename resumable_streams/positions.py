@@ -31,7 +31,7 @@ VERY_LARGE = 10**11  # a last byte from here on asks for what is yet to come (RF
 
 @dataclass(frozen=True, slots=True)
 class ByteRange:
-    """Hold one range of RFC 9110: from `first` to `last`, or, without `first`, the last bytes."""
+    """One range of RFC 9110: from `first` to `last`, or, without `first`, the last bytes."""
 
     first: int | None
     last: int | None
@@ -39,7 +39,7 @@ class ByteRange:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """State which bytes a 206 carries; `length` None: the end of the body is not the end of it."""
+    """The bytes of a 206; `length` is None when the body may end before `last`."""
 
     first: int
     last: int

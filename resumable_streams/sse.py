@@ -51,7 +51,7 @@ def ends_frame(before: bytes) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class EventId:
-    """Name a position in one incarnation of a stream; `offset` None is after its terminal frame."""
+    """A position in one incarnation of a stream; `offset` None is after its terminal frame."""
 
     epoch: str
     offset: int | None
@@ -70,7 +70,7 @@ class EventId:
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """Carry a frame without its blank line; or, where `complete` is false, a part of a long one."""
+    """A frame without its blank line; or, where `complete` is false, a part of a long one."""
 
     data: bytes
     end: int
@@ -78,7 +78,7 @@ class Fragment:
 
 
 class Framer:
-    """Cut a log into frames, from the byte `offset` on.
+    """The frames of a log, from the byte `offset` on.
 
     An unfinished frame waits for its end, so that whatever else goes to the client stands between
     two frames. One that outgrows `max_held` bytes is passed on in parts.

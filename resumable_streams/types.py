@@ -27,7 +27,7 @@ __all__ = [
 
 
 class Public(Enum):
-    """Hold the one value that opts out of ownership."""
+    """The type of the one value that opts out of ownership."""
 
     PUBLIC = "public"
 
@@ -42,7 +42,7 @@ Owner = str | Public
 
 
 class StreamStatus(StrEnum):
-    """Name the states of a stream; a missing one has none."""
+    """The states of a stream; a missing one has no state."""
 
     STREAMING = "streaming"
     DONE = "done"
@@ -51,7 +51,7 @@ class StreamStatus(StrEnum):
 
 
 class ErrorCode(StrEnum):
-    """Name the reasons for which a stream, or one reader of it, ends with an error."""
+    """The reasons for which a stream, or one reader of it, ends with an error."""
 
     PRODUCER_LOST = "producer_lost"  # the process that produced it died
     SOURCE_FAILED = "source_failed"  # the source raised
@@ -77,7 +77,7 @@ class CancellationReason(StrEnum):
 
 
 class Role(StrEnum):
-    """Tell the one who was elected from everyone else."""
+    """The elected producer, or anybody else."""
 
     PRODUCER = "producer"
     CONSUMER = "consumer"
@@ -85,7 +85,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamKey:
-    """Address one stream inside an alias."""
+    """The address of one stream inside an alias."""
 
     tenant: str
     generation: int
@@ -146,7 +146,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Bound a stream and an alias; `None` is unbounded."""
+    """The bounds of a stream and of an alias; `None` is unbounded."""
 
     max_chunk_bytes: int | None = 1_048_576
     max_entries_per_stream: int | None = None
@@ -194,7 +194,7 @@ class StreamInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acquisition:
-    """Answer an acquire: the role the caller got, and the stream as it is now."""
+    """The answer to an acquire: the role of the caller, and the stream as it is now."""
 
     role: Role
     info: StreamInfo
@@ -202,7 +202,7 @@ class Acquisition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """Answer a read: the stream as it is now, and the bytes from the offset asked for."""
+    """The answer to a read: the stream as it is now, and the bytes from the requested offset."""
 
     info: StreamInfo
     data: bytes

@@ -176,7 +176,7 @@ class StreamMixin(AsyncView):
 
 
 class AcquireView(StreamMixin):
-    """Start a stream on POST, and answer with it. Subclass it and write `produce`.
+    """A view that starts a stream on POST, and answers with it. Subclass it and write `produce`.
 
     A retry with the same `Idempotency-Key` by the same owner at the same path joins the stream of
     the first try, for as long as that is kept, instead of producing it again.
@@ -325,7 +325,7 @@ def idempotent_stream_id(
 
 
 class ResumeView(StreamMixin):
-    """Go on with a stream (GET), look at its headers (HEAD), or delete it (DELETE)."""
+    """A view that resumes a stream (GET), shows its headers (HEAD), or deletes it (DELETE)."""
 
     async def get(self, request: HttpRequest, stream_id: str) -> HttpResponseBase:
         return await resume_response(request, stream_id, using=self.using)
@@ -349,7 +349,7 @@ class ResumeView(StreamMixin):
 
 
 class StatusView(StreamMixin):
-    """Answer with the state of a stream as JSON."""
+    """A view of the state of a stream as JSON."""
 
     async def get(self, request: HttpRequest, stream_id: str) -> HttpResponseBase:
         return await _answer(self._status(request, stream_id))
@@ -361,7 +361,7 @@ class StatusView(StreamMixin):
 
 
 class CancelView(StreamMixin):
-    """Cancel a stream on POST: 202, however often; one that has ended stays as it ended."""
+    """A view that cancels a stream on POST: 202, however often; an ended one stays as it ended."""
 
     async def post(self, request: HttpRequest, stream_id: str) -> HttpResponseBase:
         return await _answer(self._cancel(request, stream_id))

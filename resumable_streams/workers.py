@@ -269,7 +269,7 @@ class WorkerCounts:
 
 
 class Worker:
-    """Take orders and produce, up to `concurrency` streams at a time, until this process drains.
+    """A worker: takes orders and produces up to `concurrency` streams at a time, until it drains.
 
     A store that is away is waited for; one that refuses us for good ends the worker. In a drain no
     more orders are taken, and what was taken has the grace of the process to end; then what another

@@ -72,7 +72,7 @@ class RetireForm(forms.Form):
 
 
 class NamespaceChangeList(ChangeList):
-    """Ask the store for the tenants of the page, once an alias."""
+    """The change list of tenants; it asks the store for those of the page, once an alias."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)

@@ -30,7 +30,7 @@ __all__ = ["StreamRecordAdmin"]
 
 
 class AliasFilter(admin.SimpleListFilter):
-    """Filter by what is configured: the table is too long to ask it."""
+    """A filter by the configured aliases: the table is too long to ask it."""
 
     title = _("alias")
     parameter_name = "alias"
@@ -45,7 +45,7 @@ class AliasFilter(admin.SimpleListFilter):
 
 
 class RecordChangeList(ChangeList):
-    """Look at the streams of the page in one batch an alias."""
+    """The change list of records; it looks at the streams of the page in one batch an alias."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)

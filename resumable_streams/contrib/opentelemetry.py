@@ -82,7 +82,7 @@ def connect(
 
 
 class Telemetry:
-    """Hold the spans of the streams that are produced here, and the instruments."""
+    """The spans of the streams that are produced here, and the instruments."""
 
     def __init__(
         self,

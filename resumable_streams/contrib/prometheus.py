@@ -56,7 +56,7 @@ def connect(registry: CollectorRegistry | None = None, *, tenants: bool = False)
 
 
 class Metrics:
-    """Hold the metrics of one registry, and the receivers that feed them."""
+    """The metrics of one registry, and the receivers that feed them."""
 
     def __init__(self, registry: CollectorRegistry, *, tenants: bool):
         self._registry = registry

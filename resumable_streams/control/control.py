@@ -63,7 +63,7 @@ _saved: WeakKeyDictionary[Engine, SavedRows] = WeakKeyDictionary()
 
 
 class Unsaved(StreamError):
-    """Say that a change is in force in the store, but that the database has no copy of it."""
+    """A change is in force in the store, but the database has no copy of it."""
 
     def __init__(self) -> None:
         super().__init__(

@@ -41,7 +41,7 @@ ENFORCE_AGAIN_SECONDS = 0.5
 
 
 class Engine:
-    """Produce and read the streams of one alias; made on the home loop, closed with it."""
+    """The streams of one alias in this process; made on the home loop, closed with it."""
 
     def __init__(self, settings: AliasSettings):
         self.settings = settings

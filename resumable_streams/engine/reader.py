@@ -17,7 +17,7 @@ __all__ = ["StreamReader"]
 
 
 class StreamReader:
-    """Iterate over the bytes of one stream, with `async for` or (in sync code) `for`.
+    """The bytes of one stream, for `async for` or (in sync code) `for`.
 
     Iteration ends when the stream is done or cancelled, which `info.status` tells. It raises
     StreamFailed when the stream ended with an error, ShuttingDown when this process drains and

@@ -25,7 +25,7 @@ __all__ = ["Body"]
 
 
 class Body:
-    """Send what a reader reads as an encoder says, until the end, `length` bytes or `seconds`."""
+    """The encoded bytes of a reader, until the end, `length` bytes or `seconds`."""
 
     def __init__(
         self,

@@ -57,7 +57,7 @@ RETRY_AFTER_AT_MOST = 3  # spread, as all readers of a process come back at once
 
 
 class ResumableStreamResponse(StreamingHttpResponse):
-    """Answer with a stream, from where its reader stands, in the format it was acquired with.
+    """A response with a stream, from the offset of its reader, in the format it was acquired with.
 
     Closing the response, which Django does when the client is gone, closes the reader and nothing
     else: production goes on. Under WSGI it is iterated in the thread of the request.

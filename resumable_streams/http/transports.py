@@ -25,7 +25,7 @@ WITHOUT_CHUNKS = ("0.9", "1.0", "1")  # the last one is 1.0 as granian writes it
 
 
 class BodyCut(RequestAborted, asyncio.CancelledError):
-    """End a body so that the server breaks the connection.
+    """The end of a body that makes the server break the connection.
 
     Django takes it for a client that has left (the one base is for Django 6, the other for 5.2): it
     closes the response, logs nothing and does not send the last chunk. The server then finds the

@@ -64,7 +64,7 @@ Election = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordEnding:
-    """Say how a stream ended, for the row that its start has written."""
+    """The end of a stream, for the row that its start has written."""
 
     election: Election  # alias, tenant, stream id
     epoch: str
@@ -78,7 +78,7 @@ Entry = StreamRecord | RecordEnding
 
 
 class Recorder:
-    """Write records in a thread of its own; `put` is for the event loop and never waits."""
+    """The writer of records, in its own thread; `put` is for the event loop and never waits."""
 
     def __init__(self) -> None:
         self._reset()

@@ -9,7 +9,7 @@ __all__ = ["Selection"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Selects the streams that match every criterion given; `tenant=None` is every tenant.
+    """The streams that match every criterion given; `tenant=None` is every tenant.
 
     `before_generation` selects the generations below it. `older_than` is seconds since the stream
     was acquired.

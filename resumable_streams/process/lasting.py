@@ -61,7 +61,7 @@ class Lasting:
 
 
 class HasLasting(Protocol):
-    """Whoever has methods that are done as a whole."""
+    """An object with methods that are done as a whole."""
 
     lasting: Lasting
 

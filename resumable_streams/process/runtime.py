@@ -70,7 +70,7 @@ class Resource(Protocol):
 
 
 class Runtime:
-    """Run what must live on the home loop there, from anywhere."""
+    """The home loop of this process, for code on any loop or thread."""
 
     def __init__(self) -> None:
         self.grace: float | None = None

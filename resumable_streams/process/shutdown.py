@@ -140,7 +140,7 @@ def _hook_signals() -> None:
 
 
 class _DrainingHandler:
-    """Start the drain, then do what the signal did before."""
+    """A signal handler that starts the drain, then calls the previous handler."""
 
     def __init__(self, previous: Handler):
         self._previous = previous

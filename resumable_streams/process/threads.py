@@ -40,7 +40,7 @@ _kept: set[asyncio.Task[Any]] = set()
 
 
 class Asker(Protocol):
-    """Who asked the home loop for something, and waits elsewhere until it is done."""
+    """The caller of something on the home loop, waiting elsewhere until it is done."""
 
     async def run(self, function: Callable[[], T]) -> T:
         """Call `function` in the thread of who asks; raise RuntimeError where it waits no more."""

@@ -26,7 +26,7 @@ __all__ = ["Appender"]
 
 
 class Appender:
-    """Appends to one stream, and ends it; readers here see each byte once it is stored.
+    """The log of one stream, to append to and to end; readers here see each byte once it is stored.
 
     `patience` is how many seconds a store that is away is waited for. `tell` sends
     `stream_appended`; it is not called while nobody receives that.

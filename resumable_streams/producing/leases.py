@@ -56,7 +56,7 @@ class Producing(Protocol):
 
 
 class News(Protocol):
-    """Whoever listens to what heartbeats bring."""
+    """A listener to the news that heartbeats bring."""
 
     def disturbed(self, key: StreamKey) -> None:
         """Hear that something was done to a stream."""
@@ -75,7 +75,7 @@ class News(Protocol):
 
 
 class LeaseKeeper:
-    """Keeps the lease of this process at a store, and knows who else lives.
+    """The lease of this process at a store, and the other processes that live.
 
     Lives on the home loop. `lease` and `store_timeout` are seconds.
     """

@@ -57,11 +57,11 @@ CLOSE_SECONDS = 5.0
 
 
 class SourceFailed(Exception):
-    """Carry what the source raised, as the cause, past everything that the store may raise."""
+    """An exception of the source, as the cause, told apart from those of the store."""
 
 
 class HookFailed(Exception):
-    """Carry what a receiver raised, as the cause, past the same."""
+    """An exception of a receiver, as the cause, told apart from the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +78,7 @@ class Verdict:
 
 
 class Producer:
-    """Produces one stream whose claim we hold, from its source to its end.
+    """The production of one stream whose claim we hold, from its source to its end.
 
     `tell` is called with the end once it is written, unless somebody else goes on with the stream.
     """

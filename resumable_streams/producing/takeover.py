@@ -29,7 +29,7 @@ BATCH = 100
 
 
 class TakeOver:
-    """Ends what nobody produces any more.
+    """The end of streams that nobody produces any more.
 
     `lease` is the time a take-over may take, `election` how long one counts that is not confirmed;
     both in seconds.

@@ -48,7 +48,7 @@ def ending_of(info: StreamInfo | None) -> Ending:
 
 
 class Teller:
-    """Tells the ends of streams in one alias. What receivers raise is logged.
+    """The telling of ends in one alias. Exceptions of receivers are logged.
 
     It waits for a store that is away; not in a drain: whoever takes over this process tells then.
     """

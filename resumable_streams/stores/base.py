@@ -82,7 +82,7 @@ def known(outcome: Finding) -> StreamInfo | None:
 
 
 class Listener(Protocol):
-    """Receive what a feed pushes; called on the home loop, must not block or raise."""
+    """The receiver of a feed's news; called on the home loop, must not block or raise."""
 
     def appended(self, key: StreamKey, epoch: str, offset: int, data: bytes) -> None:
         """Hear that `data` is stored from `offset` on, in the incarnation `epoch`."""
@@ -99,7 +99,7 @@ class Listener(Protocol):
 
 
 class Feed(ABC):
-    """Push what is appended to the watched streams to one listener, over constant connections."""
+    """The news of the watched streams, pushed to one listener over constant connections."""
 
     @abstractmethod
     def watch(self, key: StreamKey) -> None:
@@ -115,7 +115,7 @@ class Feed(ABC):
 
 
 class Queue(ABC):
-    """Hand orders to workers, each at least once; fencing makes once of it."""
+    """The orders for workers, each handed out at least once; fencing makes once of it."""
 
     @abstractmethod
     async def put(self, order: bytes) -> None:
@@ -143,7 +143,7 @@ class Queue(ABC):
 
 
 class BaseStore(ABC):
-    """Keep the state and the bytes of streams.
+    """The keeper of the state and the bytes of streams.
 
     The constructor's keywords beyond the first four are the schema of `OPTIONS`; a store that
     cannot work with what it was given raises InvalidStoreError there, before any I/O.

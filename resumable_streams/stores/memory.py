@@ -110,7 +110,7 @@ _spaces_lock = threading.Lock()
 
 
 class MemoryStore(BaseStore):
-    """Keep streams in this process.
+    """Streams in the memory of this process.
 
     LOCATION is a name: aliases with the same name and prefix share their streams, as with
     Django's local-memory cache.
@@ -495,7 +495,7 @@ class MemoryStore(BaseStore):
 
 
 class _MemoryFeed(Feed):
-    """Hand news to the listener on the loop the feed was opened on.
+    """The news of the memory store, handed to the listener on the loop that opened the feed.
 
     Called with the space's lock held, so that news arrives in the order of the writes.
     """

@@ -30,7 +30,7 @@ def _discard(sets: dict[str, set[Holding]], name: str, holding: Holding) -> bool
 
 @dataclass(slots=True)
 class Table:
-    """Who lives until when, and who holds what. Times are seconds of the store's clock."""
+    """Deadlines and holdings of processes. Times are seconds of the store's clock."""
 
     processes: dict[str, float] = field(default_factory=dict)
     waiting: dict[str, float] = field(default_factory=dict)

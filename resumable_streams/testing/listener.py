@@ -11,7 +11,7 @@ __all__ = ["RecordingListener", "listening"]
 
 
 class RecordingListener:
-    """Keep what a feed says, and let a test wait until it has heard enough."""
+    """A listener that keeps all news, and lets a test wait until it has heard enough."""
 
     def __init__(self) -> None:
         self.appends: list[tuple[StreamKey, str, int, bytes]] = []

@@ -8,7 +8,7 @@ __all__ = ["ScriptedSource"]
 
 
 class ScriptedSource:
-    """Produce what a script says, when it says so.
+    """A source that yields the chunks of a script, when the script says so.
 
     A step that is an `asyncio.Event` is waited for, an exception is raised, and anything else is
     yielded as it is: also what no source may yield. `calls` counts who called the source,

@@ -63,6 +63,12 @@ DIALECT = re.compile(
     r"^Be |(?<!there )\bis none\b|\b(?:stop|start)(?:ped|s|ing)? to \w", re.MULTILINE
 )
 
+IMPERATIVE = re.compile(
+    "(Act|Answer|Ask|Bar|Bound|Build|Cancel|Carry|Count|Cut|Delete|Do|Draw|End|Give|Hand|Hold"
+    "|Iterate|Keep|Know|Let|Look|Mean|Name|Pass|Produce|Prove|Push|Put|Read|Receive|Refuse|Return"
+    "|Run|Say|Send|Speak|Start|State|Take|Tell|Turn|Watch|Whoever|Who|Write) "
+)
+
 
 def prose(text: str) -> str:
     """Return the sentences of a page."""
@@ -101,6 +107,17 @@ def test_a_free_relative_is_found_and_a_relative_with_its_noun_is_not() -> None:
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: path.name)
 def test_a_docstring_is_plain_english(module: Path) -> None:
     assert [text for text in docstrings(module) if DIALECT.search(text)] == []
+
+
+def test_the_docstring_of_a_class_is_a_noun_phrase() -> None:
+    docstrings_of_classes = {
+        f"{module.name}: {node.name}": ast.get_docstring(node) or ""
+        for module in MODULES
+        for node in ast.walk(ast.parse(module.read_text()))
+        if isinstance(node, ast.ClassDef)
+    }
+    assert len(docstrings_of_classes) > 100
+    assert [name for name, text in docstrings_of_classes.items() if IMPERATIVE.match(text)] == []
 
 
 def test_a_page_is_plain_english() -> None:

@@ -18,7 +18,7 @@ __all__ = ["Audit"]
 
 
 class Audit(SelectingVerb):
-    """Count streams, per tenant; change nothing."""
+    """The verb that counts streams per tenant, and changes nothing."""
 
     name = "audit"
     help = "Count streams, bytes, owners, states, generations and ages."

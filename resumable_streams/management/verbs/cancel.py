@@ -12,7 +12,7 @@ __all__ = ["Cancel"]
 
 
 class Cancel(SelectingVerb):
-    """End live streams; their bytes stay readable."""
+    """The verb that ends live streams; their bytes stay readable."""
 
     name = "cancel"
     help = "End running streams as cancelled; their bytes stay readable."

@@ -15,7 +15,7 @@ __all__ = ["Incidents"]
 
 
 class Incidents(Verb):
-    """Delete old rows of operators' actions. The log says who did it."""
+    """The verb that deletes old rows of operators' actions. The log names the operator."""
 
     name = "incidents"
     help = "Delete old rows of operators' actions (clear)."

@@ -12,7 +12,7 @@ __all__ = ["Purge"]
 
 
 class Purge(SelectingVerb):
-    """Delete state and bytes; keep the control keys of tenants and the marks of revocations."""
+    """The verb that deletes state and bytes, but no control keys and marks of revocations."""
 
     name = "purge"
     help = "Delete streams and their bytes; their readers and producers end."

@@ -13,7 +13,7 @@ __all__ = ["Reap"]
 
 
 class Reap(SelectingVerb):
-    """End the streams of dead processes, which any process that streams does by itself."""
+    """The verb that ends the streams of dead processes, as any streaming process does by itself."""
 
     name = "reap"
     help = "End the streams that dead processes left, and tell receivers and records."

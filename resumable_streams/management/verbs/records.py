@@ -24,7 +24,7 @@ __all__ = ["Records"]
 
 
 class Records(Verb):
-    """Delete old stream records, or complete those whose streams ended unheard."""
+    """The verb that deletes old stream records, or completes those whose end was not recorded."""
 
     name = "records"
     help = "Delete old stream records (clear), or complete unfinished ones (settle)."

@@ -17,7 +17,7 @@ __all__ = ["Retire"]
 
 
 class Retire(ActingVerb):
-    """Set the TTL of a tenant for new streams and, if asked, shorten existing ones."""
+    """The verb that sets the TTL of a tenant for new streams and, if asked, for existing ones."""
 
     name = "retire"
     help = "Set the TTL of a tenant: how long streams acquired from now on are kept."

@@ -17,7 +17,7 @@ __all__ = ["Rotate"]
 
 
 class Rotate(ActingVerb):
-    """Start a new generation of a tenant, and purge the old ones if asked."""
+    """The verb that starts a new generation of a tenant, and purges the old ones if asked."""
 
     name = "rotate"
     help = "Start a new generation: every stream of the tenant becomes unreachable at once."

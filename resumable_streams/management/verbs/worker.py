@@ -31,7 +31,7 @@ __all__ = ["Work"]
 
 
 class Work(Verb):
-    """Produce streams in this process until it is told to end."""
+    """The verb that produces streams in this process until a signal ends it."""
 
     name = "worker"
     help = "Produce the streams that are enqueued, until SIGTERM or SIGINT."

@@ -225,7 +225,7 @@ def _address_in(redirection: AskError, *, asked: HostPort) -> HostPort:
 
 
 class ClusterFeed(Feed):
-    """Watch each stream at the primary of its slot, and move with it."""
+    """The news of a cluster: each stream is watched at the primary of its hash slot."""
 
     def __init__(self, nodes: ClusterNodes, keys: KeySpace, listener: Listener):
         self.keys = keys

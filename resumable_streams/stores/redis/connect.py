@@ -206,7 +206,7 @@ def _async_kind(name: str) -> type[AbstractConnection]:
 
 
 class _PrimaryPool(SentinelConnectionPool):
-    """Ask the Sentinels for the primary, and hang up: they are needed once a connection."""
+    """A pool that asks the Sentinels for the primary once a connection, and hangs up."""
 
     async def get_master_address(self) -> HostPort:
         try:

@@ -34,7 +34,7 @@ EPOCH_CHARS = 8
 
 
 class RedisFeed(Feed):
-    """Keep the subscriptions that are wanted, on one connection that is made anew as needed."""
+    """The wanted subscriptions, on one connection that is made anew as needed."""
 
     def __init__(
         self,

@@ -65,7 +65,7 @@ def _escape(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class KeySpace:
-    """Build and parse every key below one prefix."""
+    """The keys below one prefix, built and parsed."""
 
     prefix: str
 

@@ -24,7 +24,7 @@ KEEP_MS = 7 * 86_400_000  # an order outlives no stream that it could be for by 
 
 
 class RedisQueue(Queue):
-    """Put and take the orders of one prefix."""
+    """The orders of one prefix."""
 
     def __init__(
         self,

@@ -92,7 +92,7 @@ def _ms(seconds: float) -> int:
 
 
 class NotReplicated(StoreUnavailable):
-    """Too few replicas have what was written."""
+    """Too few replicas have the write."""
 
 
 class UnknownAnswer(StoreUnavailable):
@@ -102,7 +102,7 @@ class UnknownAnswer(StoreUnavailable):
 
 
 class RedisStore(BaseStore):
-    """Keep streams in Redis or Valkey: one server, behind Sentinel, or a cluster.
+    """Streams in Redis or Valkey: one server, behind Sentinel, or a cluster.
 
     LOCATION is a URL; instead of it, `cache_alias` (CACHE_ALIAS) takes the connection of a cache,
     of django-redis (Sentinel included) or Django's own RedisCache. With `sentinels` ("host:port",
