@@ -18,11 +18,14 @@ from resumable_streams.exceptions import (
     StoreUnavailable,
     StreamDoesNotExist,
     StreamFinalized,
+    StreamLimitExceeded,
     StreamUnreadable,
 )
 from resumable_streams.stores.base import BaseStore
 from resumable_streams.stores.processes import WAITING
 from resumable_streams.stores.redis import RedisStore
+from resumable_streams.stores.redis import queue as queue_module
+from resumable_streams.stores.redis.store import DECOY, State
 from resumable_streams.testing import StreamStoreContract
 from resumable_streams.testing.acts import KEY, TERMS, body, holding, is_gone, look, refusal, start
 from resumable_streams.testing.listener import listening
@@ -745,3 +748,68 @@ async def test_the_connection_can_come_from_a_django_redis_cache(
 def test_a_cache_that_is_not_of_django_redis_is_refused(cache_settings: None, cache_alias: str):
     with pytest.raises(InvalidStoreError, match=cache_alias):
         RedisStore(alias="x", key_prefix="x", location=None, limits=LIMITS, cache_alias=cache_alias)
+
+
+# Orders.
+
+
+async def test_an_order_is_put_and_done_in_one_command_each(store: RedisStore, monkeypatch):
+    queue = store.queue("worker")
+    execute, sent = store._nodes.execute, []
+
+    def count(key: str, *arguments: Any, **named: Any) -> Any:
+        sent.append(arguments[0])
+        return execute(key, *arguments, **named)
+
+    await queue.put(b"first")  # which the server learns the scripts from
+    taken = await queue.take(wait=1, idle=60)
+    assert taken is not None
+    await queue.done(taken[0])
+    await queue.put(b"second")
+    taken = await queue.take(wait=1, idle=60)
+    assert taken is not None
+    monkeypatch.setattr(store._nodes, "execute", count)
+    await queue.done(taken[0])
+    await queue.put(b"third")
+    assert sent == ["EVALSHA", "EVALSHA"]
+    await queue.aclose()
+
+
+async def test_an_order_that_is_done_leaves_nothing(store: RedisStore, redis_server: Redis):
+    queue, key = store.queue("worker"), store.keys.orders
+    await queue.put(b"order")
+    assert 0 < redis_server.pttl(key) <= queue_module.KEEP_MS
+    taken = await queue.take(wait=1, idle=60)
+    assert taken is not None
+    ticket, order = taken
+    assert order == b"order"
+    for _ in range(2):  # a second time is harmless
+        await queue.done(ticket)
+    assert redis_server.xlen(key) == 0
+    assert redis_server.xpending(key, queue_module.GROUP)["pending"] == 0
+    await queue.aclose()
+
+
+async def test_the_limit_of_orders_is_exact(store: RedisStore, redis_server: Redis, monkeypatch):
+    monkeypatch.setattr(queue_module, "MAX_ORDERS", 2)
+    queue = store.queue("worker")
+    for _ in range(2):
+        await queue.put(b"order")
+    with pytest.raises(StreamLimitExceeded) as failure:
+        await queue.put(b"one too many")
+    assert (failure.value.limit, failure.value.value) == ("MAX_ORDERS", 2)
+    assert redis_server.xlen(store.keys.orders) == 2
+
+
+# States.
+
+
+async def test_a_state_has_the_fields_that_scripts_fill_in(store: RedisStore, redis_server: Redis):
+    await start(store)
+    fields = redis_server.hgetall(store.keys.meta(KEY))
+    assert {name.encode() for name in State._fields[:-2]} <= fields.keys() | {
+        b"error",
+        b"error_code",
+    }
+    missing = State(*await store._run("status", replace(KEY, stream_id="none")))
+    assert missing._replace(now=0) == DECOY

@@ -29,12 +29,14 @@ class RedisQueue(Queue):
     def __init__(
         self,
         nodes: Nodes,
+        run: Callable[..., Awaitable[Any]],
         new_waiting_connection: Callable[[], Awaitable[CommandConnection]],
         keys: KeySpace,
         *,
         worker: str,
     ):
         self._nodes = nodes
+        self._run = run  # a script, on keys
         self._new_waiting_connection = new_waiting_connection
         self._waiting: CommandConnection | None = None  # blocks for as long as no order comes
         self._key = keys.orders
@@ -45,12 +47,8 @@ class RedisQueue(Queue):
         return await self._nodes.execute(self._key, *arguments)
 
     async def put(self, order: bytes) -> None:
-        if await self._ask("XLEN", self._key) >= MAX_ORDERS:
+        if not await self._run("put", [self._key], order, MAX_ORDERS, KEEP_MS):
             raise StreamLimitExceeded("MAX_ORDERS", MAX_ORDERS)
-        await self._ask("XADD", self._key, "*", "order", order)
-        # Cancelled here, the key keeps the deadline of an earlier order, or has none until the
-        # next one comes.
-        await self._ask("PEXPIRE", self._key, KEEP_MS)
 
     async def take(self, *, wait: float, idle: float) -> tuple[str, bytes] | None:
         await self._ensure_group()
@@ -95,9 +93,7 @@ class RedisQueue(Queue):
             await self._ask("XCLAIM", self._key, GROUP, self._worker, 0, *tickets, "JUSTID")
 
     async def done(self, ticket: str) -> None:
-        # Cancelled between the two, the order is acknowledged and its text stays until it expires.
-        await self._ask("XACK", self._key, GROUP, ticket)
-        await self._ask("XDEL", self._key, ticket)
+        await self._run("done", [self._key], GROUP, ticket)
 
     async def aclose(self) -> None:
         waiting, self._waiting = self._waiting, None

@@ -15,7 +15,7 @@ from contextlib import suppress
 from functools import cache, partial
 from hashlib import sha1
 from importlib import resources
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from django.core.checks import CheckMessage
 from redis.exceptions import NoScriptError
@@ -75,6 +75,50 @@ Place = StreamKey | str | list[str]
 SCRIPTS = {file.name: file.read_text() for file in (resources.files(__package__) / "lua").iterdir()}
 
 
+class State(NamedTuple):
+    """The state of a stream as scripts answer it (`describe` in the prelude)."""
+
+    epoch: bytes
+    owner: bytes
+    status: bytes
+    size: bytes
+    entries: bytes
+    created: bytes
+    holder: bytes
+    grace: bytes
+    seen: bytes
+    error_code: bytes
+    error: bytes
+    attrs: bytes
+    ttl: int  # milliseconds, as all times here
+    now: int
+
+
+DECOY = State(
+    epoch=b"00000000",
+    owner=b"=decoy:0",
+    status=b"missing",
+    size=b"0",
+    entries=b"0",
+    created=b"1800000000000",
+    holder=b"00000000",
+    grace=b"0",
+    seen=b"0",
+    error_code=b"",
+    error=b"",
+    attrs=b'{"format": "raw"}',
+    ttl=1,
+    now=0,
+)
+"""What `status` answers of a missing stream, but for the time."""
+
+# What the scripts are filled in with: all but the two that are not in the HASH.
+IN_SCRIPTS = {
+    "$STATE": ", ".join(f"'{name}'" for name in State._fields[:-2]),
+    "$DECOY": ", ".join(f"'{value.decode()}'" for value in DECOY[:-2]),
+}
+
+
 @cache
 def _script(name: str, publish: str) -> tuple[str, str]:
     """Return the SHA1 and the source of a script, the shared prelude in front.
@@ -83,7 +127,9 @@ def _script(name: str, publish: str) -> tuple[str, str]:
     """
     body = SCRIPTS[f"{name}.lua"]
     header, body = body.split("\n", 1) if body.startswith("#!") else ("", body)
-    source = f"{header}\n{SCRIPTS['prelude.lua']}{body}".lstrip().replace("$PUBLISH", publish)
+    source = f"{header}\n{SCRIPTS['prelude.lua']}{body}".lstrip()
+    for mark, text in {**IN_SCRIPTS, "$PUBLISH": publish}.items():
+        source = source.replace(mark, text)
     return sha1(source.encode(), usedforsecurity=False).hexdigest(), source
 
 
@@ -394,11 +440,11 @@ class RedisStore(BaseStore):
 
     async def _look(self, key: StreamKey) -> Finding:
         try:
-            state = await self._run("status", key)
+            state = State(*await self._run("status", key))
             # A decoy is read just as long and thrown away: see `status.lua`.
-            is_missing = state[2] == b"missing"
-            status = b"streaming" if is_missing else state[2]
-            info = self._info(key, [*state[:2], status, *state[3:]])
+            is_missing = state.status == DECOY.status
+            status = b"streaming" if is_missing else state.status
+            info = self._info(key, state._replace(status=status))
         except (StreamUnreadable, StoreUnavailable) as error:
             return error
         return None if is_missing else info
@@ -556,7 +602,9 @@ class RedisStore(BaseStore):
         return decode_holdings(members)
 
     def queue(self, worker: str = "") -> Queue:
-        return RedisQueue(self._nodes, self._new_waiting_connection, self.keys, worker=worker)
+        return RedisQueue(
+            self._nodes, self._eval, self._new_waiting_connection, self.keys, worker=worker
+        )
 
     async def _new_waiting_connection(self) -> CommandConnection:
         return self._new_connection(await self._nodes.connect(self.keys.orders), BLOCKING_TIMEOUT)
@@ -594,24 +642,23 @@ def _is_size(answer: object) -> bool:
 
 
 def _info(key: StreamKey, state: Sequence[Any]) -> StreamInfo:
-    epoch, owner, status, size, entries, created, *terms, code, error, attrs, ttl, now = state
-    holder, grace, seen = terms
+    row = State(*state)
     return StreamInfo(
         stream_id=key.stream_id,
         tenant=key.tenant,
         generation=key.generation,
-        owner=decode_owner(owner),
-        status=StreamStatus(status.decode()),
-        size=int(size),
-        entries=int(entries),
-        created=int(created) / 1000,
-        expires=(int(now) + int(ttl)) / 1000,
-        epoch=epoch.decode(),
-        ttl=int(ttl) / 1000,
-        holder=holder.decode(),
-        grace=int(grace) / 1000,
-        seen_mark=int(seen) / 1000,
-        error_code=code.decode(),
-        error=error.decode(),
-        attrs=dict(json.loads(attrs)),
+        owner=decode_owner(row.owner),
+        status=StreamStatus(row.status.decode()),
+        size=int(row.size),
+        entries=int(row.entries),
+        created=int(row.created) / 1000,
+        expires=(row.now + row.ttl) / 1000,
+        epoch=row.epoch.decode(),
+        ttl=row.ttl / 1000,
+        holder=row.holder.decode(),
+        grace=int(row.grace) / 1000,
+        seen_mark=int(row.seen) / 1000,
+        error_code=row.error_code.decode(),
+        error=row.error.decode(),
+        attrs=dict(json.loads(row.attrs)),
     )

@@ -60,10 +60,10 @@ local function is_epoch(epoch)
   return epoch == '' or field('epoch') == epoch
 end
 
+-- Return the state; `State` in store.py names its values, and fills in those of the HASH.
 local function describe()
-  local row = redis.call('HMGET', meta, 'epoch', 'owner', 'status', 'size', 'entries', 'created',
-    'holder', 'grace', 'seen', 'error_code', 'error', 'attrs')
-  row[13] = redis.call('PTTL', meta)
-  row[14] = now()
-  return row
+  local state = redis.call('HMGET', meta, $STATE)
+  table.insert(state, redis.call('PTTL', meta))
+  table.insert(state, now())
+  return state
 end
