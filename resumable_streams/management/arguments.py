@@ -1,7 +1,7 @@
 """The arguments of an operator's command line: ages, numbers, owners."""
 
 import re
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentTypeError, _ActionsContainer
 from collections.abc import Mapping
 from typing import Any
 
@@ -45,7 +45,7 @@ def pause(text: str) -> float:
     return float(text)
 
 
-def owner_arguments(parser: ArgumentParser, *, required: bool = False) -> None:
+def owner_arguments(parser: _ActionsContainer, *, required: bool = False) -> None:
     """Add the four ways to name an owner."""
     who = parser.add_mutually_exclusive_group(required=required)
     who.add_argument("--owner", metavar="OWNER", help="the owner, as your OWNER callable names it")

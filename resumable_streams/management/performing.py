@@ -13,7 +13,7 @@ from django.db import Error as DatabaseTrouble
 
 from resumable_streams.control import Unconfirmed, Unsaved
 from resumable_streams.engine import get_engine
-from resumable_streams.exceptions import StoreUnavailable, StreamError
+from resumable_streams.exceptions import InvalidStoreError, StoreUnavailable, StreamError
 from resumable_streams.operating.bulk import Interrupted
 from resumable_streams.operating.connection import close_unused, is_open, is_reachable, open_store
 from resumable_streams.operating.incidents import incident, operating_user
@@ -48,16 +48,14 @@ def _attempt(verb: "ActingVerb", terminal: Terminal) -> tuple[str, int]:
             _act(verb, terminal)
         except KeyboardInterrupt:
             signum = heard[0] if heard else 2
-            return "Interrupted: what is counted here stays done.", 128 + signum
+            return "Interrupted. The streams counted here are done.", 128 + signum
         except (Unconfirmed, Unsaved) as error:
             verb.may_have_acted = True
             return str(error), 1
         except StoreUnavailable as error:
             verb.may_have_acted = not error.reason
             return _unavailable(error), 1
-        except (CommandError, ValueError) as error:
-            return str(error), 1
-        except StreamError as error:
+        except (CommandError, InvalidStoreError, StreamError, ValueError) as error:
             return str(error), 1
         except (DatabaseTrouble, ImproperlyConfigured, LookupError) as error:
             return _rejected(verb, error), 1
@@ -131,8 +129,8 @@ def out_of_reach(alias: str) -> str:
 def _unavailable(error: StoreUnavailable) -> str:
     cause = error.__cause__
     why = f" ({type(cause).__name__})" if cause and not error.reason else ""
-    rest = "the rest was not" if error.reason else "of the rest, some may have been done"
-    return f"{str(error).rstrip('.')}{why}; what is counted here was done, {rest}."
+    rest = "the others are not" if error.reason else "some of the others may be"
+    return f"{str(error).rstrip('.')}{why}. The streams counted here are done, {rest}."
 
 
 def _rejected(verb: "ActingVerb", error: Exception) -> str:

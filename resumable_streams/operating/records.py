@@ -1,14 +1,14 @@
-"""Who streamed what, written down behind the streams' back.
+"""Stream records: a row for each stream, written off its path.
 
     signals -> bounded queue -> one thread, batches -> database
 
-The receivers take what a request tells, put it into the queue and never wait. A thread of our own
-writes in batches; while the database is slow or away it waits and tries again, and the queue
-fills. What does not fit any more, or cannot be written in the end, is counted and logged: a stream
-never pays for its record.
+The receivers take the facts of a request, put them into the queue and never wait. A thread of our
+own writes in batches. While the database is slow or away, it waits and tries again, and the queue
+fills. Records that no longer fit, or cannot be written in the end, are counted and logged: no
+stream waits for its record.
 
-The end of a stream is an update of its row, or never a second write if both are in one batch. Only
-aliases with RECORDS take part; without any, nothing is connected and no thread runs.
+The end of a stream updates its row; if start and end share a batch, they are one write. Only
+aliases with RECORDS take part; without any, no receiver is connected and no thread runs.
 """
 
 import atexit
@@ -84,7 +84,7 @@ class Recorder:
         self._reset()
 
     def _reset(self) -> None:
-        """Start empty: also in a forked child, whose parent writes what was queued before."""
+        """Start empty, also in a forked child: its parent writes the entries queued before."""
         self._queue: Mailbox[Entry | threading.Event] = mailbox()
         self._has_thread = False
         self._starting = threading.Lock()
@@ -108,7 +108,7 @@ class Recorder:
             self._start()
 
     def flush(self, timeout: float = EXIT_SECONDS) -> bool:
-        """Wait until all that is queued now was written or lost; return whether it was, in time."""
+        """Wait until every entry queued so far is written or lost; return False at the timeout."""
         if not self._has_thread:
             return True
         done = threading.Event()
@@ -116,7 +116,7 @@ class Recorder:
         return done.wait(timeout)
 
     def close(self) -> None:
-        """Write what is queued, within bounds: the process ends."""
+        """Write the queued entries within EXIT_SECONDS, because the process ends."""
         self._closing.set()  # no more pauses
         if not self.flush() or self._refused:
             self._lose(self.queued + self._take_refused(), "the process ended")
@@ -163,7 +163,7 @@ class Recorder:
             idle = IDLE_SECONDS
 
     def _gather(self, first: Entry | threading.Event) -> tuple[list[Entry], list[threading.Event]]:
-        """Return a batch: what comes within a moment, or until somebody waits for it."""
+        """Return a batch: the entries of GATHER_SECONDS, or fewer if somebody waits for them."""
         entries: list[Entry] = []
         deadline = time.monotonic() + GATHER_SECONDS
         entry: Entry | threading.Event = first
@@ -202,7 +202,7 @@ class Recorder:
     def _write_singly(
         self, using: str, rows: Sequence[StreamRecord], endings: Sequence[RecordEnding]
     ) -> None:
-        """Write what can be written of a batch that the database refuses."""
+        """Write the entries of a refused batch one by one, and lose the bad ones."""
         singles: list[Entry] = [*rows, *endings]
         for entry in singles:
             try:
@@ -217,7 +217,7 @@ class Recorder:
 
 
 def merge(entries: Sequence[Entry]) -> tuple[list[StreamRecord], list[RecordEnding]]:
-    """Return the rows to add, ended where their end came in time, and the endings of others."""
+    """Return the rows to add, with the endings that came in time, and the endings of other rows."""
     rows: list[StreamRecord] = []
     endings: list[RecordEnding] = []
     latest: dict[Election, StreamRecord] = {}
@@ -274,7 +274,7 @@ os.register_at_fork(after_in_child=recorder._reset)
 
 
 def _quietly(receiver: Callable[..., None]) -> Callable[..., None]:
-    """Log what a receiver raises, whatever HOOK_ERRORS says: a record is no reason to fail."""
+    """Log the errors of a receiver, whatever HOOK_ERRORS says: no stream fails for its record."""
 
     @inline  # it only puts something on a queue
     @wraps(receiver)
@@ -362,9 +362,9 @@ RECEIVERS = ((owner_bound, _started), (stream_finalized, _finalized), (stream_de
 
 
 def configure() -> None:
-    """Listen if any alias has RECORDS, and only then; called when Django is ready.
+    """Connect the receivers if any alias has RECORDS; called when Django is ready.
 
-    The start is heard of as `owner_bound`, which only producers send, before their source starts.
+    A start arrives as `owner_bound`, which only producers send, before their source starts.
     """
     try:
         wanted = any(get_settings(alias).records for alias in get_aliases())
@@ -389,11 +389,11 @@ setting_changed.connect(_reconfigure)  # after the receiver of `conf`, which for
 
 
 def look(alias: str, records: Sequence[StreamRecord]) -> list[StreamInfo | None]:
-    """Return what the streams of records of one alias are now, in one batch.
+    """Return the state of the streams of records (all of one alias) now, in one batch.
 
-    None: gone, or the id is another owner's or another incarnation's by now. A stream that is out
-    of everybody's reach, revoked or rotated, is still there. For sync code; raises StoreUnavailable
-    and InvalidStoreError.
+    None means that the stream is gone, or that its id belongs to another owner or incarnation by
+    now. A revoked or rotated stream, which nobody can resume, still has a state. For sync code;
+    raises StoreUnavailable and InvalidStoreError.
     """
     generations = _generations(alias, records)
     keys = [
@@ -434,7 +434,7 @@ def _is_of(record: StreamRecord, info: StreamInfo) -> bool:
 def settle(alias: str, *, batch: int = BATCH_ROWS) -> int:
     """Complete the records of streams that ended unheard (a killed process); return how many.
 
-    What the store still knows is taken from there; what is gone is `lost`. For sync code.
+    The store says how they ended; a stream that it no longer knows is `lost`. For sync code.
     """
     flush()
     before = timezone.now() - timedelta(seconds=get_settings(alias).lease)

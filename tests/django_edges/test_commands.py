@@ -385,6 +385,14 @@ def test_an_alias_that_is_not_there_is_refused(site, run):
         run("audit", "--tenant", "t", "--using", "nope")
 
 
+def test_a_store_that_cannot_be_made_is_refused_by_its_reason(ledger, run, settings):
+    settings.RESUMABLE_STREAMS = {"default": {"BACKEND": REDIS, "OPTIONS": {"nonsense": 5}}}
+    with pytest.raises(CommandError, match="do not fit RedisStore"):
+        run("purge", "--tenant", "t", "--yes")
+    with pytest.raises(CommandError, match="do not fit RedisStore"):
+        run("records", "settle", "--using", "default")
+
+
 def test_a_store_inside_another_process_is_out_of_reach_and_says_so(ledger, run, settings):
     settings.RESUMABLE_STREAMS = {"default": {"BACKEND": MEMORY}}
     with pytest.raises(CommandError, match="lives in the process that serves it"):

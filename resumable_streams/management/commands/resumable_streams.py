@@ -39,7 +39,6 @@ class Command(BaseCommand):
             options |= vars(parser.parse_args(as_arguments(parser, options)))
         terminal = Terminal(stdout=self.stdout, stderr=self.stderr, verbosity=options["verbosity"])
         try:
-            verb = VERBS[options["verb"]](options)
-        except (StreamError, InvalidStoreError) as refusal:  # an alias, tenant, owner or id
+            VERBS[options["verb"]](options).perform(terminal)
+        except (StreamError, InvalidStoreError) as refusal:  # of an option, or by the store
             raise CommandError(str(refusal)) from refusal
-        verb.perform(terminal)

@@ -16,7 +16,7 @@ from resumable_streams.operating.selection import Selection
 from resumable_streams.stores.base import BaseStore
 from resumable_streams.types import Owner, StreamStatus
 
-from .verb import Verb
+from .verb import Verb, common_arguments
 
 __all__ = ["ActingVerb", "SelectingVerb"]
 
@@ -40,29 +40,30 @@ class ActingVerb(Verb):
         )
         if cls.all_tenants:
             whose.add_argument("--all-tenants", action="store_true", help="every tenant")
-        parser.add_argument(
+        running = parser.add_argument_group("how it runs")
+        running.add_argument(
             "--using", default="default", metavar="ALIAS", help="the stream alias ('default')"
         )
-        parser.add_argument(
+        running.add_argument(
             "--dry-run", action="store_true", help="change nothing, and count the same"
         )
-        parser.add_argument("--json", action="store_true", help="print one JSON object")
-        parser.add_argument(
+        running.add_argument("--json", action="store_true", help="print one JSON object")
+        running.add_argument(
             "--yes",
             action="store_true",
             help="do not ask for confirmation" if cls.asks else SUPPRESS,
         )
-        parser.add_argument(
+        running.add_argument(
             "--batch", type=number, default=500, metavar="N", help="streams at a time (500)"
         )
-        parser.add_argument(
+        running.add_argument(
             "--pause",
             type=pause,
             default=0.0,
             metavar="SECONDS",
             help="the pause between two batches (0)",
         )
-        super().add_arguments(parser)
+        common_arguments(running)
 
     def __init__(self, options: Mapping[str, Any]):
         super().__init__(options)
@@ -151,17 +152,18 @@ class SelectingVerb(ActingVerb):
     @classmethod
     def add_arguments(cls, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
-        owner_arguments(parser)
-        parser.add_argument("--id", metavar="STREAM", help="one stream id, in every generation")
-        parser.add_argument("--generation", type=number, metavar="N", help="one generation")
-        parser.add_argument(
+        which = parser.add_argument_group("which streams", "Those that match every option given.")
+        owner_arguments(which)
+        which.add_argument("--id", metavar="STREAM", help="one stream id, in every generation")
+        which.add_argument("--generation", type=number, metavar="N", help="one generation")
+        which.add_argument(
             "--older-than",
             type=age,
             metavar="AGE",
             help="acquired longer ago than this, such as 30m, 2h, 7d",
         )
         if cls.statuses:
-            parser.add_argument(
+            which.add_argument(
                 "--status",
                 nargs="+",
                 choices=[status.value for status in StreamStatus],

@@ -9,7 +9,6 @@ from django.core.management.base import CommandError
 from django.db import DatabaseError
 
 from resumable_streams.conf import get_aliases, get_settings
-from resumable_streams.exceptions import StoreUnavailable
 from resumable_streams.management.console import Terminal
 from resumable_streams.management.performing import out_of_reach
 from resumable_streams.operating.connection import close_unused, is_open, is_reachable
@@ -70,8 +69,6 @@ class Records(Verb):
             count = sum(map(_settle_alias, aliases))
         except (DatabaseError, ImproperlyConfigured) as error:
             raise CommandError(f"The database refused: {error}") from error
-        except StoreUnavailable as error:
-            raise CommandError(str(error)) from error
         outcome = {"action": "records settle", "counts": {"settled": count}}
         line = f"{count:,} stream records completed."
         terminal.conclude(outcome, [line], is_json=self.options["json"])

@@ -1,6 +1,6 @@
 """The base class of all verbs, and the options that every verb has."""
 
-from argparse import SUPPRESS, ArgumentParser
+from argparse import SUPPRESS, ArgumentParser, _ActionsContainer
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -35,11 +35,15 @@ class Verb:
         self.options = options
 
     def perform(self, terminal: Terminal) -> None:
-        """Do it, and print how it went; raise CommandError for what could not be done."""
+        """Do it, and print how it went.
+
+        Raises CommandError for what could not be done; a StreamError or InvalidStoreError becomes
+        one.
+        """
         raise NotImplementedError
 
 
-def common_arguments(parser: ArgumentParser) -> None:
+def common_arguments(parser: _ActionsContainer) -> None:
     """Add Django's own options, so that they may follow the verb as well as precede it."""
     parser.add_argument(
         "-v",

@@ -14,11 +14,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from django.core.management.base import CommandError
-
 from resumable_streams.conf import get_settings
 from resumable_streams.engine import get_engine
-from resumable_streams.exceptions import InvalidStoreError, StoreUnavailable
 from resumable_streams.management.arguments import number, pause
 from resumable_streams.management.console import Terminal
 from resumable_streams.process import shutdown
@@ -67,11 +64,8 @@ class Work(Verb):
         self.worker_name: str = options["name"] or f"{socket.gethostname()}-{os.getpid()}"
 
     def perform(self, terminal: Terminal) -> None:
-        try:
-            with _ignore_first_signal() as heard:
-                counts = asyncio.run(self._work(terminal, heard))
-        except (InvalidStoreError, StoreUnavailable) as refusal:
-            raise CommandError(str(refusal)) from refusal
+        with _ignore_first_signal() as heard:
+            counts = asyncio.run(self._work(terminal, heard))
         refused = f", {counts.refused:,} refused" if counts.refused else ""
         terminal.say(
             f"Worker {self.worker_name} (alias {self.alias}) has ended: {counts.produced:,} "
