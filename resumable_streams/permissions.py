@@ -5,6 +5,7 @@ receivers why, nobody else.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from secrets import compare_digest
 from typing import Any, NamedTuple
 
@@ -32,6 +33,7 @@ __all__ = [
     "judge",
     "judge_link",
     "name_of",
+    "outcome_of",
     "read_address",
     "read_owners",
     "tell_checked",
@@ -39,6 +41,8 @@ __all__ = [
 ]
 
 ENDING_VERBS = ("cancel", "delete")
+
+_OUTCOME = "_resumable_streams_outcome"
 
 Owners = Owner | Sequence[Owner] | Identity
 """Whoever asks, under one name or several: a user, and the visitor from before the login."""
@@ -149,6 +153,8 @@ async def tell_checked(
     by_link: bool = False,
 ) -> None:
     """Tell receivers what a check came to."""
+    with suppress(AttributeError):  # a Channels scope, or None
+        setattr(request, _OUTCOME, outcome)
     await engine.notify(
         owner_checked,
         key,
@@ -158,6 +164,11 @@ async def tell_checked(
         by_link=by_link,
         request=request,
     )
+
+
+def outcome_of(request: Any) -> str:
+    """Return the outcome of the last check for a request; "" if there was none."""
+    return getattr(request, _OUTCOME, "")
 
 
 async def judge(

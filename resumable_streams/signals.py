@@ -34,8 +34,10 @@ __all__ = [
     "news_missed",
     "owner_bound",
     "owner_checked",
+    "process_taken_over",
     "producer_lost",
     "reader_closed",
+    "reader_lagged",
     "reader_opened",
     "stream_acquired",
     "stream_appended",
@@ -44,6 +46,8 @@ __all__ = [
     "stream_delivered",
     "stream_failed",
     "stream_finalized",
+    "stream_first_byte",
+    "stream_refused",
     "stream_resumed",
     "stream_started",
 ]
@@ -208,6 +212,11 @@ owner_checked = StreamSignal("owner_checked")
 # offset, size: of the stream; status: StreamStatus; request. Only for resumes that were granted;
 # a receiver that raises denies it.
 stream_resumed = StreamSignal("stream_resumed")
+# alias; stream_id: None where the request names none; operation: "run" | "resume" | "status" |
+# "cancel" | "delete"; reason: RefusalReason, of which the client learns no more than the answer
+# says; status: of that answer; error: the exception; request. From our views, for every request
+# that they refuse. The sender is the class of the error. Errors are logged.
+stream_refused = StreamSignal("stream_refused")
 # request. After the act, which a receiver that raises doesn't undo. The end itself is
 # stream_finalized.
 stream_cancelled = StreamSignal("stream_cancelled")
@@ -219,6 +228,10 @@ stream_deleted = StreamSignal("stream_deleted")
 # Nothing more. Sync receivers run in the context that the source will have: variables of
 # `contextvars` that they set are the source's. A receiver that raises fails the stream.
 stream_started = StreamSignal("stream_started")
+# size: of the first append; duration: from the start of the producer until it was stored. Once for
+# each producer that starts at byte 0; readers have the bytes already. A receiver that raises has
+# the same effect as one of stream_appended, which follows.
+stream_first_byte = StreamSignal("stream_first_byte")
 # offset: where the append started; size: its bytes; chunks: of the source, in it; duration: of the
 # append with its retries. A receiver that raises fails the stream: hook_failed, or limit_exceeded
 # if it raises StreamLimitExceeded. What was written stays readable.
@@ -246,6 +259,10 @@ reader_closed = StreamSignal("reader_closed")
 # append for a producer in this process, else from their arrival here (the clocks of two processes
 # don't compare). Not for what is read from the past.
 stream_delivered = StreamSignal("stream_delivered", is_frequent=True)
+# offset: of the reader; lag: how many bytes it is behind. For each page that a reader of a live
+# stream reads from the store, because the bytes are not in memory here any more: it has just
+# resumed, or is slow.
+reader_lagged = StreamSignal("reader_lagged")
 # offset: where the news continues; missing: bytes before it, which readers fetch from the store.
 news_missed = StreamSignal("news_missed")
 
@@ -255,6 +272,10 @@ news_missed = StreamSignal("news_missed")
 # blocked or cut off); size. Once in each process that follows the stream. The end itself is told by
 # stream_finalized.
 producer_lost = StreamSignal("producer_lost")
+# alias; process: which was silent for a lease, and is dead to all others; held: how many streams it
+# held; told: how many ends were told for it. The rest goes on elsewhere, or is told later. Once, by
+# the process that takes it over: also in a command.
+process_taken_over = StreamSignal("process_taken_over")
 # alias; again: False for the first push connection of this process only. Redis; in a cluster there
 # is one for each primary, so all but one of them are `again` from the start.
 feed_connected = StreamSignal("feed_connected")

@@ -18,6 +18,7 @@ __all__ = [
     "Owner",
     "Page",
     "Public",
+    "RefusalReason",
     "Role",
     "StreamInfo",
     "StreamKey",
@@ -74,6 +75,26 @@ class CancellationReason(StrEnum):
     STORE_UNAVAILABLE = "store_unavailable"
     DATA_LOST = "data_lost"
     HOOK_FAILED = "hook_failed"
+
+
+class RefusalReason(StrEnum):
+    """Why a view refuses a request; clients are never told which of the 404s it is."""
+
+    NO_OWNER = "no_owner"  # 401: the request belongs to nobody
+    MISSING = "missing"  # 404, as the next four: no such stream, or it has expired
+    FOREIGN = "foreign"  # it belongs to another owner
+    REVOKED = "revoked"  # its owner is revoked
+    ENDED = "ended"  # it is over, and the view answers for live streams only
+    INVALID_STREAM_ID = "invalid_stream_id"  # 400 where a stream is to be started
+    INVALID_TENANT = "invalid_tenant"  # the same
+    INVALID_POSITION = "invalid_position"  # 400
+    INSIDE_A_FRAME = "inside_a_frame"  # 400
+    STREAM_REPLACED = "stream_replaced"  # 412
+    TOO_LARGE = "too_large"  # 413
+    BEYOND_THE_END = "beyond_the_end"  # 416
+    TOO_MANY_STREAMS = "too_many_streams"  # 429
+    UNAVAILABLE = "unavailable"  # 503: the store is away, or refuses us
+    SHUTTING_DOWN = "shutting_down"  # 503: this process drains
 
 
 class Role(StrEnum):

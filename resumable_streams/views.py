@@ -20,6 +20,7 @@ from .engine.reader import StreamReader
 from .exceptions import InvalidOwner, InvalidStreamId, ShuttingDown, StreamDoesNotExist, StreamError
 from .formats import Missing, get_format
 from .http.dispatch import AsyncView
+from .http.refusals import tell_refused
 from .http.response import (
     ResumableStreamResponse,
     error_response,
@@ -63,9 +64,8 @@ async def stream_response(
     what follows, everybody else 404. `source` outlives the request: have it use nothing that ends
     with it, such as a body that is not read yet, or an uploaded file.
     """
-    return await _answer(
-        _start(request, source, stream_id, format, using, ttl, attrs), acquiring=True
-    )
+    starting = _start(request, source, stream_id, format, using, ttl, attrs)
+    return await _answer(starting, request, "run", using=using, stream_id=stream_id)
 
 
 async def _start(
@@ -109,8 +109,9 @@ async def resume_response(
     """
     if missing is None:
         missing = Missing.NOT_FOUND if format is None else get_format(format).missing
+    resuming = _resume(request, stream_id, using, active)
     return await _answer(
-        _resume(request, stream_id, using, active), missing=missing, reading=request
+        resuming, request, "resume", using=using, stream_id=stream_id, missing=missing
     )
 
 
@@ -149,15 +150,27 @@ async def _access(
 
 async def _answer(
     answer: Awaitable[HttpResponseBase],
+    request: HttpRequest,
+    operation: str,
     *,
-    acquiring: bool = False,
+    using: str,
+    stream_id: str | None = None,
     missing: Missing | str = Missing.NOT_FOUND,
-    reading: HttpRequest | None = None,
 ) -> HttpResponseBase:
+    """Return an answer, or the refusal that its error means to a client; receivers are told."""
     try:
         return await answer
     except StreamError as error:
-        return error_response(error, acquiring=acquiring, missing=missing, reading=reading)
+        refusal = error_response(
+            error,
+            acquiring=operation == "run",
+            missing=missing,
+            reading=request if operation == "resume" else None,
+        )
+        await tell_refused(
+            request, error, refusal, operation=operation, alias=using, stream_id=stream_id
+        )
+        return refusal
 
 
 class StreamMixin(AsyncView):
@@ -173,6 +186,11 @@ class StreamMixin(AsyncView):
         With `reading`, a request with the `?token=` of a signed link asks in the name of that.
         """
         return await _access(request, stream_id, self.using, reading=reading)
+
+    async def _answer(
+        self, answer: Awaitable[HttpResponseBase], operation: str, stream_id: str
+    ) -> HttpResponseBase:
+        return await _answer(answer, self.request, operation, using=self.using, stream_id=stream_id)
 
 
 class AcquireView(StreamMixin):
@@ -229,7 +247,7 @@ class AcquireView(StreamMixin):
         return {}
 
     async def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        return await _answer(self._acquire(request), acquiring=True)
+        return await _answer(self._acquire(request), request, "run", using=self.using)
 
     async def _acquire(self, request: HttpRequest) -> HttpResponseBase:
         get_format(self.format)
@@ -331,10 +349,10 @@ class ResumeView(StreamMixin):
         return await resume_response(request, stream_id, using=self.using)
 
     async def head(self, request: HttpRequest, stream_id: str) -> HttpResponseBase:
-        return await _answer(self._head(request, stream_id))
+        return await self._answer(self._head(request, stream_id), "status", stream_id)
 
     async def delete(self, request: HttpRequest, stream_id: str) -> HttpResponseBase:
-        return await _answer(self._delete(request, stream_id))
+        return await self._answer(self._delete(request, stream_id), "delete", stream_id)
 
     async def _head(self, request: HttpRequest, stream_id: str) -> HttpResponseBase:
         position = parse_position(request.GET, {})  # ranges are for GET
@@ -352,7 +370,7 @@ class StatusView(StreamMixin):
     """A view of the state of a stream as JSON."""
 
     async def get(self, request: HttpRequest, stream_id: str) -> HttpResponseBase:
-        return await _answer(self._status(request, stream_id))
+        return await self._answer(self._status(request, stream_id), "status", stream_id)
 
     async def _status(self, request: HttpRequest, stream_id: str) -> HttpResponseBase:
         access = await self.access(request, stream_id, reading=True)
@@ -364,7 +382,7 @@ class CancelView(StreamMixin):
     """A view that cancels a stream on POST: 202, however often; an ended one stays as it ended."""
 
     async def post(self, request: HttpRequest, stream_id: str) -> HttpResponseBase:
-        return await _answer(self._cancel(request, stream_id))
+        return await self._answer(self._cancel(request, stream_id), "cancel", stream_id)
 
     async def _cancel(self, request: HttpRequest, stream_id: str) -> HttpResponseBase:
         access = await self.access(request, stream_id)

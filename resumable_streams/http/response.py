@@ -38,6 +38,7 @@ __all__ = [
     "info_response",
     "missing_response",
     "over_response",
+    "word_of",
 ]
 
 ID_HEADER = "X-Resumable-Stream-Id"
@@ -262,13 +263,7 @@ def error_response(
     unnamed = isinstance(error, InvalidStreamId | InvalidTenant) and not acquiring
     if unnamed or isinstance(error, StreamDoesNotExist):
         return missing_response(missing)
-    if isinstance(error, StreamLimitExceeded) and error.limit in STREAM_LIMITS:
-        return _json_response({"error": "too_large"}, status=413)
-    if isinstance(error, InvalidOffset) and error.size is not None:
-        response = _json_response({"error": "beyond_the_end"}, status=416)
-        response["Content-Range"] = f"bytes */{error.size}"
-        return response
-    status, word = next((ANSWERS[kind] for kind in type(error).__mro__ if kind in ANSWERS), (0, ""))
+    status, word = _answer_to(error)
     if not status:
         raise error
     if status == 503 and reading is not None and _is_event_source(reading):
@@ -277,12 +272,28 @@ def error_response(
     if isinstance(error, OffsetInsideFrame):
         answer["detail"] = error.message
     response = _json_response(answer, status=status)
+    if status == 416:
+        response["Content-Range"] = f"bytes */{getattr(error, 'size', None)}"
     if isinstance(error, StreamReplaced):
         response[EPOCH_HEADER] = error.epoch
         _expose(response, EPOCH_HEADER)
     if status in (429, 503):
         response["Retry-After"] = str(getattr(error, "retry_after", None) or RETRY_AFTER)
     return response
+
+
+def _answer_to(error: StreamError) -> tuple[int, str]:
+    """Return the status code and the word for an error; 0 for one that means nothing to clients."""
+    if isinstance(error, StreamLimitExceeded) and error.limit in STREAM_LIMITS:
+        return 413, "too_large"
+    if isinstance(error, InvalidOffset) and error.size is not None:
+        return 416, "beyond_the_end"
+    return next((ANSWERS[kind] for kind in type(error).__mro__ if kind in ANSWERS), (0, ""))
+
+
+def word_of(error: StreamError) -> str:
+    """Return the word by which an answer names an error; "" for one without an answer."""
+    return _answer_to(error)[1]
 
 
 def _is_event_source(request: HttpRequest) -> bool:

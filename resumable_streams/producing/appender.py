@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable
 
 from ..exceptions import StreamFailed, StreamGap, StreamLimitExceeded
 from ..reading.tail import Tail
-from ..signals import stream_appended
+from ..signals import stream_appended, stream_first_byte
 from ..stores.base import MAX_APPEND_BYTES, BaseStore
 from ..stores.patience import for_seconds, patiently
 from ..types import Claim, ErrorCode, StreamInfo, StreamStatus
@@ -28,8 +28,8 @@ __all__ = ["Appender"]
 class Appender:
     """The log of one stream, to append to and to end; readers here see each byte once it is stored.
 
-    `patience` is how many seconds a store that is away is waited for. `tell` sends
-    `stream_appended`; it is not called while nobody receives that.
+    `patience` is how many seconds a store that is away is waited for. `tell` sends a signal about
+    the stream; it is not called while nobody receives that.
     """
 
     def __init__(
@@ -42,6 +42,7 @@ class Appender:
         tell: Callable[..., Awaitable[None]],
     ):
         self.claim = claim
+        self._made_at = time.perf_counter()
         self.renewed_at = time.monotonic()
         """When the store last renewed the TTL of the stream, by `time.monotonic`."""
         self._store = store
@@ -86,8 +87,12 @@ class Appender:
             except StreamGap as gap:
                 await self._fill_gap(gap.size, offset)
         self._tail.push(offset, data, started)
+        if not offset and stream_first_byte.receivers:
+            duration = time.perf_counter() - self._made_at
+            await self._tell(stream_first_byte, size=len(data), duration=duration)
         if stream_appended.receivers:
             await self._tell(
+                stream_appended,
                 offset=offset,
                 size=len(data),
                 chunks=chunks,

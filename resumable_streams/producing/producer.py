@@ -24,7 +24,6 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from ..conf import AliasSettings
@@ -40,7 +39,7 @@ from ..exceptions import (
 from ..identifiers import holding_of
 from ..process.runtime import runtime
 from ..reading.tail import Tail
-from ..signals import StreamSignal, stream_appended, stream_started, whose
+from ..signals import StreamSignal, stream_started, whose
 from ..stores.base import BaseStore
 from ..stores.patience import patiently
 from ..types import CancellationReason, Claim, ErrorCode, StreamInfo, StreamStatus
@@ -101,7 +100,7 @@ class Producer:
             tail,
             claim,
             patience=settings.store_timeout,
-            tell=partial(self._notify, stream_appended),
+            tell=self._notify,
         )
         self.holding = holding_of(tail.info)
         self._ttl = tail.info.ttl

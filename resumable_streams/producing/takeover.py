@@ -14,6 +14,7 @@ from typing import Any
 from ..exceptions import StoreUnavailable
 from ..identifiers import holding_of
 from ..process.lasting import Lasting, as_a_whole
+from ..signals import process_taken_over
 from ..stores.base import BaseStore
 from ..stores.patience import for_seconds, patiently
 from ..stores.processes import WAITING
@@ -89,7 +90,17 @@ class TakeOver:
             batch = left[start : start + BATCH]
             told += await self._count(self._settle(one, holder) for one in batch)
         await self._table.bury(holder)  # unless something is left, on a server that is away
-        if left and not holder.startswith(WAITING):
+        if holder.startswith(WAITING):
+            return told
+        if process_taken_over.receivers:
+            process_taken_over.emit(
+                type(self._store),
+                alias=self._store.alias,
+                process=holder,
+                held=len(taken.held),
+                told=told,
+            )
+        if left:
             logger.warning(
                 "A process was silent for longer than its lease; it held %d streams, and the end "
                 "of %d was told for it.",

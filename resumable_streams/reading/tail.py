@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..exceptions import ShuttingDown, StoreUnavailable, StreamError, StreamFailed, fresh
-from ..signals import StreamSignal, news_missed, producer_lost, stream_delivered
+from ..signals import StreamSignal, news_missed, producer_lost, reader_lagged, stream_delivered
 from ..stores.base import BaseStore
 from ..types import ErrorCode, StreamInfo, StreamKey, StreamStatus
 
@@ -244,6 +244,8 @@ class Tail:
         if data := self.window.read(offset):
             return data
         if offset < self.window.end:  # stored, and not in the window any more
+            if reader_lagged.receivers and self.info.is_streaming:
+                self.emit(reader_lagged, offset=offset, lag=self.window.end - offset)
             return await self._page(offset)
         # Then the ends, for readers who have it all.
         if self._failure is not None:

@@ -11,7 +11,12 @@ from resumable_streams import StoreUnavailable, StreamFailed, StreamManager
 from resumable_streams.engine import Engine, get_engine
 from resumable_streams.identifiers import holding_of
 from resumable_streams.process.runtime import runtime
-from resumable_streams.signals import StreamSignal, stream_failed, stream_finalized
+from resumable_streams.signals import (
+    StreamSignal,
+    process_taken_over,
+    stream_failed,
+    stream_finalized,
+)
 from resumable_streams.stores.redis.keys import KeySpace
 from resumable_streams.types import Fate, Holding, StreamKey
 from tests.tools.lengthy import takes_time
@@ -82,7 +87,7 @@ async def test_what_a_killed_process_produced_is_told_though_nobody_reads_it(
 async def test_of_many_who_find_it_one_tells(
     short, manager: StreamManager, elsewhere: StreamManager, hear
 ):
-    ends = hear(stream_finalized)
+    ends, taken_over = hear(stream_finalized), hear(process_taken_over)
     engines = [await engine_of(each) for each in (manager, elsewhere)]
     for number in range(5):
         key = StreamKey(tenant="default", generation=1, stream_id=f"s{number}")
@@ -93,6 +98,8 @@ async def test_of_many_who_find_it_one_tells(
     await asyncio.gather(*(engine.takeover.take("dead") for engine in engines for _ in range(3)))
     await eventually(lambda: len(ends) >= 5)
     assert sorted(codes(ends)) == [(f"s{number}", "producer_lost") for number in range(5)]
+    await eventually(lambda: taken_over)
+    assert [(t["process"], t["held"], t["told"]) for t in taken_over] == [("dead", 5, 5)]
 
 
 async def test_a_stream_that_had_ended_is_told_as_it_ended(

@@ -30,6 +30,7 @@ from resumable_streams.signals import (
     owner_checked,
     producer_lost,
     reader_closed,
+    reader_lagged,
     reader_opened,
     stream_acquired,
     stream_appended,
@@ -38,6 +39,7 @@ from resumable_streams.signals import (
     stream_delivered,
     stream_failed,
     stream_finalized,
+    stream_first_byte,
     stream_resumed,
     stream_started,
 )
@@ -225,6 +227,7 @@ async def test_a_stream_says_its_life_in_order(streams: StreamManager, heard):
         "owner_bound",
         "stream_acquired",
         "stream_started",
+        "stream_first_byte",
         "stream_appended",
         "stream_appended",
         "stream_finalized",
@@ -247,6 +250,9 @@ async def test_a_stream_says_its_life_in_order(streams: StreamManager, heard):
         (3, 6, 1),
     ]
     assert all(n["duration"] >= 0 for n in said(heard, stream_appended))
+    (began,) = said(heard, stream_first_byte)
+    assert began["size"] == 3
+    assert began["duration"] > said(heard, stream_appended)[0]["duration"]
     (ended,) = said(heard, stream_finalized)
     assert (ended["status"], ended["error_code"], ended["size"]) == ("done", "", 9)
     assert [(n["operation"], n["outcome"]) for n in said(heard, owner_checked)] == [
@@ -292,6 +298,24 @@ async def test_delivery_is_measured_for_readers_that_wait(streams: StreamManager
     assert replay is not None
     assert await read_all(replay) == b"news"
     assert len(said(heard, stream_delivered)) == 1
+
+
+async def test_readers_who_are_behind_are_told_of(streams: StreamManager, heard):
+    tap = Tap(b"x" * 300_000)
+    first = await streams.arun("chat", tap, owner="a")
+    assert len(await read_until(first, 300_000)) == 300_000
+    behind = await streams.aresume("chat", owner="a", offset=7)
+    assert behind is not None
+    assert len(await read_until(behind, 299_993)) == 299_993
+    lagged = said(heard, reader_lagged)
+    assert [(n["offset"], n["lag"]) for n in lagged[-1:]] == [(7, 299_993)]
+    tap.end()
+    await read_all(first)
+    await read_all(behind)
+    replay = await streams.aresume("chat", owner="a")
+    assert replay is not None
+    await read_all(replay)
+    assert said(heard, reader_lagged) == lagged  # who reads what has ended is behind nobody
 
 
 async def test_a_failure_is_told_before_its_end(streams: StreamManager, heard):
