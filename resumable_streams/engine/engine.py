@@ -197,11 +197,7 @@ class Engine:
         self._producing.add(task)
         task.add_done_callback(self._producing.discard)
         if self.settings.wait_until is not None:
-            # A platform that tears handlers down is told what to wait for.
-            try:
-                import_string(self.settings.wait_until)(task)
-            except (Exception, SystemExit):
-                logger.exception("WAIT_UNTIL failed; the producer goes on.")
+            _have_platform_wait(self.settings.wait_until, task)
         return task
 
     async def _tell_own(self, producer: Producer, ending: Ending) -> None:
@@ -344,6 +340,14 @@ def _reason_to_end(control: Control, tail: Tail, info: StreamInfo | None) -> Err
     """Return why the stream of a tail is served no more; None if it is."""
     is_there = tail.own(info) is not None
     return None if is_there and control.admits(tail.info) else ErrorCode.EXPIRED
+
+
+def _have_platform_wait(wait_until: str, task: asyncio.Task[None]) -> None:
+    """Tell a platform that tears handlers down which task to wait for."""
+    try:
+        import_string(wait_until)(task)
+    except (Exception, SystemExit):
+        logger.exception("WAIT_UNTIL failed; the producer goes on.")
 
 
 def get_engine(alias: str) -> Engine:
