@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,12 @@ class Answer:
     status: str = ""
     error: str | None = None
     tries: list[str] = field(default_factory=list)
+    heard_at: float = field(default_factory=time.monotonic)
+    silence: float = 0.0  # seconds between the last byte and a 404
+
+    def hear(self, data: bytes) -> None:
+        self.received += data
+        self.heard_at = time.monotonic()
 
     @property
     def ended(self) -> bool:
@@ -73,14 +80,14 @@ class Asker:
         async with self._client.stream(method, url, headers=ME) as response:
             response.raise_for_status()
             async for data in response.aiter_raw():
-                answer.received += data
+                answer.hear(data)
 
     async def _look(self, where: str, answer: Answer) -> None:
         """Ask how the stream ended, if it did: a cut body may mean that, or a server that ends."""
         url = f"{where}/streams/{answer.stream_id}/status/"
         response = await self._client.get(url, headers=ME)
         if response.status_code == 404 and answer.received:
-            answer.status = "missing"
+            answer.status, answer.silence = "missing", time.monotonic() - answer.heard_at
             return
         response.raise_for_status()
         state = response.json()

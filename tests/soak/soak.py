@@ -1,6 +1,7 @@
 """The soak: a site of two servers lives through its life; one that survives is looked at."""
 
 import asyncio
+import math
 import time
 import uuid
 from collections import Counter
@@ -168,7 +169,13 @@ async def soak(plan: Plan, *, say: Callable[[str], None] = lambda text: None) ->
         before = await site.look(closely=True)
         async with _client() as visitors:
             visits = Visits(
-                visitors, addresses, plan.streams, plan.longest, PATIENCE_SECONDS, troubles.marks
+                visitors,
+                addresses,
+                plan.streams,
+                plan.longest,
+                plan.ttl,
+                PATIENCE_SECONDS,
+                troubles.marks,
             )
             visiting = asyncio.create_task(visits.run())
             resident = await _live(site, plan, visits, troubles, say)
@@ -202,7 +209,8 @@ async def _live(
 async def _once(site: _Site) -> None:
     """Have the survivor make what it keeps: connections, threads, the caches of Django."""
     async with _client() as visitors:
-        quiet = Visits(visitors, [site.survivor.url], 5, 5, PATIENCE_SECONDS, Counter())
+        addresses = [site.survivor.url]
+        quiet = Visits(visitors, addresses, 5, 5, math.inf, PATIENCE_SECONDS, Counter())
         quiet.end()
         await asyncio.gather(*map(quiet.visit, range(quiet.count)))
     await asyncio.sleep(SETTLE_SECONDS)

@@ -14,6 +14,7 @@ from ..acceptance.returning import ME, Answer, Asker
 
 __all__ = ["Visits"]
 
+LATE_SECONDS = 5.0  # how long a byte may have been stored when a busy machine shows it
 PAUSE_SECONDS = 0.5  # between two lines of an answer, on the average
 FATES = {"stays": 40, "comes back": 35, "leaves for good": 10, "cancels": 10, "deletes": 5}
 
@@ -26,6 +27,7 @@ class Visits:
     addresses: Sequence[str]
     count: int
     longest: int  # lines of an answer
+    ttl: float  # seconds after its last byte for which a stream is kept
     patience: float  # seconds beyond the length of an answer after which a reader counts as hung
     marks: Counter[str]  # of the troubles so far
     ends: Counter[str] = field(default_factory=Counter)
@@ -70,7 +72,8 @@ class Visits:
         self.ends[end] += 1
         # An odd number of marks: one has begun and is not over.
         met = {kind for kind, marks in self.marks.items() if marks > before[kind] or marks % 2}
-        if not self._is_explained(end, fate, met):
+        is_late = answer.silence > self.ttl - LATE_SECONDS
+        if not (is_late or self._is_explained(end, fate, met)):
             self.unexplained[f"{end} of one who {fate}"] += 1
         self.silences += sum("ReadTimeout" in one for one in answer.tries)
         self._compare(answer, lines)
