@@ -1,4 +1,4 @@
-"""System checks: what is wrong with RESUMABLE_STREAMS, and what bites only in production.
+"""System checks: mistakes in RESUMABLE_STREAMS, and traps that only production has.
 
     E001 to E011   cannot work
     W001 to W005   works, but not as it reads

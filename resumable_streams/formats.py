@@ -1,4 +1,4 @@
-"""The wire formats: what a byte log looks like to a client.
+"""The wire formats: a byte log as a client sees it.
 
 | name         | the log holds       | a client gets                                      |
 |--------------|---------------------|----------------------------------------------------|

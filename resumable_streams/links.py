@@ -1,4 +1,4 @@
-"""Signed links: who has one reads one stream, without being its owner. Pure.
+"""Signed links: the holder of one reads one stream, without being its owner. Pure.
 
 A link says when it ends and in which tenant, and nothing else in clear. What it is for (alias,
 tenant, generation, stream, its incarnation, its owner) is signed but not sent: it is compared with

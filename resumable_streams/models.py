@@ -1,4 +1,4 @@
-"""What outlives the streams: generations in force, who streamed what, what operators did.
+"""The rows that outlive the streams: generations in force, stream records, operators' acts.
 
 No table has a foreign key to the user model: a row has to outlive the account that it is about,
 and may live in another database (`db_for_write` of the routers is asked). None holds a payload.

@@ -1,4 +1,4 @@
-"""Who asks: from a request to the owner and the tenant that the streams know.
+"""The asker: from a request to its owner and its tenant.
 
 `OWNER` is the dotted path of a callable, sync or async, that gets the request and returns the owner
 of what it starts: a string, PUBLIC, or None for nobody (401). It may return several, most important

@@ -1,4 +1,4 @@
-"""Who may: the stream that somebody means, and whether it is theirs.
+"""Permissions: the stream that somebody asks for, and whether it is theirs.
 
 Whatever is wrong, the answer is the same as for a stream that does not exist. The outcome tells
 receivers why, nobody else.

@@ -1,4 +1,4 @@
-"""Where a reader goes on: what a request says about it, and what of that is there. Pure.
+"""The position of a reader: read from a request, and resolved against the stream. Pure.
 
 A position is a byte of the log of one incarnation. `Last-Event-ID` names both. An offset or a range
 is of whatever incarnation is there, unless `?epoch=` or `If-Range` says which one is meant: without

@@ -1,4 +1,4 @@
-"""What happens to streams, as Django signals.
+"""The events of streams, as Django signals.
 
 Every receiver is told, whatever another one raises, in this order: those marked `@inline`, on the
 event loop (keep them quick, and off the database); the other sync ones, in the thread of the

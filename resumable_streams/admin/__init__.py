@@ -1,9 +1,9 @@
-"""The operator's pages: namespaces, records, and what operators did. No payload is ever shown.
+"""The operator's pages: namespaces, records, and operators' acts. No payload is ever shown.
 
-    acting       what all pages share: actions that ask, act, and leave an IncidentAction
-    namespaces   the tenants: what is written down of each, beside what is in force
-    records      who streamed what, and what it is now
-    incidents    what operators did
+    acting       shared by all pages: actions that ask, act, and leave an IncidentAction
+    namespaces   the tenants: the row of each, beside the control in force
+    records      each stream, its owner, and its present state
+    incidents    the acts of operators
 
 Records and incidents are never edited or deleted by hand: `manage.py resumable_streams records
 clear` and `incidents clear` delete old ones. A store that does not answer is a message, not an

@@ -1,4 +1,4 @@
-"""The page of what operators did."""
+"""The page of operators' acts."""
 
 from django.contrib import admin
 

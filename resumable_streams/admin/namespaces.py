@@ -1,4 +1,4 @@
-"""The page of tenants: what is written down of each, beside what is in force."""
+"""The page of tenants: the row of each, beside the control in force."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial

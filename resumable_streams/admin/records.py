@@ -1,4 +1,4 @@
-"""The page of stream records: who streamed what, what it is now, and what can be done to it."""
+"""The page of stream records: each stream, its owner, its present state, and the actions on it."""
 
 import ipaddress
 from collections.abc import Callable, Iterator, Sequence

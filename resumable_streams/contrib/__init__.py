@@ -1,1 +1,1 @@
-"""What connects the streams with other systems: each module is an extra, and optional."""
+"""Connections to other systems: each module is an extra, and optional."""

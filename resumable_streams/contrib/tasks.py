@@ -1,4 +1,4 @@
-"""django.tasks (Django 6.0) as the queue of orders, with whatever backend a project has.
+"""django.tasks (Django 6.0) as the queue of orders, with any backend of a project.
 
     from resumable_streams.contrib import tasks
 

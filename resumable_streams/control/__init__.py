@@ -1,4 +1,4 @@
-"""What is in force in a tenant: its generation, its TTL, and whose streams are revoked.
+"""The control of a tenant: its generation, its TTL, and the owners that are revoked.
 
     control   the control key in the store: read at every acquire and resume; rotate, revoke, retire
     saved     the database's copy of it

@@ -1,4 +1,4 @@
-"""What is in force in a tenant: its generation, its TTL, and whose streams are revoked.
+"""The control of a tenant: its generation, its TTL, and the owners that are revoked.
 
     rotate   generation + 1: every stream of the tenant becomes unreachable, in one step
     revoke   a time mark for one owner: what was acquired before it becomes unreachable

@@ -1,4 +1,4 @@
-"""What the database has of the tenants: the copy of what is in force in the store.
+"""The copy of the tenants' control in the database.
 
 What is read here decides what is served, so it is read where the routers would write (the manager
 of the model sees to that): a replica that lags would bring back a generation that an operator has

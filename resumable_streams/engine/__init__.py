@@ -3,7 +3,7 @@
 engine      store, hub, leases and producers of one alias
 elections   winning a stream, and a place for it among the live ones
 handover    a stream that goes from one process to another
-reader      what `run` and `resume` return
+reader      the result of `run` and `resume`
 """
 
 from .engine import Engine, get_engine

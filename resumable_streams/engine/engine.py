@@ -1,4 +1,4 @@
-"""What one alias needs in this process: its settings, store, hub and leases, on the home loop."""
+"""One alias in this process: its settings, store, hub and leases, on the home loop."""
 
 import asyncio
 import logging

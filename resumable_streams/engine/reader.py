@@ -1,4 +1,4 @@
-"""What `run` and `resume` return: one reader of one stream, at its own byte offset."""
+"""The result of `run` and `resume`: one reader of one stream, at its own byte offset."""
 
 import asyncio
 from collections.abc import Iterator

@@ -1,9 +1,9 @@
-"""HTTP: from a request to a body, and what a connection needs on the way.
+"""HTTP: from a request to a body on a connection.
 
-dispatch     a view that is async, below mixins and middleware that are not
-resuming     from the position that a request names to a reader that stands there
+dispatch     an async view below sync mixins and middleware
+resuming     from the position in a request to a reader at that position
 response     status and headers
-body         the bytes, and what ends them
+body         the bytes, and the ways they end
 transports   what the servers are like, and how a connection is broken
 """
 

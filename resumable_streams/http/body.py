@@ -1,4 +1,4 @@
-"""What a server sends of a stream, and the three ways in which that ends.
+"""The body of a response, and the three ways in which it ends.
 
 *Cleanly*: the format has said how the stream ended. *Interrupted* (this process drains, the store
 is away, the response has lived long enough): events end without a last one, and the client comes

@@ -1,4 +1,4 @@
-"""How an async view is reached through what Django puts around it: mixins, decorators, settings.
+"""The way to an async view through Django's mixins, decorators and settings.
 
 Most of that is sync, and takes what it goes around for sync, too: `LoginRequiredMixin` answers
 with a redirect where an async view awaits, `PermissionRequiredMixin` asks the database, a decorator

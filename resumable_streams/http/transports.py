@@ -1,4 +1,4 @@
-"""The connection that a body is sent on, beyond what ASGI and WSGI say of it.
+"""The connection that a body is sent on, beyond the interfaces of ASGI and WSGI.
 
 *Cut* it: a format without frames has no other way to say that bytes are missing. That is seen
 where a body says where it ends, by its length or by chunks. It is not (`shows_cut`) where a body

@@ -1,4 +1,4 @@
-"""The operator's terminal: what is printed, a question, a progress bar, an interruption."""
+"""The operator's terminal: output, a question, a progress bar, an interruption."""
 
 import json
 import signal

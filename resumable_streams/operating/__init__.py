@@ -1,13 +1,13 @@
-"""What operators do, and what they see.
+"""The acts of operators, and the data they look at.
 
-selection     which streams are meant
+selection     the criteria that select streams
 bulk          many of them, at a bounded pace: purge, cancel, shorten, reap
-inventory     how many there are, and how old
-incarnation   one stream, meant as it was, whatever happened since
-rows          the row of a tenant, in sync code: what it says comes into force
-revoke_on     revocations that follow from what happens to a user
+inventory     counts and ages of streams
+incarnation   one stream, exactly as it was when the operator saw it
+rows          the row of a tenant, written in sync code and put in force
+revoke_on     revocations that follow a logout or a change of password
 records       a row for each stream, written off its path
 incidents     a row for each act of an operator
 audit_log     a line for each event
-client_info   who a request is from, as far as a log may say
+client_info   address, request id and user of a request, for the logs
 """

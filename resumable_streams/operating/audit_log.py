@@ -1,4 +1,4 @@
-"""The log of who did what to which stream: `resumable_streams.audit`, always on.
+"""The log of every act on a stream: `resumable_streams.audit`, always on.
 
 Each record's message is the name of its event, and never changes; everything else is in `extra`,
 one flat dictionary of strings, numbers, booleans and None, ready for a JSON formatter.

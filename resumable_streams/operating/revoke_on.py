@@ -1,4 +1,4 @@
-"""Log-out everywhere: what else ends when a user logs out, or changes the password.
+"""Log-out everywhere: the revocations that follow a logout or a change of password.
 
 Off unless REVOKE_ON of an alias says so. Then every stream that the user has acquired so far is
 revoked, wherever it is read or produced: attached readers, signed links and producers end, too. At

@@ -1,4 +1,4 @@
-"""The row of a tenant, written in sync code: what it says comes into force.
+"""The row of a tenant, written in sync code and put in force.
 
 `StreamNamespace` and its manager call this; all of it happens in the thread, and in the transaction
 if there is one, of whoever writes the row.

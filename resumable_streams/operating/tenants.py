@@ -1,4 +1,4 @@
-"""What an operator does to all streams of a tenant, with what `control` puts in force.
+"""An operator's acts on all streams of a tenant, together with its control.
 
 Each runs on the home loop, and returns what the act itself has done; see `control` for what is
 guaranteed, and what can be left.

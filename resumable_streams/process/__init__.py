@@ -1,10 +1,10 @@
-"""A process of somebody's site, in which we are a guest.
+"""A process of somebody's site, where we are guests.
 
 runtime     the home loop, and how other loops and threads reach it
-shutdown    how we learn that the process ends, and what is drained then
-threads     where sync code of the site runs
+shutdown    the signs that the process ends, and the drain
+threads     the threads for sync code of the site
 green       the same under gevent
-databases   which connections may be let go
-holdings    what a request or a producer holds, and when it is let go
-lasting     work that is done as a whole, though its caller leaves
+databases   the connections that may be released
+holdings    connections and threads of a request or a producer, and their release
+lasting     work that is done as a whole, even if its caller leaves
 """

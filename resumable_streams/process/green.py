@@ -1,4 +1,4 @@
-"""What differs in a process that gevent has patched, where a thread is a greenlet.
+"""The differences in a process that gevent has patched, where a thread is a greenlet.
 
 All greenlets share one OS thread, and asyncio knows one running loop for each OS thread: a loop in
 a greenlet would be seen by every other one, and who sees a loop is refused the ORM by Django. So

@@ -1,4 +1,4 @@
-"""Work that is done as a whole, though whoever asked for it may leave in the middle.
+"""Work that is done as a whole, even if its caller leaves in the middle.
 
 A client that disconnects cancels its request, at whatever that awaits. Where two steps belong
 together (an act and telling of it, a mark and its announcement), what is left after the first one

@@ -1,4 +1,4 @@
-"""The lease of this process, and what it is good for: streams are lost with their process only.
+"""The lease of this process, without which its streams count as lost.
 
 A process lives as long as its heartbeats reach the store: one script for all its streams. What it
 produces it *holds*, from before the source starts until the end is told. When a heartbeat finds

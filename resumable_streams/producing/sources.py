@@ -1,4 +1,4 @@
-"""What a producer reads from, made one async iterator of bytes.
+"""The source of a producer, made one async iterator of bytes.
 
 A source is an async or sync iterable of `bytes | str`, or a callable that returns one, or returns
 an awaitable of one. The callable is called on the home loop, by the elected producer only, and

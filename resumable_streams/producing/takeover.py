@@ -1,4 +1,4 @@
-"""Taking over what dead processes held: end it or hand it on, and tell each end.
+"""Taking over the streams of dead processes: end or hand on each, and tell its end.
 
 A dead process moves to `dying` with a deadline of whoever handles it, so of many processes one
 does, and another one if that one dies, too. Each stream is judged by its own state, by compare and

@@ -1,4 +1,4 @@
-"""The hub: what was appended, pushed to every reader of this process.
+"""The hub: appended bytes, pushed to every reader of this process.
 
     feed ──► Hub ──► Tail (one a stream) ──► window ──► readers, each at its own offset
                                        └───► pages from the store, for those who are behind

@@ -1,4 +1,4 @@
-"""One stream as a process knows it: where its log ends, its last bytes, and who reads it.
+"""One stream as a process knows it: the end of its log, its last bytes, and its readers.
 
 A `Tail` keeps the last bytes of the log in a `Window` that all local readers share; those who are
 behind it read pages from the store. The rules:

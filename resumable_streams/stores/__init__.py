@@ -1,4 +1,4 @@
-"""Where streams rest: the contract (`base`), the stores that keep it, and how one is made."""
+"""The home of the streams: the contract (`base`), the stores that keep it, and `make_store`."""
 
 import inspect
 from typing import Any

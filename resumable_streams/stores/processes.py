@@ -1,4 +1,4 @@
-"""The contract on processes: who lives, and what each of them holds.
+"""The contract on processes: those that live, and the streams each of them holds.
 
 A part of `stores.base`, and held to by the same contract.
 """

@@ -1,4 +1,4 @@
-"""The entries of CACHES that are Redis: where they write, and so what `cache.clear()` empties.
+"""The entries of CACHES that are Redis: the databases that `cache.clear()` would empty.
 
 django-redis and Django's own backend both answer `clear` with FLUSHDB: whatever else is in that
 database is gone, streams included. Nothing is connected here.

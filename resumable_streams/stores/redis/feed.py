@@ -1,4 +1,4 @@
-"""What Redis pushes: one subscriber connection a process, whatever the number of streams.
+"""The pushed news of Redis: one subscriber connection a process, for any number of streams.
 
 A message carries the epoch, the offset and the bytes of one append, so most readers never ask the
 server for anything. A message may be lost (a broken connection, an output buffer that was cut),

@@ -1,4 +1,4 @@
-"""The names of the keys: their layout, the SCAN patterns, and what their members stand for. Pure.
+"""The names of the keys: their layout, the SCAN patterns, and the meaning of members. Pure.
 
     {prefix}:{tenant}:g{generation}:{<stream id>}:meta    HASH    the state of one stream
     {prefix}:{tenant}:g{generation}:{<stream id>}:data    STRING  its bytes; also its push channel

@@ -1,4 +1,4 @@
-"""What every part of the contract needs."""
+"""The base of every part of the contract."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable

@@ -1,4 +1,4 @@
-"""The feed: what is written is pushed."""
+"""The feed: written bytes are pushed."""
 
 import asyncio
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Processes: who lives, what they hold, and what is told for the dead."""
+"""Processes: their leases and holdings, and the ends told for dead ones."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Scans: what is there, tenant by tenant."""
+"""Scans: the streams present, tenant by tenant."""
 
 import asyncio
 from dataclasses import replace
