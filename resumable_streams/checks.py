@@ -1,15 +1,15 @@
 """System checks: mistakes in RESUMABLE_STREAMS, and traps that only production has.
 
     E001 to E011   cannot work
-    W001 to W005   works, but not as it reads
-    W012           a view that cannot work as the rest of the project is set up
+    W001 to W005   works, but differently from what the settings suggest
+    W012           a view that cannot work in this project
     W013           streams in a database that `cache.clear()` empties
     W006 to W011   with `--deploy`: what the rest of the project, the store or the database disagree
                    with; only W008 to W011 connect to anything
     I001           with `--deploy`: worth knowing
 
-One function a check, all of them in the two lists at the end; what depends on a store is for the
-store to check (`BaseStore.check`). `docs/settings.md` has the table.
+One function a check, all of them in the two lists at the end; each store checks its own part
+(`BaseStore.check`). `docs/settings.md` has the table.
 """
 
 from collections import defaultdict

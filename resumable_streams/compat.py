@@ -1,7 +1,7 @@
 """The undocumented parts of Python, Django and asgiref that this package uses.
 
-Each says what happens without it. `tests/django_edges/test_compat.py` names them all, so that a
-release that removes one is noticed there first.
+The docstring of each describes the fallback. `tests/django_edges/test_compat.py` names them all, so
+that a release without one is noticed there first.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """A signed cookie in which a browser keeps the id of its stream, for as long as that lives.
 
-It is a memory, not a right: who sends it still has to be the owner. Its age is the rest of the TTL
-of the stream when it was set, in the browser and, as the age is signed with it, here.
+It is a memory, not a right: the sender still has to be the owner. Its age is the rest of the TTL of
+the stream when it was set, in the browser and, as the age is signed with it, here.
 """
 
 import math

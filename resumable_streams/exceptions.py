@@ -8,7 +8,7 @@
     ├── StreamClaimLost         a write came from a producer that is not (or no longer) elected
     ├── StreamGap               an append started beyond the end of the log
     ├── StreamLimitExceeded     a configured bound was hit
-    ├── StreamFailed            what a reader gets when the stream ended with an error
+    ├── StreamFailed            the stream of a reader ended with an error
     ├── StoreUnavailable        the store did not answer in time
     │   └── StoreForbidden      the store refuses this user: final, unlike its base
     ├── ShuttingDown            this process is draining

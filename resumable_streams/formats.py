@@ -2,14 +2,15 @@
 
 | name         | the log holds       | a client gets                                      |
 |--------------|---------------------|----------------------------------------------------|
-| `raw`        | anything            | the same bytes; what is not a clean end is cut off |
-| `sse`        | server-sent events  | the events with ids, then how the stream ended     |
-| `ui_message` | UI message parts    | the parts, then the AI SDK's terminal parts; what  |
-|              |                     | is to be continued is cut off                      |
+| `raw`        | anything            | the same bytes; the connection breaks at all but a |
+|              |                     | clean end                                          |
+| `sse`        | server-sent events  | the events with ids, then an event for the end     |
+| `ui_message` | UI message parts    | the parts, then the AI SDK's terminal parts; the   |
+|              |                     | connection breaks if the stream goes on            |
 
-A stream remembers its format by name (`attrs["format"]`), so that every reader gets what the first
-one got. Nothing but the source's own bytes is ever in the log: keep-alives, ids and terminal frames
-are made here, for each reader, on the way out. `register` adds a format of your own.
+A stream remembers its format by name (`attrs["format"]`), so that every reader gets the same. The
+log holds only the bytes of the source: keep-alives, ids and terminal frames are made here, for each
+reader, on the way out. `register` adds a format of your own.
 """
 
 import json

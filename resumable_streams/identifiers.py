@@ -1,7 +1,7 @@
 """Identifiers: the names of streams, tenants and owners, and their digests. Pure.
 
 No identifier may contain a brace, a space or a glob character, so that a pattern made from one
-matches what it names and nothing else.
+matches nothing else.
 """
 
 import hashlib

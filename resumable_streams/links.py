@@ -1,11 +1,11 @@
 """Signed links: the holder of one reads one stream, without being its owner. Pure.
 
-A link says when it ends and in which tenant, and nothing else in clear. What it is for (alias,
-tenant, generation, stream, its incarnation, its owner) is signed but not sent: it is compared with
-the stream that is there. The whole is signed once more, so that nobody has us look for tenants that
-he made up. So a link tells nobody whose stream it is, and it works for as long as the
-stream can be reached in the name of its owner: a rotation, a revocation, the end of the TTL and a
-deletion end it, and a stream that is begun again under the same id has other links.
+A link contains its end and its tenant in clear, and nothing else. Alias, tenant, generation,
+stream, incarnation and owner are signed but not sent: the signature is compared with the present
+stream. The whole token is signed as well, so a forged tenant never reaches the store. So a link
+does not reveal the owner, and works as long as the owner can reach the stream: a rotation, a
+revocation, the end of the TTL and a deletion end it, and a stream that is begun again under the
+same id has other links.
 
 SECRET_KEY_FALLBACKS count, so that a change of SECRET_KEY need not break the links that are out.
 """

@@ -1,7 +1,7 @@
 """The asker: from a request to its owner and its tenant.
 
 `OWNER` is the dotted path of a callable, sync or async, that gets the request and returns the owner
-of what it starts: a string, PUBLIC, or None for nobody (401). It may return several, most important
+of its streams: a string, PUBLIC, or None for nobody (401). It may return several, most important
 first: a stream is bound to the first, and each of them may read. If it has a keyword `acquire`, it
 is told whether a stream is being started: only then may it leave a trace, such as a new session.
 

@@ -1,7 +1,7 @@
 """Permissions: the stream that somebody asks for, and whether it is theirs.
 
-Whatever is wrong, the answer is the same as for a stream that does not exist. The outcome tells
-receivers why, nobody else.
+Every refusal is the same as for a stream that does not exist. The outcome tells receivers why,
+nobody else.
 """
 
 from collections.abc import Sequence

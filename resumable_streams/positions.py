@@ -1,8 +1,8 @@
 """The position of a reader: read from a request, and resolved against the stream. Pure.
 
 A position is a byte of the log of one incarnation. `Last-Event-ID` names both. An offset or a range
-is of whatever incarnation is there, unless `?epoch=` or `If-Range` says which one is meant: without
-it, a client that comes back to an id that was deleted and begun again joins halves of two answers.
+belongs to the present incarnation, unless `?epoch=` or `If-Range` names one: without it, a client
+that comes back to an id that was deleted and begun again joins halves of two answers.
 """
 
 import re

@@ -1,17 +1,17 @@
 """The events of streams, as Django signals.
 
-Every receiver is told, whatever another one raises, in this order: those marked `@inline`, on the
+Every receiver is told, even if another one raises, in this order: those marked `@inline`, on the
 event loop (keep them quick, and off the database); the other sync ones, in the thread of the
 request or the producer, where the ORM is allowed (see `threads`); the async ones, awaited.
 `stream_appended` and `stream_delivered` come with the bytes: for them every sync receiver is
 inline. A signal nobody listens to costs an attribute look-up: nothing is measured for it either.
 
-What a receiver raises goes, as HOOK_ERRORS says, to whoever caused the event ("raise"), or to the
-log. Where the event cannot be undone, and where nobody waits for it, it is logged in any case; the
+An exception in a receiver goes, by HOOK_ERRORS, to the caller that caused the event ("raise"), or
+to the log. If the event cannot be undone, or nobody waits for it, it is logged in any case; the
 comments below say which. No signal carries the bytes of a stream.
 
 Every signal of a stream has `alias`, `tenant`, `generation`, `stream_id` and `owner` (whose stream
-it is; for `owner_checked` and what follows from it, who asked). All but `owner_checked` have the
+it is; for `owner_checked` and the events after it, the asker). All but `owner_checked` have the
 `epoch`, which tells one incarnation of an id from the next. `request` is the HttpRequest, the
 Channels scope, or None. The sender is the class of the store. Sizes are bytes, durations seconds.
 """

@@ -5,7 +5,7 @@ order, takes over the claim and produces. Orders are handed out at least once, c
 one: a worker that is given an order which another one still works on loses at `reclaim` and writes
 nothing, and one that was replaced cannot append any more. So no byte is written twice.
 
-What is left when something dies:
+The state after each kind of death:
 
     the web process, before the order was put   the stream waits for `wait` seconds: producer_lost
     a worker, before its first byte             another worker starts again
@@ -16,7 +16,8 @@ What is left when something dies:
 An order is tried until its stream has ended, never longer: one whose source cannot be made ends its
 stream at once, and one that worker after worker dies of is given up by the store (`reclaim`).
 
-An order is signed with SECRET_KEY: whoever can write to the store cannot make workers run code.
+An order is signed with SECRET_KEY: write access to the store is not enough to make workers run
+code.
 """
 
 import asyncio

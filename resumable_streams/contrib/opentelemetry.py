@@ -10,7 +10,7 @@ Needs the extra `opentelemetry` (the API; the SDK and its exporters are the proj
 A stream outlives the request that started it, so its span is the root of a trace of its own, from
 the start of the producer to its end, with a *link* to the span of that request (unless a worker
 produces it). The producer runs in a fresh context, which knows no trace; the stream's span is made
-current there before the source is opened, so what the source does (its call of a model, its
+current there before the source is opened, so the work of the source (its call of a model, its
 queries) is part of the stream's trace. On the span of a request that acquires, resumes or cancels
 there is an event, with the id of the stream's trace if it is being produced in this process.
 """

@@ -12,7 +12,7 @@ Limits, compared with `manage.py resumable_streams worker`:
     one stream takes one slot of the backend's worker for as long as it lasts
     django.tasks has no retries: an order whose worker died goes on only if the backend hands it
     out again, a lease or more later; else the stream ends as producer_lost
-    what happens to running tasks in a deploy is for the backend to say
+    the backend decides about running tasks in a deploy
     ImmediateBackend produces before `enqueue` returns: right for tests, and no stream for a reader
 """
 

@@ -1,12 +1,12 @@
 """The control of a tenant: its generation, its TTL, and the owners that are revoked.
 
     rotate   generation + 1: every stream of the tenant becomes unreachable, in one step
-    revoke   a time mark for one owner: what was acquired before it becomes unreachable
-    retire   another TTL, for what comes and (if asked) for what is there
+    revoke   a time mark for one owner: streams acquired before it become unreachable
+    retire   another TTL, for new streams and (if asked) for present ones
 
-The control key in the store says what is in force, and is read at every acquire and resume, never
-cached. It is written by the first acquire in a tenant, never by a mere look, and one that says
-nothing (the first generation, the alias's TTL) expires after the last stream it could be for. The
+The control key in the store is in force, and is read at every acquire and resume, never cached.
+The first acquire in a tenant writes it, a mere look never does. A key with only the defaults (the
+first generation, the alias's TTL) expires after the last stream it could be for. The
 database keeps a copy (`saved`), so that a store that lost the key cannot bring back an older
 generation; the copy is consulted only when the key is missing. If it cannot be consulted then,
 nothing is served: a wrong generation would undo an operator's rotation. For the same reason a

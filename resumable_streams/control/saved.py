@@ -1,9 +1,9 @@
 """The copy of the tenants' control in the database.
 
-What is read here decides what is served, so it is read where the routers would write (the manager
-of the model sees to that): a replica that lags would bring back a generation that an operator has
-ended. Those who ask at the same time share
-a query, so that any number of requests for tenants that never were is one query at a time.
+Streams are served by these rows, so they are read from the database that the routers would write to
+(the manager of the model does that): a replica that lags would bring back a generation that an
+operator has ended. Concurrent callers share a query, so any number of requests for tenants that
+never existed is one query at a time.
 """
 
 import asyncio

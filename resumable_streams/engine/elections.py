@@ -1,11 +1,11 @@
 """Winning a stream: be elected, answer for it, and find a place for it among the live ones.
 
-    acquire    the state is there for a moment: what dies here evaporates
+    acquire    the state is there for a moment: after a death here it evaporates
     hold       the process answers for it; or it waits for a worker, with a deadline
     reserve    it counts as live
     confirm    it has its real TTL, and its producer may start
 
-Whatever dies after the second step, somebody takes over what it held, and frees the place.
+After a death behind the second step, another process takes over the stream and frees its place.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Handing a stream over: from the process that ordered it to a worker, and from one to the next.
 
-Whoever takes a stream holds it before it is theirs, and lets go of it only when it is another's. So
-at no step there is a stream that nobody answers for, and one that two hold is told by one.
+The taker holds a stream before it owns it; the giver lets go only when it belongs to another. So
+there is a holder at every step, and the end of a stream with two holders is told by one.
 """
 
 import asyncio

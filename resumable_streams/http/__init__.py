@@ -4,7 +4,8 @@ dispatch     an async view below sync mixins and middleware
 resuming     from the position in a request to a reader at that position
 response     status and headers
 body         the bytes, and the ways they end
-transports   what the servers are like, and how a connection is broken
+transports   the connection of each kind of server, and how to break it
+daphne       the same on daphne
 """
 
 from .response import ResumableStreamResponse, error_response, missing_response

@@ -1,9 +1,9 @@
 """The body of a response, and the three ways in which it ends.
 
-*Cleanly*: the format has said how the stream ended. *Interrupted* (this process drains, the store
-is away, the response has lived long enough): events end without a last one, and the client comes
-back. *Cut*: where clients would take that for the whole, the connection is broken; and whoever is
-behind when the response has lived long enough is not sent any more, whatever the format.
+*Cleanly*: the format has written the end of the stream. *Interrupted* (this process drains, the
+store is unavailable, the response has lived long enough): events end without a last one, and the
+client comes back. *Cut*: if clients would take that for the whole, the connection is broken. A
+client that is behind when the response has lived long enough gets no more bytes, in any format.
 
 A cut cannot be seen everywhere (`Transport.shows_cut`). There a message ends with a part that says
 that there is more; raw bytes have no place for that, and a client has to compare with HEAD.

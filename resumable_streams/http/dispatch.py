@@ -1,10 +1,10 @@
 """The way to an async view through Django's mixins, decorators and settings.
 
-Most of that is sync, and takes what it goes around for sync, too: `LoginRequiredMixin` answers
-with a redirect where an async view awaits, `PermissionRequiredMixin` asks the database, a decorator
-sets a header on what a view returns. So whatever goes around the handlers of a view runs in the
-thread of the request, where the ORM is allowed, and gets a response from them; the handlers
-themselves always run on the event loop, and with nothing around them there is no thread.
+Most of that is sync, and takes what it goes around for sync, too: `LoginRequiredMixin` answers with
+a redirect where an async view awaits, `PermissionRequiredMixin` asks the database, a decorator sets
+a header on the response of a view. So all code around the handlers of a view runs in the thread of
+the request, where the ORM is allowed, and gets a response from them; the handlers themselves always
+run on the event loop, and with nothing around them there is no thread.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 """The keywords of `call_command`, held to the same rules as a command line.
 
-Django parses a command's positional arguments before it adds the keywords, and knows nothing of
-what a subparser requires. So what is required is not asked for then. The keywords are written as a
-command line instead, and parsed: required, exclusive and wrong values give the same errors.
+Django parses a command's positional arguments before it adds the keywords, and does not know the
+required options of a subparser. So they are not asked for at that point. The keywords are written
+as a command line instead, and parsed: required, exclusive and wrong values give the same errors.
 """
 
 from argparse import ArgumentParser, _SubParsersAction

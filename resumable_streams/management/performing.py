@@ -1,6 +1,6 @@
 """The run of a verb that acts on streams: ask, write it down, act, report.
 
-The act itself runs on the home loop. Whatever goes wrong, the counts so far are written down and
+The act itself runs on the home loop. After any failure, the counts so far are written down and
 printed.
 """
 

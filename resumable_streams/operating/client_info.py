@@ -1,8 +1,8 @@
 """From where is asked: the address, the request id and the user of a request or a Channels scope.
 
-Headers are what the client says. `X-Forwarded-For` counts only as far as TRUSTED_PROXIES says
-that proxies of yours wrote it: each of them appends the address that it was called from, so with n
-of them the n-th entry from the right is the client, and everything left of it is hearsay. A
+Headers are claims of the client. `X-Forwarded-For` counts only as far as TRUSTED_PROXIES of your
+own proxies wrote it: each of them appends the address of its caller, so with n of them the n-th
+entry from the right is the client, and everything left of it is hearsay. A
 request id from a header is a hint for finding log lines, not a proof.
 """
 

@@ -1,7 +1,7 @@
 """One incarnation of a stream, as an operator means it.
 
-It is found where it was acquired, whatever has been revoked or rotated since, and what somebody has
-acquired under the same id since is another one.
+It is found in the generation it was acquired in, even if it was revoked or rotated away since. A
+stream acquired later under the same id is another one.
 """
 
 from typing import Any

@@ -1,7 +1,7 @@
 """The row of a tenant, written in sync code and put in force.
 
-`StreamNamespace` and its manager call this; all of it happens in the thread, and in the transaction
-if there is one, of whoever writes the row.
+`StreamNamespace` and its manager call this; all of it happens in the thread of the writer, and in
+its transaction if there is one.
 """
 
 import asyncio

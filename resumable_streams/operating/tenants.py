@@ -1,7 +1,7 @@
 """An operator's acts on all streams of a tenant, together with its control.
 
-Each runs on the home loop, and returns what the act itself has done; see `control` for what is
-guaranteed, and what can be left.
+Each runs on the home loop, and returns the result of the act itself; `control` has the guarantees,
+and the states that a failure can leave.
 """
 
 from ..control import retire as _retire

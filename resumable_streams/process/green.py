@@ -1,7 +1,7 @@
 """The differences in a process that gevent has patched, where a thread is a greenlet.
 
 All greenlets share one OS thread, and asyncio knows one running loop for each OS thread: a loop in
-a greenlet would be seen by every other one, and who sees a loop is refused the ORM by Django. So
+a greenlet would be seen by every other one, and Django refuses the ORM to code that sees a loop. So
 the home loop gets a real thread there, and everything sync stays in greenlets of the main thread,
 where connections, pools and locks of the site belong. Between the two, only `mailbox` and
 `Greenlets` hand anything over: both wake the main thread in the one way gevent has for it.

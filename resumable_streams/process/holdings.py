@@ -6,9 +6,9 @@ minutes, and at rest it holds nothing of the site's: neither a connection, of wh
 four, nor a thread.
 
     a producer    runs its sync code in a `TransientThread` from the start
-    a request     lets go of what asgiref gave it (`let_go`) before it acquires or resumes, since
-                  receivers may need a connection that others hold who wait, too; and before its
-                  body. What it runs later is run by a `TransientThread`, too
+    a request     releases its thread of asgiref (`let_go`) before it acquires or resumes, since
+                  receivers may need a connection that other waiting requests hold; and before its
+                  body. Its later sync code also runs in a `TransientThread`
 """
 
 import asyncio

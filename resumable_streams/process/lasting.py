@@ -1,8 +1,8 @@
 """Work that is done as a whole, even if its caller leaves in the middle.
 
-A client that disconnects cancels its request, at whatever that awaits. Where two steps belong
-together (an act and telling of it, a mark and its announcement), what is left after the first one
-would be neither before nor after.
+A client that disconnects cancels its request, at any await. If two steps belong together (an act
+and telling of it, a mark and its announcement), a cancellation between them would leave a state
+that is neither before nor after.
 """
 
 import asyncio

@@ -8,8 +8,8 @@ where their request is: there are its database connection and, in a test, its tr
     a thread waits for the home loop         in that thread, while it waits
     a producer                               the producer's own thread
 
-A thread may be busy, with a source that blocks it for minutes, say. Then a thread of the call's own
-has to do. What nobody waits for runs in one thread of the process, in order.
+A thread may be busy, with a source that blocks it for minutes, say. Then the call gets a thread of
+its own. Calls that nobody waits for run in one thread of the process, in order.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """The log of one stream whose claim we hold: fenced appends, and its end.
 
-What can go wrong, and what is left then:
+The failures, and the state after each:
 
     an append's answer is lost      sent again from the same offset: the store skips what it has
     the store went back in time     it answers with a gap, and we send the missing bytes again from

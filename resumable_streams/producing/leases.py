@@ -1,9 +1,9 @@
 """The lease of this process, without which its streams count as lost.
 
-A process lives as long as its heartbeats reach the store: one script for all its streams. What it
-produces it *holds*, from before the source starts until the end is told. When a heartbeat finds
-that another process has been silent for a lease, this one takes that one over (`takeover`). What
-can go wrong, and what is left then:
+A process lives as long as its heartbeats reach the store: one script for all its streams. It
+*holds* the streams it produces, from before the source starts until the end is told. When a
+heartbeat finds that another process has been silent for a lease, this one takes that one over
+(`takeover`). The failures, and the state after each:
 
     we die, at any step           our deadline passes, and somebody takes over what we held; ends
                                   that we were telling are told once more
@@ -15,8 +15,8 @@ can go wrong, and what is left then:
                                   nobody for a lease
     whoever takes over dies       its own deadline in `dying` passes, and somebody else goes on
 
-A heartbeat also brings what was announced since the last one, so that a revocation or a cancel
-reaches this process without a push, too.
+A heartbeat also brings the announcements since the last one, so that a revocation or a cancel
+reaches this process even without a push.
 """
 
 import asyncio

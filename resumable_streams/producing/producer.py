@@ -1,11 +1,11 @@
 """From the source to the store: gather, append, end.
 
 Two tasks and a bounded buffer between them. One advances the source; the other appends, one append
-in flight, and what the source yields meanwhile *gathers* and leaves with the next append. A slow
+in flight, and chunks yielded meanwhile *gather* and leave with the next append. A slow
 source pays one round trip a chunk and waits for none; a fast one is limited by bytes, not by round
 trips; a full buffer makes the source wait.
 
-What can go wrong, and what is left then (what an append survives: see `appender`):
+The failures, and the state after each (`appender` has those of an append):
 
     the store lost acknowledged     the stream ends data_lost, unless they can be sent again
     bytes
@@ -15,8 +15,8 @@ What can go wrong, and what is left then (what an append survives: see `appender
     we are cancelled (drain)        the source is closed, the stream ends interrupted
     the process dies                somebody takes it over: producer_lost
 
-How the stream ends is decided once, by whatever comes first; writing and telling it is one step
-that no cancellation enters a second time.
+The first cause decides, once, how the stream ends; writing and telling the end is one step that no
+cancellation enters a second time.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 """Taking over the streams of dead processes: end or hand on each, and tell its end.
 
-A dead process moves to `dying` with a deadline of whoever handles it, so of many processes one
-does, and another one if that one dies, too. Each stream is judged by its own state, by compare and
-set: what another process goes on with is let alone.
+A dead process moves to `dying` with a deadline of the process that handles it, so one of many does,
+and another one if that one dies. Each stream is judged by its own state, by compare and set: a
+stream that another process continues is left alone.
 """
 
 import asyncio

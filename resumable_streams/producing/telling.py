@@ -1,8 +1,9 @@
 """Telling: the end of each stream, to receivers, from whichever process finds it.
 
-Whoever tells an end first moves the stream from what its holder *held* to what it *tells* itself,
-in one step: who cannot move it, does not tell it. A process that dies while it tells is taken over
-with what it was telling. So an end is told exactly once, and at least once if its teller dies.
+Before telling an end, a process moves the stream from the set its holder *held* to the set it
+*tells* itself, in one step: if it cannot move it, it does not tell it. A process that dies while
+telling is taken over with that set. So an end is told exactly once, and at least once if its teller
+dies.
 """
 
 from dataclasses import dataclass

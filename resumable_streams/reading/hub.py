@@ -5,10 +5,9 @@
 
 News arrives from the local producer, directly, or from the store's feed. A feed may lose news,
 never invent it. Whenever it may have (`disturbed`), and when a stream is silent whose producer is
-not known to live, the tail is *stale*: its state is looked up. What is asked for in one loop turn
-reaches the store in one write; each tail waits for its own answer only, so that a stream whose
-state cannot be told is no matter of the others. Beyond that a sweep looks at a few quiet streams,
-one after the other.
+not known to live, the tail is *stale*: its state is looked up. The look-ups of one loop turn reach
+the store in one write; each tail waits for its own answer only, so an unreadable state does not
+affect other streams. Beyond that a sweep looks at a few quiet streams, one after the other.
 """
 
 import asyncio

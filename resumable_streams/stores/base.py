@@ -1,7 +1,7 @@
 """The contract every store keeps.
 
-A store holds, for each `StreamKey`, a state and an append-only byte log, and tells whoever watches
-a stream what was appended to it. It is async only and runs on one event loop, the home loop.
+A store holds, for each `StreamKey`, a state and an append-only byte log, and tells the watchers of
+a stream about appended bytes. It is async only and runs on one event loop, the home loop.
 
 Every verb is atomic: it happens as a whole or not at all, whenever the caller is cancelled or the
 connection breaks. A verb whose answer was lost may be repeated with the same arguments:

@@ -1,6 +1,6 @@
 """The "processes" of a memory store: engines on different loops of one process.
 
-Each engine has a lease of its own, so that what a loop left behind that is gone is ended, and told.
+Each engine has a lease of its own, so the streams of a loop that is gone are ended, and told.
 """
 
 from collections import defaultdict

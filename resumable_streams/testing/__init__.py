@@ -1,7 +1,7 @@
 """For authors of stores and for tests of streams: the contract, a listener, a scripted source.
 
 Subclass `StreamStoreContract` in a test module, give it a `store`, and every test method holds the
-store to what `stores.base` promises. It needs pytest with `asyncio_mode = "auto"`:
+store to the promises of `stores.base`. It needs pytest with `asyncio_mode = "auto"`:
 
     class TestMyStore(StreamStoreContract):
         @pytest.fixture

@@ -1,7 +1,7 @@
 """The entries of CACHES that are Redis: the databases that `cache.clear()` would empty.
 
-django-redis and Django's own backend both answer `clear` with FLUSHDB: whatever else is in that
-database is gone, streams included. Nothing is connected here.
+django-redis and Django's own backend both answer `clear` with FLUSHDB: everything in that database
+is gone, streams included. Nothing is connected here.
 """
 
 from collections.abc import Hashable, Mapping

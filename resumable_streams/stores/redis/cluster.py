@@ -2,8 +2,8 @@
 
 The map of slots is asked of any node that answers, when we start and whenever something says that
 it has changed: a redirection, a connection that broke, a subscription that the server ended. While
-a primary is down and nobody has taken its place, commands for its slots raise StoreUnavailable,
-which whoever sent them survives by trying again; the map is asked for again meanwhile.
+a primary is down and nobody has taken its place, commands for its slots raise StoreUnavailable, and
+their callers try again; the map is asked for again meanwhile.
 """
 
 import asyncio

@@ -1,17 +1,17 @@
 """One connection, many commands in flight.
 
-A `CommandConnection` sends what the callers of one loop turn ask for in one write and hands the
-answers out in order: one task writes, one reads, a FIFO of futures joins them. A caller that is
+A `CommandConnection` sends the commands of one loop turn in one write and hands the answers out in
+order: one task writes, one reads, a FIFO of futures joins them. A caller that is
 cancelled leaves its future in the FIFO; the command is carried out and its answer dropped. That is
 harmless because every verb of a store may be repeated.
 
 When the connection breaks, or the oldest command got no answer within the time limit, everything
-in flight fails with StoreUnavailable and the next command connects again. Nobody knows then
-whether such a command was carried out; whoever sent it asks again.
+in flight fails with StoreUnavailable and the next command connects again. Nobody knows then whether
+such a command was carried out; its caller asks again.
 
-What lies between us and the server (a NAT, a load balancer) forgets connections that rest, and
-tells nobody. So one that rests is used now and then, and one that has rested has to answer soon:
-if it does not, what was sent there is sent once more, on a new one.
+A NAT or a load balancer between us and the server forgets connections that rest, and tells nobody.
+So one that rests is used now and then, and one that has rested has to answer soon: if it does not,
+its commands are sent once more, on a new one.
 """
 
 import asyncio

@@ -3,7 +3,7 @@
 One stream is two keys in one cluster slot: its state (a HASH) and its bytes (a STRING, so an
 offset is an address: appending is APPEND, reading from any byte is GETRANGE). Every verb is one
 script (`lua/`), every script is one round trip on a connection that all verbs share (`connection`),
-and what is appended is pushed to every process that watches the stream (`feed`): two connections a
+and appended bytes are pushed to every process that watches the stream (`feed`): two connections a
 process, for any number of streams and readers.
 """
 
