@@ -97,6 +97,13 @@ def test_a_page_has_few_free_relatives(page: Path) -> None:
     assert len(found) * 1000 < PER_THOUSAND_WORDS * max(len(text.split()), 1000), found
 
 
+def test_the_docstrings_of_modules_have_few_free_relatives() -> None:
+    texts = [ast.get_docstring(ast.parse(module.read_text())) or "" for module in MODULES]
+    text = prose("\n\n".join(texts))
+    found = free_relatives(text)
+    assert len(found) * 1000 < PER_THOUSAND_WORDS * len(text.split()), found
+
+
 def test_a_free_relative_is_found_and_a_relative_with_its_noun_is_not() -> None:
     dialect = "Who reads is told what happened. A stream is for who has it, whatever it holds."
     assert len(free_relatives(prose(dialect))) == 4
