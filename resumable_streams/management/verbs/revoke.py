@@ -18,7 +18,7 @@ __all__ = ["Revoke"]
 
 
 class Revoke(ActingVerb):
-    """The verb that bars an owner's streams acquired so far: one write, however many they are."""
+    """The verb that revokes an owner's streams acquired so far: one write, however many they are."""
 
     name = "revoke"
     help = "Bar every stream that one owner has acquired so far; new ones work."
