@@ -234,7 +234,7 @@ stream_started = StreamSignal("stream_started")
 stream_first_byte = StreamSignal("stream_first_byte")
 # offset: where the append started; size: its bytes; chunks: of the source, in it; duration: of the
 # append with its retries. A receiver that raises fails the stream: hook_failed, or limit_exceeded
-# if it raises StreamLimitExceeded. What was written stays readable.
+# if it raises StreamLimitExceeded. Its stored bytes stay readable.
 stream_appended = StreamSignal("stream_appended", is_frequent=True)
 # error_code: ErrorCode; error: the exception; size. Once the end is written, before
 # stream_finalized; errors are logged.

@@ -306,7 +306,7 @@ class StreamManager:
     ) -> StreamInfo | None:
         """End a streaming stream as cancelled, wherever it is produced; return its state.
 
-        What was written stays readable. Idempotent: an ended stream stays as it ended. The owner
+        Its stored bytes stay readable. Idempotent: an ended stream stays as it ended. The owner
         has to be the very one that is bound: knowing the id of a PUBLIC stream is not enough.
         Raises StreamReplaced if `epoch` is given and names another incarnation.
         """

@@ -18,7 +18,7 @@ async def cancel_incarnation(
 ) -> StreamInfo | None:
     """End the incarnation that `info` is of as cancelled, if it runs; return its state then.
 
-    None: it is gone. What was written stays. Receivers are told as by `streams.cancel`; what they
+    None: it is gone. Stored bytes stay. Receivers are told as by `streams.cancel`; what they
     raise is logged.
     """
     engine, key = get_engine(alias), info.key
