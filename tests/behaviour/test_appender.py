@@ -15,7 +15,7 @@ from resumable_streams.exceptions import (
 )
 from resumable_streams.producing.appender import Appender
 from resumable_streams.reading.tail import Tail
-from resumable_streams.signals import stream_appended
+from resumable_streams.signals import StreamSignal, stream_appended, stream_first_byte
 from resumable_streams.stores import make_store
 from resumable_streams.stores.base import MAX_APPEND_BYTES, BaseStore
 from resumable_streams.stores.memory import MemoryStore
@@ -52,8 +52,8 @@ def told() -> list[dict[str, Any]]:
 
 @pytest.fixture
 def appender(store: BaseStore, tail: Tail, told: list[dict[str, Any]]) -> Appender:
-    async def tell(**named: Any) -> None:
-        told.append(named)
+    async def tell(signal: StreamSignal, **named: Any) -> None:
+        told.append({"signal": signal, **named})
 
     return Appender(store, tail, CLAIM, patience=5, tell=tell)
 
@@ -139,8 +139,8 @@ async def test_an_append_is_repeated_while_the_store_is_away_and_stored_once(
 async def test_patience_ends_and_nobody_is_shown_what_was_not_acknowledged(
     store: BaseStore, tail: Tail, told: list[dict[str, Any]]
 ):
-    async def tell(**named: Any) -> None:
-        told.append(named)
+    async def tell(signal: StreamSignal, **named: Any) -> None:
+        told.append({"signal": signal, **named})
 
     appender = Appender(store, tail, CLAIM, patience=0.05, tell=tell)
     fail(store, "append", 1_000, afterwards=True)
@@ -198,8 +198,18 @@ async def test_appends_are_told_while_somebody_listens(
     hear(stream_appended)
     await appender.append([b"a", b"b"])
     (heard,) = told
-    assert (heard["offset"], heard["size"], heard["chunks"]) == (7, 2, 2)
+    assert (heard["signal"], heard["offset"]) == (stream_appended, 7)
+    assert (heard["size"], heard["chunks"]) == (2, 2)
     assert heard["duration"] >= 0
+
+
+async def test_the_first_byte_is_told_once(
+    appender: Appender, told: list[dict[str, Any]], hear: Callable[..., object]
+):
+    hear(stream_first_byte)
+    await appender.append([b"first"])
+    await appender.append([b"second"])
+    assert [(one["signal"], one["size"]) for one in told] == [(stream_first_byte, 5)]
 
 
 @pytest.mark.parametrize("afterwards", [False, True])
