@@ -18,7 +18,7 @@ __all__ = ["Revoke"]
 
 
 class Revoke(ActingVerb):
-    """The verb that revokes an owner's streams acquired so far: one write, however many they are."""
+    """The verb that revokes what an owner has acquired so far: one write, however many streams."""
 
     name = "revoke"
     help = "Bar every stream that one owner has acquired so far; new ones work."
