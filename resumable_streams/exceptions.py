@@ -118,7 +118,7 @@ class StreamClaimLost(StreamError):
     """A write came without the claim: another election, or the lease, took it away."""
 
     def __init__(self) -> None:
-        super().__init__("The claim on this stream is not held (any more).")
+        super().__init__("This producer no longer holds the claim on the stream.")
 
 
 class StreamGap(StreamError):

@@ -225,7 +225,9 @@ async def _start(engine: Engine, ordered: SignedOrder, claim: Claim) -> asyncio.
     try:
         source = ordered.order.source(ordered.key, offset=info.size)
     except Exception:  # whatever it is, the next worker would meet it, too
-        logger.exception("The source of an order cannot be made: its stream ends, source_failed.")
+        logger.exception(
+            "The source of an order could not be created; its stream ends with source_failed."
+        )
         await end(engine, info, claim, ErrorCode.SOURCE_FAILED)
         return None
     try:
@@ -396,7 +398,7 @@ class Worker:
                 pass  # nothing is left to do
             except Exception:
                 # It would fail the next worker as well.
-                logger.exception("An order failed in an unforeseen way, and is not tried again.")
+                logger.exception("An order failed unexpectedly and will not be retried.")
         with suppress(StoreUnavailable):
             await queue.done(job.ticket)
 

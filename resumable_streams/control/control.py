@@ -78,9 +78,8 @@ class Unconfirmed(StoreUnavailable):
     def __init__(self, alias: str) -> None:
         super().__init__(alias)
         message = (
-            f"The stream store {alias!r} stopped to answer. The database has undone the change; "
-            f"in the store it may be in force, if it was the answer that was lost. Repeat the "
-            f"command when the store is back."
+            f"The stream store {alias!r} stopped responding. The database change was rolled back, "
+            f"but the store may have applied it. Repeat the command when the store is back."
         )
         self.args = (message,)
 
@@ -102,7 +101,9 @@ async def read_control(
         if await _restore(engine, tenant, known, is_wanted=acquiring is not None):
             found = await engine.store.get_control(tenant, owner)
     elif found.generation < known:
-        logger.error("The store fell back to an older generation of a tenant; it is set right.")
+        logger.error(
+            "The store fell back to an older generation of a tenant; the later one was restored."
+        )
         await engine.store.set_control(tenant, generation=known)
         found = await engine.store.get_control(tenant, owner)
     if found.generation is not None and found.generation > known:
@@ -118,7 +119,7 @@ async def _restore(engine: Engine, tenant: str, known: int, *, is_wanted: bool) 
         try:
             row = await rows.row(tenant)
         except DatabaseTrouble as error:
-            logger.error("The generation of a tenant is in neither store nor database.")
+            logger.error("Neither the store nor the database knows the generation of a tenant.")
             raise StoreUnavailable(engine.settings.alias) from error
         if row is not None:
             generation, ttl = max(known, row.generation), row.ttl

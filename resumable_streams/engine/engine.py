@@ -209,7 +209,9 @@ class Engine:
         source = producer.gathered
         if source is None or source.done():
             return
-        logger.warning("A source goes on though its stream has ended; its owner's limit counts it.")
+        logger.warning(
+            "A source keeps running after its stream ended; it still counts against its owner's limit."
+        )
         whose = producer.key.tenant, producer.holding.owner_digest
         self.left_behind[whose] += 1
         self._closing.add(source)
@@ -244,7 +246,7 @@ class Engine:
             try:
                 self._unjudged = await self.enforce_control(chosen)
             except Exception:  # control that is not enforced would be worse than a busy log
-                logger.exception("Enforcing what operators decided failed; trying again.")
+                logger.exception("Applying a change of control failed; retrying.")
                 self._unjudged = chosen
             if self._unjudged:
                 await asyncio.sleep(ENFORCE_AGAIN_SECONDS)

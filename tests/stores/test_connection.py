@@ -72,7 +72,7 @@ async def test_an_answer_that_no_script_of_ours_gives_is_told_as_such(
     claim = await start(store)
     monkeypatch.setitem(store_module.SCRIPTS, "append.lua", "return {'something', 'else'}")
     store_module._script.cache_clear()
-    with pytest.raises(StoreUnavailable, match="none of ours") as failure:
+    with pytest.raises(StoreUnavailable, match="unknown answer") as failure:
         await store.append(KEY, claim, 0, b"abc")
     assert failure.value.is_final
     monkeypatch.undo()

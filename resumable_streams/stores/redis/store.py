@@ -282,7 +282,7 @@ class RedisStore(BaseStore):
             if isinstance(place, StreamKey):
                 raise self._unreadable_at(place, error) from error
             raise StoreUnavailable(
-                self.alias, f"{self._keys_of(place)[0]} holds something that is not ours"
+                self.alias, f"{self._keys_of(place)[0]} holds a value that is not ours"
             ) from error
 
     async def _eval(
@@ -401,7 +401,7 @@ class RedisStore(BaseStore):
             case [b"claim"]:
                 raise StreamClaimLost
             case _:
-                raise UnknownAnswer(self.alias, "a script gave an answer that is none of ours")
+                raise UnknownAnswer(self.alias, "a script returned an unknown answer")
 
     async def finalize(
         self,
@@ -501,7 +501,7 @@ class RedisStore(BaseStore):
         try:
             return await self._get_control(tenant, owner, keep)
         except (Unreadable, ValueError) as error:
-            reason = f"what governs the tenant at {self.keys.control(tenant)} cannot be read"
+            reason = f"the control key {self.keys.control(tenant)} cannot be read"
             raise StoreUnavailable(self.alias, reason) from error
 
     async def _get_control(self, tenant: str, owner: Owner, keep: float | None) -> Control:
