@@ -210,7 +210,8 @@ class Engine:
         if source is None or source.done():
             return
         logger.warning(
-            "A source keeps running after its stream ended; it still counts against its owner's limit."
+            "A source keeps running after its stream ended; it still counts against the limit of "
+            "its owner."
         )
         whose = producer.key.tenant, producer.holding.owner_digest
         self.left_behind[whose] += 1
