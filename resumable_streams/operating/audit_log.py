@@ -1,17 +1,21 @@
 """The log of every act on a stream: `resumable_streams.audit`, always on.
 
-Each record's message is the name of its event, and never changes; everything else is in `extra`,
-one flat dictionary of strings, numbers, booleans and None, ready for a JSON formatter.
-`docs/observability.md` lists the fields.
+Each record says the same twice. For people: the message is the name of the event, and `key=value`
+for each field that has a value. For programs: `extra` is one flat dictionary of strings, numbers,
+booleans and None, ready for a JSON formatter. `docs/observability.md` lists the fields.
 
-Owners are logged here on purpose, and nowhere else in the package. Bytes of streams, messages of
-exceptions and query strings (so, tokens of signed links) are not.
+Owners are logged here on purpose, in `extra`; the message has their digest alone. Bytes of streams,
+messages of exceptions and query strings (so, tokens of signed links) are in neither.
 """
 
+import json
 import logging
+import re
+from collections.abc import Mapping
 from typing import Any
 
 from ..conf import get_settings
+from ..identifiers import owner_digest
 from ..signals import (
     inline,
     owner_bound,
@@ -30,6 +34,12 @@ from .client_info import client_ip, request_id, user_id
 __all__ = ["connect"]
 
 logger = logging.getLogger("resumable_streams.audit")
+
+UNSAID = ("event", "owner")
+"""The fields that the message does not repeat: the first is its beginning, the second is text of
+the project's own, of up to 1,024 bytes."""
+
+_PLAIN = re.compile(r"[A-Za-z0-9_.:/@+-]+")
 
 
 def connect() -> None:
@@ -123,7 +133,30 @@ def _log(
         extra = {"event": event, **_stream(**stream), **fields}
         if request is not None:
             extra |= _client(request, stream["alias"])
-        logger.log(level, event, extra=extra)
+        message = f"{event} %s"  # one template an event, by which log tools group
+        logger.log(level, message, Pairs(extra), extra=extra)
+
+
+class Pairs:
+    """The fields of a record as text, on one line whatever they hold; written only if printed."""
+
+    __slots__ = ("_fields",)
+
+    def __init__(self, fields: Mapping[str, Any]):
+        self._fields = fields
+
+    def __str__(self) -> str:
+        return " ".join(
+            f"{name}={_quoted(value)}"
+            for name, value in self._fields.items()
+            if name not in UNSAID and value not in (None, "")
+        )
+
+
+def _quoted(value: Any) -> str:
+    """Return a value as it is; as a JSON string if it has spaces, quotes or control characters."""
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return text if _PLAIN.fullmatch(text) else json.dumps(text)
 
 
 def _stream(
@@ -142,6 +175,7 @@ def _stream(
         "generation": generation,
         "stream_id": stream_id,
         "epoch": epoch,
+        "owner_digest": owner_digest(owner),
         "owner": None if owner is PUBLIC else owner,
         "public": owner is PUBLIC,
     }

@@ -13,6 +13,7 @@ from django.test import AsyncClient, RequestFactory
 from django.urls import path
 
 from resumable_streams.exceptions import StreamDoesNotExist, StreamFailed
+from resumable_streams.identifiers import owner_digest
 from resumable_streams.operating import audit_log
 from resumable_streams.signals import producer_lost, stream_acquired, stream_finalized
 from resumable_streams.stores.memory import MemoryStore
@@ -67,6 +68,7 @@ async def test_an_acquire_names_who_from_where_and_its_role(streams: StreamManag
         "generation": 1,
         "stream_id": "chat",
         "owner": "user:7",
+        "owner_digest": owner_digest("user:7"),
         "public": False,
     }
     client = {
@@ -97,7 +99,7 @@ async def test_an_acquire_names_who_from_where_and_its_role(streams: StreamManag
     assert [record.levelno for record in records(caplog)] == [logging.INFO] * 3
 
 
-async def test_every_record_is_flat_json_with_its_event_as_the_message(
+async def test_every_record_is_flat_json_and_its_message_begins_with_its_event(
     streams: StreamManager, caplog
 ):
     for owner in ("a", PUBLIC):
@@ -112,7 +114,7 @@ async def test_every_record_is_flat_json_with_its_event_as_the_message(
     for record in records(caplog):
         fields = extra(record)
         events.add(fields["event"])
-        assert record.getMessage() == fields["event"]
+        assert record.getMessage().startswith(fields["event"] + " alias=default tenant=default ")
         for name, value in json.loads(json.dumps(fields)).items():
             assert value is None or type(value) in (str, int, float, bool)
             assert type(fields[name]) is type(value), name
@@ -133,6 +135,21 @@ async def test_every_record_is_flat_json_with_its_event_as_the_message(
         "stream.failed",
         "stream.finalized",
     }
+
+
+async def test_a_message_says_on_one_line_what_extra_says_and_no_owner_in_clear(
+    streams: StreamManager, caplog
+):
+    request = request_of(address="/chat%0Aforged%20%22line?token=secret")
+    await read_all(await streams.arun("chat", [b"payload"], owner="a name", request=request))
+    acquired = records(caplog)[1]
+    assert acquired.getMessage() == (
+        f"stream.acquired alias=default tenant=default generation=1 stream_id=chat "
+        f"epoch={extra(acquired)['epoch']} owner_digest={owner_digest('a name')} public=false "
+        f"role=producer request_id=req-1 ip=203.0.113.9 method=POST "
+        r'path="/chat\nforged \"line"'
+    )
+    assert extra(acquired)["owner"] == "a name"
 
 
 async def test_every_look_is_told_at_one_level_with_its_outcome(streams: StreamManager, caplog):
@@ -193,7 +210,11 @@ def test_a_lost_producer_is_a_warning(caplog: pytest.LogCaptureFixture):
         size=3,
     )
     (record,) = records(caplog)
-    assert (record.levelno, record.getMessage()) == (logging.WARNING, "stream.producer_lost")
+    assert record.levelno == logging.WARNING
+    assert record.getMessage() == (
+        f"stream.producer_lost alias=default tenant=t generation=1 stream_id=s epoch=e "
+        f"owner_digest={owner_digest('a')} public=false seen_by=reader size=3"
+    )
     assert (extra(record)["seen_by"], extra(record)["size"]) == ("reader", 3)
 
 
