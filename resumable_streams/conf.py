@@ -40,7 +40,7 @@ class AliasSettings:
 
     alias: str
     backend: str = MEMORY
-    location: str | None = None
+    location: str | None = field(default=None, repr=False)  # may hold a password
     cache_alias: str | None = None
     key_prefix: str = "resumable"
     ttl: float = 86_400
@@ -60,7 +60,7 @@ class AliasSettings:
     keep_alive: float | None = 15
     max_response_seconds: float | None = None
     revoke_on: Collection[str] = ()
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)  # so may these
     debug: bool = False
 
     @property

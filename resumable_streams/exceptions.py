@@ -23,11 +23,13 @@ No message names an owner, a payload or the credentials of a URL.
 """
 
 from copy import copy
+from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
 
 __all__ = [
+    "Diagnosis",
     "InvalidOffset",
     "InvalidOwner",
     "InvalidStoreError",
@@ -154,31 +156,60 @@ class StreamFailed(StreamError):
         self.detail = detail
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """The cause of an unavailable store, for people of the site. It holds no credentials.
+
+    `server` is its address, `words` are those of the server, the driver or the operating system,
+    and `remedy` says what to do.
+    """
+
+    server: str = ""
+    words: str = ""
+    remedy: str = ""
+
+
 class StoreUnavailable(StreamError):
-    """A store of `alias` that could not be reached, or cannot do what was asked; see the cause.
+    """A store of `alias` that could not be reached, or cannot do what was asked.
 
     `reason` says why in words for an operator, where a server has answered. Without one, what was
-    asked for may have been done all the same: only its answer is missing.
+    asked for may have been done all the same: only its answer is missing. The `diagnosis` is part
+    of the message: show that to people of the site only.
     """
 
     is_final: ClassVar[bool] = False
     """Whether it is of no use to ask again."""
 
-    def __init__(self, alias: str, reason: str = "") -> None:
-        why = f": {reason}" if reason else ""
-        super().__init__(f"The stream store {alias!r} is unavailable{why}.")
+    trouble: ClassVar[str] = "is unavailable"
+
+    def __init__(self, alias: str, reason: str = "", *, diagnosis: Diagnosis | None = None) -> None:
         self.alias = alias
         self.reason = reason
+        self.diagnosis = Diagnosis() if diagnosis is None else diagnosis
+        super().__init__(self._message())
+
+    def _message(self) -> str:
+        found = self.diagnosis
+        where = f" at {found.server}" if found.server else ""
+        why = _with_words(self.reason, found.words.rstrip("."))
+        sentence = f"The stream store {self.alias!r}{where} {self.trouble}{why}."
+        return f"{sentence} {found.remedy}".rstrip()
+
+
+def _with_words(reason: str, words: str) -> str:
+    if reason and words and words not in reason:
+        return f": {reason}: {words}"
+    return f": {reason or words}" if reason or words else ""
 
 
 class StoreForbidden(StoreUnavailable):
     """A store of `alias` that refuses the user we come as; `reason` is what the server said."""
 
     is_final = True
+    trouble = "refuses the user of this connection"
 
-    def __init__(self, alias: str, reason: str) -> None:
-        super().__init__(alias, reason)
-        self.args = (f"The stream store {alias!r} refuses the user of this connection: {reason}.",)
+    def __init__(self, alias: str, reason: str, *, diagnosis: Diagnosis | None = None) -> None:
+        super().__init__(alias, reason, diagnosis=diagnosis)
 
 
 class ShuttingDown(StreamError):

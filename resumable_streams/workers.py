@@ -348,8 +348,7 @@ class Worker:
         pause = backoff_seconds(
             self._failures, most=MAX_BACKOFF_SECONDS, first=FIRST_BACKOFF_SECONDS
         )
-        cause = type(error.__cause__ or error).__name__
-        logger.warning("%s (%s) Trying again in %.1f seconds.", error, cause, pause)
+        logger.warning("%s Trying again in %.1f seconds.", error, pause)
         with suppress(TimeoutError):
             async with asyncio.timeout(pause):
                 await runtime.drain_started.wait()

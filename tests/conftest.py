@@ -20,6 +20,7 @@ from django.db import connections
 from redis import Redis
 
 from example_project.private_redis import private_server
+from resumable_streams.stores.outages import forget_outages
 from tests.postgres import Postgres, postgres
 from tests.tools.lengthy import starts_a_process, uses_the_server
 from tests.tools.waiting import until
@@ -85,6 +86,12 @@ def django_db_setup(django_db_setup: None) -> Iterator[None]:
     """Close what tests opened in the thread of asgiref that all of them share."""
     yield
     SyncToAsync.single_thread_executor.submit(connections.close_all).result()
+
+
+@pytest.fixture(autouse=True)
+def tells_every_outage() -> None:
+    """Have an outage logged in every test: the log keeps quiet about one for a minute."""
+    forget_outages()
 
 
 @pytest.fixture

@@ -127,10 +127,8 @@ def out_of_reach(alias: str) -> str:
 
 
 def _unavailable(error: StoreUnavailable) -> str:
-    cause = error.__cause__
-    why = f" ({type(cause).__name__})" if cause and not error.reason else ""
     rest = "the others are not" if error.reason else "some of the others may be"
-    return f"{str(error).rstrip('.')}{why}. The streams counted here are done, {rest}."
+    return f"{error} The streams counted here are done, {rest}."
 
 
 def _rejected(verb: "ActingVerb", error: Exception) -> str:

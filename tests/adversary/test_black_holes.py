@@ -137,7 +137,7 @@ async def test_a_connection_that_was_lost_while_it_rested_costs_nobody_anything(
 
 async def test_the_system_looks_after_connections_as_well(store: RedisStore) -> None:
     await start(store)
-    writer = store._nodes._connection._session._connection._writer  # type: ignore[attr-defined]
+    writer = store._nodes._connection._session.connection._writer  # type: ignore[attr-defined]
     sock = writer.get_extra_info("socket")
     assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
     assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 30

@@ -77,7 +77,8 @@ async def test_every_verb_says_that_the_store_is_away(mortal: Configure, server:
         with pytest.raises(StoreUnavailable) as failure:
             await manager.arun("chat", tap, owner="a")
     assert tap.calls == 0
-    assert str(failure.value) == "The stream store 'default' is unavailable."
+    assert "The stream store 'default' at redis://127.0.0.1:" in str(failure.value)
+    assert "start the server" in str(failure.value)
 
 
 async def test_a_server_that_is_back_in_time_costs_no_byte(

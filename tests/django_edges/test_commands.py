@@ -600,7 +600,8 @@ def test_a_dead_store_is_told_in_one_line_with_exit_code_1(elsewhere):
         )
         _, error = process.communicate(timeout=30)
         assert process.returncode == 1
-        assert "The stream store 'default' is unavailable (ConnectionError)" in error
+        assert "The stream store 'default' at redis://127.0.0.1:1/0 is unavailable: " in error
+        assert "Nothing listens there: start the server" in error
         assert "Traceback" not in error
         assert "secret" not in error
 

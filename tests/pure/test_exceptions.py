@@ -8,6 +8,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from resumable_streams import exceptions
 from resumable_streams.exceptions import (
+    Diagnosis,
     InvalidOffset,
     InvalidOwner,
     InvalidStoreError,
@@ -38,6 +39,7 @@ EXAMPLES = [
     StreamFailed(ErrorCode.PRODUCER_LOST, "secret"),
     StoreUnavailable("chat"),
     StoreForbidden("chat", "no permission to run PUBLISH"),
+    StoreUnavailable("chat", diagnosis=Diagnosis(server="redis://h:1/0", words="Timeout")),
     StreamUnreadable("prefix:acme:g1:{chat}:meta"),
     ShuttingDown(3),
     InvalidStreamId(),
@@ -57,6 +59,7 @@ def test_every_error_is_public_and_drawn_in_the_tree():
     }
     assert ours | {"fresh"} == set(exceptions.__all__)
     assert exceptions.__doc__ is not None
+    ours.remove("Diagnosis")  # what an error carries
     for name in ours:
         assert name in exceptions.__doc__
     drawn = {type(error).__name__ for error in EXAMPLES}

@@ -554,7 +554,8 @@ async def test_a_wrong_password_and_a_closed_port_are_unavailable_stores(
     for url in ("redis://127.0.0.1:1/0", "unix:///nowhere/redis.sock"):
         async with redis_store(url, key_prefix) as store:
             error = await refusal(StoreUnavailable, store.look(KEY))
-            assert str(error) == "The stream store 'test' is unavailable."
+            assert url.partition("?")[0] in str(error)
+            assert "start the server, or correct" in str(error)
             assert error.__cause__ is not None
     async with redis_store(wrong, key_prefix) as store:
         error = await refusal(StoreForbidden, store.look(KEY))
@@ -660,6 +661,10 @@ async def test_a_server_that_is_away_is_not_stormed(key_prefix: str):
     "url",
     [
         "http://:secret@host/",
+        "redis:/:secret@host:6379/0",
+        "redis:secret@host:6379",
+        "redis://:secret@host:6379/none",
+        "redis://:secret@host:6379/0/1",
         "redis://:secret@host:port/0",
         "redis://:secret@host:6379/0?nonsense=1",
         "redis://:secret@host:6379/0?socket_keepalive=perhaps&retry_on_error=1&db=x",
@@ -671,7 +676,7 @@ def test_a_location_that_is_no_redis_url_is_refused_without_its_password(url: st
         RedisStore(alias="chat", key_prefix="x", location=url, limits=LIMITS)
     assert "'chat'" in str(refused.value)
     assert "secret" not in str(refused.value)
-    assert refused.value.__suppress_context__
+    assert refused.value.__suppress_context__ or refused.value.__context__ is None
 
 
 @pytest.mark.parametrize("most", [None, 512 * 1024 * 1024 + 1])

@@ -16,9 +16,10 @@ from typing import Any
 from redis.crc import key_slot
 from redis.exceptions import AskError, MovedError
 
-from ...exceptions import StoreUnavailable
+from ...exceptions import Diagnosis, StoreUnavailable
 from ...types import StreamKey
 from ..base import Feed, Listener
+from ..outages import log_outage
 from .connect import Connect, HostPort
 from .connection import Argument, Command, CommandConnection
 from .feed import RedisFeed
@@ -32,6 +33,10 @@ logger = logging.getLogger("resumable_streams.redis")
 SLOTS = 16_384
 MAX_REDIRECTIONS = 5
 REFRESH_PAUSE_SECONDS = 0.2
+LOST_REMEDY = (
+    "Check that its nodes run, that this machine reaches them, and that every hash slot has a "
+    "primary (CLUSTER NODES)."
+)
 
 
 class ClusterNodes(Nodes):
@@ -72,7 +77,7 @@ class ClusterNodes(Nodes):
             except StoreUnavailable:
                 self.refresh_soon()
                 raise
-        raise StoreUnavailable(self._alias)
+        raise self._lost("the nodes of the cluster disagree about where this key is")
 
     async def _ask(self, address: HostPort, *arguments: Argument, then: Command | None) -> Any:
         """Ask a node, or the one that it names where the key has gone ahead of its slot."""
@@ -98,7 +103,7 @@ class ClusterNodes(Nodes):
             await self.refresh()
             address = self._slots[slot]
         if address is None:
-            raise StoreUnavailable(self._alias)
+            raise self._lost(f"the cluster has no primary of hash slot {slot}")
         return address
 
     def known_address(self, key: str) -> HostPort | None:
@@ -155,7 +160,7 @@ class ClusterNodes(Nodes):
         """Ask for the map; raise StoreUnavailable if no node answers."""
         await asyncio.wait([task := self._refresh_task()])
         if task.cancelled():
-            raise StoreUnavailable(self._alias)
+            raise StoreUnavailable(self._alias)  # closed
         task.result()
 
     async def _refresh(self) -> None:
@@ -173,7 +178,15 @@ class ClusterNodes(Nodes):
             self._learn(ranges, asked=address)
             await self._drop_strangers()
             return
-        raise StoreUnavailable(self._alias)
+        raise self._lost("no node of the cluster answered")
+
+    def _lost(self, words: str) -> StoreUnavailable:
+        """Return, and log, that the cluster as a whole does not say where to ask."""
+        seeds = ", ".join(f"{host}:{port}" for host, port in self._seeds)
+        found = Diagnosis(server=f"the cluster of {seeds}", words=words, remedy=LOST_REMEDY)
+        error = StoreUnavailable(self._alias, diagnosis=found)
+        log_outage(error)
+        return error
 
     def _learn(self, ranges: list[Any], *, asked: HostPort) -> None:
         slots: list[HostPort | None] = [None] * SLOTS
@@ -202,6 +215,7 @@ class ClusterNodes(Nodes):
             self._connect_to(address),
             feed.keys,
             feed.listener,
+            alias=self._alias,
             connect_timeout=self._connect_timeout,
             is_sharded=True,
             on_trouble=self.refresh_soon,

@@ -6,6 +6,7 @@ with. Ours blocks for as long as it takes (time limits are kept per command, in
 """
 
 import asyncio
+import re
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from redis.exceptions import NoPermissionError, ReadOnlyError, RedisError, Respo
 
 from ...exceptions import InvalidStoreError
 from .caches import caches_of_database, database_of, pool_of_cache
+from .diagnosis import address_of
 
 __all__ = ["Connect", "Endpoint", "HostPort", "open_connection"]
 
@@ -34,6 +36,7 @@ Connect = Callable[[], AbstractConnection]
 HostPort = tuple[str, int]
 
 PORT, SENTINEL_PORT = 6379, 26379
+URL = re.compile(r"rediss?://[^/?#]*(/\d*)?(\?.*)?$|unix://", re.IGNORECASE)
 
 # By default every new connection looks redis-py's version up, on disk and on the event loop.
 QUIET: Mapping[str, Any] = {"driver_info": None} if find_spec("redis.driver_info") else {}
@@ -124,6 +127,10 @@ class Endpoint:
         """Connect to the server of LOCATION, or to where the cache writes (Sentinel included)."""
         return _maker(self._from_cache() if self.cache_alias else self._from_url())
 
+    def address(self) -> str:
+        """Return where that is, without user and password."""
+        return address_of(self.server()())
+
     def primary(self, sentinels: Sequence[str], service: str) -> Connect:
         """Connect to whatever is the primary of `service` when the connection is made."""
         return _maker(self._behind(sentinels, service))
@@ -161,6 +168,13 @@ class Endpoint:
 
     def _from_url(self) -> ConnectionPool:
         """Read a `redis://`, `rediss://` or `unix://` URL; its query string may set more."""
+        # The driver takes what has another form for the server on this machine, or for database 0.
+        if not URL.match(self.location):
+            raise InvalidStoreError(
+                f"LOCATION of the stream alias {self.alias!r} is not a URL of the form "
+                f"redis://host:port/0 (rediss:// for TLS) or unix:///path?db=0: mind the two "
+                f"slashes after the colon, and the number of the database at the end."
+            )
         try:
             pool = ConnectionPool.from_url(self.location)
             pool.connection_kwargs.update(self._ours(pool.connection_class, pool.connection_kwargs))

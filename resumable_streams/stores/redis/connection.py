@@ -16,7 +16,6 @@ its commands are sent once more, on a new one.
 
 import asyncio
 import math
-import re
 from collections import deque
 from collections.abc import Coroutine
 from contextvars import Context
@@ -28,18 +27,16 @@ from redis.exceptions import (
     AskError,
     AuthenticationError,
     BusyLoadingError,
-    MovedError,
-    NoPermissionError,
     NoScriptError,
-    OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     ResponseError,
 )
 
-from ...exceptions import StoreForbidden, StoreUnavailable, fresh
+from ...exceptions import StoreUnavailable, fresh
 from ..patience import backoff_seconds
 from .connect import Connect, open_connection
+from .diagnosis import ConnectionClosed, Unreadable, diagnosed, words_of
 
 __all__ = ["Argument", "Command", "CommandConnection", "Unreadable"]
 
@@ -53,35 +50,6 @@ MAX_BACKOFF_SECONDS = 0.5  # all that waits for the store waits for it, so not l
 
 Argument = str | bytes | int
 Command = tuple[Argument, ...]
-
-
-REASONS: dict[type[Exception], str] = {
-    ReadOnlyError: "the server is a read-only replica",
-    OutOfMemoryError: "the memory of the server is full (maxmemory)",
-}
-WHERE_IN_SCRIPT = re.compile(r" script: (?:\w+, )?on @.*$", re.DOTALL)
-REFUSALS_IN_SCRIPTS = ("The user executing the script can't", "ACL failure in script")
-"""What servers say without NOPERM, the first up to Redis 7.0."""
-
-
-class Unreadable(StoreUnavailable):
-    """A key that holds something that is not ours; the cause is what the server said."""
-
-    is_final = True
-
-
-def _meaning(alias: str, error: Exception) -> Exception:
-    """Return what an error of the driver, or of the server, means to those who use the store."""
-    words = WHERE_IN_SCRIPT.sub("", str(error)).rstrip(".")
-    is_refused = isinstance(error, NoPermissionError | AuthenticationError)
-    if is_refused or words.startswith(REFUSALS_IN_SCRIPTS):
-        return StoreForbidden(alias, words)
-    if isinstance(error, ResponseError) and words.startswith(("WRONGTYPE", "user_script:")):
-        return Unreadable(
-            alias, words
-        )  # the second: a script of ours found what it could not work with
-    reason = next((REASONS[kind] for kind in type(error).__mro__ if kind in REASONS), "")
-    return StoreUnavailable(alias, reason)
 
 
 def rested_timeout(timeout: float) -> float:
@@ -99,11 +67,15 @@ class _Forgotten(ConnectionError):
     """A connection that had rested and gave no answer any more."""
 
 
+TOLD_TO_ALL = (AuthenticationError, ConnectionClosed, _Forgotten)
+"""What ends a connection and says to every caller what has become of their command."""
+
+
 class _Session:
     """One established connection with its two tasks."""
 
     def __init__(self, connection: AbstractConnection, timeout: float):
-        self._connection = connection
+        self.connection = connection
         self._timeout = timeout
         self._rested_timeout = rested_timeout(timeout)
         self._loop = asyncio.get_running_loop()
@@ -122,7 +94,7 @@ class _Session:
 
     def send(self, arguments: Command) -> asyncio.Future[Any]:
         if self.broken is not None:  # since it was made, or before the caller's turn came
-            raise ConnectionError("the connection broke")
+            raise ConnectionError(f"the connection broke: {words_of(self.broken)}")
         future = self._loop.create_future()
         # The connection's own packs in Python, which takes five times as long.
         self._unsent.append(pack_command(arguments))  # type: ignore[arg-type] # of any length
@@ -154,7 +126,7 @@ class _Session:
                 await self._wake.wait()
                 self._wake.clear()
                 unsent, self._unsent = self._unsent, []
-                await self._connection.send_packed_command(unsent, check_health=False)
+                await self.connection.send_packed_command(unsent, check_health=False)
         # redis-py meets a socket that vanished under it with an AttributeError. A cancellation is
         # ours (the session has failed already) or the end of the loop: nobody must wait any more.
         except BaseException as error:
@@ -184,7 +156,7 @@ class _Session:
 
     async def _answer(self) -> Any:
         try:
-            return await self._connection.read_response(disable_decoding=True, timeout=math.inf)
+            return await self.connection.read_response(disable_decoding=True, timeout=math.inf)
         except ResponseError as error:
             return error
 
@@ -195,7 +167,7 @@ class _Session:
             due = self._waiting[0][1] + self._patience
             if due <= self._loop.time():
                 late = _Forgotten if self._has_rested else TimeoutError
-                self.fail(late("no answer in time"))
+                self.fail(late(f"no answer in time ({self._patience:g} seconds)"))
             else:
                 self._watchdog = self._loop.call_at(due, self._watch)
 
@@ -205,10 +177,11 @@ class _Session:
         self.broken = error
         self._reset_watchdog()
         self._warmer.cancel()
-        told = error if isinstance(error, AuthenticationError | _Forgotten) else None
+        told = error if isinstance(error, TOLD_TO_ALL) else None
+        words = f"the connection broke: {words_of(error)}"
         for future, _ in self._waiting:
             if not future.done():
-                broken = fresh(told) if told else ConnectionError("the connection broke")
+                broken = fresh(told) if told else ConnectionError(words)
                 future.set_exception(broken)
                 future.exception()  # a caller that is gone must not make the loop complain
         self._waiting.clear()
@@ -221,9 +194,9 @@ class _Session:
             self._watchdog = None
 
     async def aclose(self) -> None:
-        self.fail(ConnectionError("closed"))
+        self.fail(ConnectionClosed("closed"))
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._connection.disconnect(nowait=True)
+        await self.connection.disconnect(nowait=True)
 
 
 class CommandConnection:
@@ -253,7 +226,7 @@ class CommandConnection:
     ) -> Coroutine[Any, Any, Any]:
         """Carry out one command; raise StoreUnavailable, or what the caller can act on itself.
 
-        That is NoScriptError for EVALSHA, Unreadable, and the redirections of a cluster. With
+        That is NoScriptError for EVALSHA, Unreadable, and in a cluster its redirections. With
         `then`, a second one follows on the same connection, and the answer is a pair.
 
         Commands that are sent in one loop turn leave in one write and reach the server in order.
@@ -281,12 +254,16 @@ class CommandConnection:
             second = session.send(then)
             second.add_done_callback(_observe)
             return await answer, await second
-        except (NoScriptError, MovedError, AskError):
+        except NoScriptError:
             raise
+        except AskError as error:  # a MovedError is one, too
+            if not self._refuses_replica:
+                raise
+            raise self._diagnosed(error) from error  # nobody here follows it
         except _Forgotten:
             return await self._carry_out_anew(arguments, first=first, then=then)
         except (RedisError, OSError, TimeoutError) as error:
-            raise _meaning(self._alias, error) from error
+            raise self._diagnosed(error) from error
 
     async def _carry_out_anew(
         self, arguments: Command, *, first: Command | None, then: Command | None
@@ -299,7 +276,12 @@ class CommandConnection:
             async with asyncio.timeout(self._timeout - rested_timeout(self._timeout)):
                 return await self._carry_out(arguments, first=first, then=then)
         except TimeoutError as error:
-            raise StoreUnavailable(self._alias) from error
+            raise self._diagnosed(error) from error
+
+    def _diagnosed(self, error: Exception) -> StoreUnavailable:
+        session = self._session
+        connection = self._connect() if session is None else session.connection
+        return diagnosed(self._alias, error, connection)
 
     async def _connected(self) -> _Session:
         """Share one attempt to connect between all who need it now."""
@@ -312,7 +294,7 @@ class CommandConnection:
         # The attempt goes on for the others when this caller is cancelled.
         await asyncio.wait([connecting])
         if connecting.cancelled():
-            raise ConnectionError("closed")
+            raise ConnectionClosed("closed")
         if isinstance(error := connecting.exception(), Exception):
             raise fresh(error)  # what is raised to many at once would hold what all of them hold
         return connecting.result()

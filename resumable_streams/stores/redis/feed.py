@@ -14,12 +14,13 @@ import math
 from collections.abc import Callable
 
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import AuthenticationError, RedisError, ResponseError
+from redis.exceptions import RedisError
 
 from ...types import StreamKey
 from ..base import Feed, Listener
 from ..patience import backoff_seconds
 from .connect import Connect, open_connection
+from .diagnosis import address_of, diagnosed, words_of
 from .keys import KeySpace
 
 __all__ = ["RedisFeed"]
@@ -42,10 +43,12 @@ class RedisFeed(Feed):
         keys: KeySpace,
         listener: Listener,
         *,
+        alias: str,
         connect_timeout: float,
         is_sharded: bool = False,
         on_trouble: Callable[[], None] = lambda: None,
     ):
+        self._alias = alias
         self._connect = connect
         self._connect_timeout = connect_timeout
         self._keys = keys
@@ -59,6 +62,7 @@ class RedisFeed(Feed):
         self._shard = "S" if is_sharded else ""  # SSUBSCRIBE, …: pushes that stay in the shard
         self._on_trouble = on_trouble
         self._failures = 0  # since a subscription was confirmed
+        self._is_up = False  # our subscription was confirmed on this connection
         self._lost_at: float | None = None  # when the first of these was
         self._closed = False
         self._task = asyncio.create_task(self._run(), name="resumable_streams.redis.feed")
@@ -94,10 +98,7 @@ class RedisFeed(Feed):
                     await connection.disconnect(nowait=True)
             except* (RedisError, OSError, AttributeError) as group:
                 self._failures += 1
-                if self._failures == 1:
-                    logger.warning(
-                        "Push connection lost (%s); reconnecting.", _cause(group.exceptions[0])
-                    )
+                self._log_trouble(group.exceptions[0])
             except* Exception:  # whatever it is, a process that hears nothing more would be worse
                 self._failures += 1
                 logger.exception("The push connection failed; reconnecting.")
@@ -111,6 +112,20 @@ class RedisFeed(Feed):
                 self._failures, most=MAX_BACKOFF_SECONDS, first=FIRST_BACKOFF_SECONDS, jitter=1
             )
             await asyncio.sleep(pause)
+
+    def _log_trouble(self, error: Exception) -> None:
+        """Log that the connection was lost, or else why it cannot be made."""
+        connection, was_up, self._is_up = self._connect(), self._is_up, False
+        if not was_up:
+            diagnosed(self._alias, error, connection)
+            return
+        logger.warning(
+            "The push connection of the stream store %r at %s was lost (%s); it is made again. "
+            "Readers of other processes get their news late until then.",
+            self._alias,
+            address_of(connection),
+            words_of(error),
+        )
 
     def _tell_loss(self) -> None:
         """Have everything that is watched looked at if we have heard nothing for too long."""
@@ -174,6 +189,7 @@ class RedisFeed(Feed):
     def _confirmed(self, channel: bytes) -> None:
         if channel == self._events:
             self._failures = 0
+            self._is_up = True
             self._lost_at = None
             self._listener.control_changed(None)
             return
@@ -213,9 +229,3 @@ class RedisFeed(Feed):
             silent = 0 if self._heard else silent + 1
             if silent == 2:
                 raise ConnectionError("the push connection went silent")
-
-
-def _cause(error: BaseException) -> str:
-    """Name what broke the connection; in the server's words where it refused us."""
-    is_refusal = isinstance(error, ResponseError | AuthenticationError)
-    return f"{type(error).__name__}: {error}" if is_refusal else type(error).__name__

@@ -53,7 +53,15 @@ class OneNode(Nodes):
 
     publish = "PUBLISH"
 
-    def __init__(self, connect: Connect, new_connection: NewConnection, *, connect_timeout: float):
+    def __init__(
+        self,
+        connect: Connect,
+        new_connection: NewConnection,
+        *,
+        alias: str,
+        connect_timeout: float,
+    ):
+        self._alias = alias
         self._connect = connect
         self._connect_timeout = connect_timeout
         self._connection = new_connection(connect)
@@ -73,7 +81,13 @@ class OneNode(Nodes):
         return self._connect
 
     def open_feed(self, keys: KeySpace, listener: Listener) -> Feed:
-        return RedisFeed(self._connect, keys, listener, connect_timeout=self._connect_timeout)
+        return RedisFeed(
+            self._connect,
+            keys,
+            listener,
+            alias=self._alias,
+            connect_timeout=self._connect_timeout,
+        )
 
     async def aclose(self) -> None:
         await self._connection.aclose()

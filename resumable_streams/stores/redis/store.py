@@ -22,6 +22,7 @@ from redis.exceptions import NoScriptError
 
 from ...conf import AliasSettings
 from ...exceptions import (
+    Diagnosis,
     StoreUnavailable,
     StreamClaimLost,
     StreamDoesNotExist,
@@ -47,6 +48,7 @@ from ...types import (
     Terms,
 )
 from ..base import MAX_DEATHS, MIN_CONTROL_SECONDS, BaseStore, Feed, Finding, Listener, Queue
+from ..outages import log_outage
 from ..processes import Processes
 from .checks import check_caches, check_eviction
 from .cluster import ClusterNodes
@@ -66,6 +68,11 @@ BLOCKING_TIMEOUT = 60.0
 SCAN_COUNT = 1_000
 MAX_NEWS_KEPT = 10_000
 MAX_TOLD = 1_000
+SPOILT_REMEDY = (
+    "Something else writes keys of this prefix: give it, or the alias, another KEY_PREFIX or "
+    "database, and delete this key."
+)
+REPLICAS_REMEDY = "Bring the replicas back (INFO replication), or lower `wait_replicas` in OPTIONS."
 
 Place = StreamKey | str | list[str]
 """What a script works on: a stream, or the keys it is given."""
@@ -197,6 +204,7 @@ class RedisStore(BaseStore):
         )
         self._nodes = self._make_nodes(endpoint, sentinels, service, cluster)
         self._emptied_by = partial(endpoint.emptied_by, sentinels, service)
+        self._address = endpoint.address
         self._unreadable: set[StreamKey] = set()  # that the log knows already
         self._processes = RedisProcesses(self.keys, self._write)
         self.lasting = Lasting()  # what is written and announced: two hash slots, so two scripts
@@ -234,7 +242,12 @@ class RedisStore(BaseStore):
                 connect_timeout=self._connect_timeout,
             )
         connect = endpoint.primary(sentinels, service) if sentinels else endpoint.server()
-        return OneNode(connect, self._new_connection, connect_timeout=self._connect_timeout)
+        return OneNode(
+            connect,
+            self._new_connection,
+            alias=self.alias,
+            connect_timeout=self._connect_timeout,
+        )
 
     def _new_connection(self, connect: Connect, timeout: float | None = None) -> CommandConnection:
         return CommandConnection(
@@ -269,8 +282,15 @@ class RedisStore(BaseStore):
         wait = ("WAIT", self._wait_replicas, _ms(self._command_timeout / 2))
         answer, reached = await self._run(name, place, *arguments, then=wait)
         if wrote(answer) and reached < self._wait_replicas:
-            raise NotReplicated(self.alias)
+            raise self._not_replicated(reached)
         return answer
+
+    def _not_replicated(self, reached: int) -> NotReplicated:
+        wanted = f"{reached} of {self._wait_replicas} replicas confirmed a write in time"
+        found = Diagnosis(server=self._address(), words=wanted, remedy=REPLICAS_REMEDY)
+        error = NotReplicated(self.alias, diagnosis=found)
+        log_outage(error)
+        return error
 
     async def _run(
         self, name: str, place: Place, *arguments: Argument, then: Command | None = None
@@ -281,9 +301,8 @@ class RedisStore(BaseStore):
         except Unreadable as error:
             if isinstance(place, StreamKey):
                 raise self._unreadable_at(place, error) from error
-            raise StoreUnavailable(
-                self.alias, f"{self._keys_of(place)[0]} holds a value that is not ours"
-            ) from error
+            reason = f"{self._keys_of(place)[0]} holds a value that is not ours"
+            raise self._spoilt(reason, error) from error
 
     async def _eval(
         self, name: str, keys: list[str], *arguments: Argument, then: Command | None = None
@@ -502,7 +521,15 @@ class RedisStore(BaseStore):
             return await self._get_control(tenant, owner, keep)
         except (Unreadable, ValueError) as error:
             reason = f"the control key {self.keys.control(tenant)} cannot be read"
-            raise StoreUnavailable(self.alias, reason) from error
+            raise self._spoilt(reason, error) from error
+
+    def _spoilt(self, reason: str, error: Exception) -> StoreUnavailable:
+        """Return, and log, that a key which more than one stream needs cannot be read."""
+        words = error.reason if isinstance(error, StoreUnavailable) else str(error)
+        found = Diagnosis(server=self._address(), words=words, remedy=SPOILT_REMEDY)
+        spoilt = StoreUnavailable(self.alias, reason, diagnosis=found)
+        log_outage(spoilt)
+        return spoilt
 
     async def _get_control(self, tenant: str, owner: Owner, keep: float | None) -> Control:
         # Commands in one write: the keys may live in different slots of a cluster.
