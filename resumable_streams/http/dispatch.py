@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial, wraps
 from inspect import isawaitable
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from asgiref.sync import async_to_sync, sync_to_async
 from django.db import connections, transaction
@@ -39,8 +39,11 @@ def non_atomic(view: AnyView) -> AnyView:
 class AsyncView(View):
     """A view with async handlers, in a class that any mixin or decorator can be put around.
 
-    `request.user` is loaded before anything else is called, so that async code may look at it.
+    `request.user` is loaded before anything else is called, so that async code may look at it;
+    not where a view does not need it.
     """
+
+    needs_user: ClassVar[bool] = True
 
     @classmethod
     def as_view(cls, **initkwargs: Any) -> Callable[..., Any]:
@@ -49,7 +52,8 @@ class AsyncView(View):
 
         @wraps(answer)
         async def view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-            await load_user(request)
+            if cls.needs_user:
+                await load_user(request)
             return await _respond(partial(answer, request, *args, **kwargs), in_thread=not is_bare)
 
         return non_atomic(_in_greenlet(view) if is_green() else view)
