@@ -1,5 +1,7 @@
 """The tenants with a label of their own in metrics: a bounded number, and none that is made up."""
 
+from collections.abc import Iterator
+
 __all__ = ["MOST_TENANTS", "OTHER", "TenantLabels"]
 
 MOST_TENANTS = 1_000
@@ -15,6 +17,10 @@ class TenantLabels:
 
     def __init__(self) -> None:
         self._known: set[str] = set()
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the labels that were given."""
+        return iter((*self._known, OTHER))
 
     def label(self, tenant: str, *, has_stream: bool = True) -> str:
         """Return the label of a tenant; `has_stream` if that is known to have one."""

@@ -18,8 +18,10 @@ No verb on a stream looks at a clock to judge its producer.
 `testing.StreamStoreContract` holds a store to all of this.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from django.core.checks import CheckMessage
@@ -44,11 +46,13 @@ from .processes import Processes
 __all__ = [
     "MAX_APPEND_BYTES",
     "MAX_DEATHS",
+    "Backlog",
     "BaseStore",
     "Feed",
     "Finding",
     "Listener",
     "Queue",
+    "ServerMemory",
     "control_life",
     "known",
 ]
@@ -114,6 +118,28 @@ class Feed(ABC):
         """Close the feed and its connections."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """The orders of a queue at one moment.
+
+    `waiting` were given to no worker yet, the oldest of them `oldest_age` seconds ago (0 without
+    any); `taken` are with a worker, or were when it died. `workers` counts the living ones.
+    """
+
+    waiting: int = 0
+    taken: int = 0
+    oldest_age: float = 0.0
+    workers: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerMemory:
+    """The memory that a server uses, and its limit (infinite without one), in bytes."""
+
+    used: int
+    limit: float = math.inf
+
+
 class Queue(ABC):
     """The orders for workers, each handed out at least once; fencing makes once of it."""
 
@@ -136,6 +162,10 @@ class Queue(ABC):
     @abstractmethod
     async def done(self, ticket: str) -> None:
         """Remove an order."""
+
+    @abstractmethod
+    async def backlog(self, *, alive: float) -> Backlog:
+        """Count the orders; a worker is alive if it was heard of in the last `alive` seconds."""
 
     @abstractmethod
     async def aclose(self) -> None:
@@ -358,6 +388,10 @@ class BaseStore(ABC):
 
     def queue(self, worker: str = "") -> Queue | None:
         """Return the queue as the named worker sees it; None where there are no workers."""
+        return None
+
+    async def memory(self) -> ServerMemory | None:
+        """Return the memory of the fullest server; None where there is no server."""
         return None
 
     @abstractmethod

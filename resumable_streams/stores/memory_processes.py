@@ -3,13 +3,13 @@
 Each engine has a lease of its own, so the streams of a loop that is gone are ended, and told.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from ..types import Fate, Holding
-from .processes import WAITING, Beat, Processes, Taken
+from .processes import ALL_TENANTS, WAITING, Beat, Census, Processes, Taken
 
 __all__ = ["MemoryProcesses", "Table"]
 
@@ -132,6 +132,21 @@ class MemoryProcesses(Processes):
     async def fates(self, holders: Sequence[str]) -> list[Fate]:
         with self._at() as now:
             return [self._fate(holder, now) for holder in holders]
+
+    async def census(self, *, by_tenant: bool = False) -> Census:
+        with self._at() as now:
+            table = self._table
+            living = [process for process, end in table.processes.items() if end >= now]
+            return Census(
+                living=len(living),
+                dying=len(table.dying),
+                held=self._count(living, by_tenant),
+                waiting=self._count(table.waiting, by_tenant),
+            )
+
+    def _count(self, holders: Iterable[str], by_tenant: bool) -> Mapping[str, int]:
+        held = (one for holder in holders for one in self._table.held.get(holder, ()))
+        return Counter(one.key.tenant if by_tenant else ALL_TENANTS for one in held)
 
     def _fate(self, holder: str, now: float) -> Fate:
         table = self._table

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from ..types import Fate, Holding, StreamKey
 
-__all__ = ["WAITING", "Beat", "Processes", "Taken"]
+__all__ = ["ALL_TENANTS", "WAITING", "Beat", "Census", "Processes", "Taken"]
 
 WAITING = "wait:"
 """What the holder of a stream begins with that waits for a process to produce it."""
@@ -40,6 +40,25 @@ class Taken:
 
     held: Sequence[Holding]
     telling: Sequence[Holding]
+
+
+ALL_TENANTS = ""
+"""The name under which a census counts the streams of all tenants together."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Census:
+    """The processes of a store at one moment, and how many streams they hold.
+
+    `living` counts the processes within their lease, `dying` those whose streams are being taken
+    over. `held` counts the streams that living processes produce, `waiting` those that nobody
+    produces yet; both by tenant, or under ALL_TENANTS.
+    """
+
+    living: int = 0
+    dying: int = 0
+    held: Mapping[str, int] = field(default_factory=dict)
+    waiting: Mapping[str, int] = field(default_factory=dict)
 
 
 class Processes(ABC):
@@ -102,3 +121,7 @@ class Processes(ABC):
     @abstractmethod
     async def fates(self, holders: Sequence[str]) -> list[Fate]:
         """Return what is known of each holder now."""
+
+    @abstractmethod
+    async def census(self, *, by_tenant: bool = False) -> Census:
+        """Count the processes and their streams; `by_tenant` takes time in proportion to these."""

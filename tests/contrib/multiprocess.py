@@ -25,7 +25,8 @@ async def main() -> None:
     if await asyncio.to_thread(sys.stdin.readline) == "report\n":
         registry = CollectorRegistry()
         MultiProcessCollector(registry)
-        print(generate_latest(registry).decode())  # noqa: T201
+        registry.register(prometheus.StoreGauges())
+        print((await asyncio.to_thread(generate_latest, registry)).decode())  # noqa: T201
     await runtime.aclose()
 
 

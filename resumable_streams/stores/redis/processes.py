@@ -1,16 +1,20 @@
 """The processes of one prefix, as Redis remembers them: all of it in one hash slot."""
 
+from collections import Counter
 from collections.abc import Awaitable, Sequence
 from typing import Any, Protocol
 
 from ...types import Fate, Holding, StreamKey
-from ..processes import WAITING, Beat, Processes, Taken
+from ..processes import WAITING, Beat, Census, Processes, Taken
 from .keys import KeySpace, decode_holdings, encode_holding
 
 __all__ = ["KEEP_MS", "RedisProcesses"]
 
 KEEP_MS = 7 * 86_400_000
 """How long what processes share is kept after the last of them was there."""
+
+BATCH = 500
+"""How many holders a script counts for, so that it never takes long."""
 
 MAX_NEWS = 1_000
 """How many hints a heartbeat takes; of more it only learns that there were many."""
@@ -99,6 +103,27 @@ class RedisProcesses(Processes):
             return []
         answer = await self._run("fates", self._shared("processes", "waiting", "dying"), *holders)
         return [Fate(fate.decode()) for fate in answer]
+
+    async def census(self, *, by_tenant: bool = False) -> Census:
+        names = self._shared("processes", "dying", "waiting")
+        living, dying, waiting = await self._run("census", names)
+        return Census(
+            living=len(living),
+            dying=dying,
+            held=await self._count(living, by_tenant),
+            waiting=await self._count(waiting, by_tenant),
+        )
+
+    async def _count(self, holders: Sequence[bytes], by_tenant: bool) -> dict[str, int]:
+        """Count what these hold, a bounded number of them at a time."""
+        found: Counter[str] = Counter()
+        for start in range(0, len(holders), BATCH):
+            batch = holders[start : start + BATCH]
+            keys = self._shared(*(f"held:{holder.decode()}" for holder in batch))
+            answer = await self._run("count", keys, "1" if by_tenant else "")
+            for tenant, number in zip(answer[::2], answer[1::2], strict=True):
+                found[tenant.decode()] += number
+        return dict(found)
 
 
 def _ms(seconds: float) -> int:

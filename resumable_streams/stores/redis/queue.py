@@ -11,7 +11,7 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from ...exceptions import StoreUnavailable, StreamLimitExceeded
-from ..base import Queue
+from ..base import Backlog, Queue
 from .connection import Argument, CommandConnection
 from .keys import KeySpace
 from .nodes import Nodes
@@ -94,6 +94,14 @@ class RedisQueue(Queue):
 
     async def done(self, ticket: str) -> None:
         await self._run("done", [self._key], GROUP, ticket)
+
+    async def backlog(self, *, alive: float) -> Backlog:
+        total, taken, age, workers = await self._run(
+            "backlog", [self._key], GROUP, round(alive * 1000)
+        )
+        return Backlog(
+            waiting=max(0, total - taken), taken=taken, oldest_age=age / 1000, workers=workers
+        )
 
     async def aclose(self) -> None:
         waiting, self._waiting = self._waiting, None

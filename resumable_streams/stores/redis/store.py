@@ -10,6 +10,7 @@ process, for any number of streams and readers.
 import asyncio
 import json
 import logging
+import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from functools import cache, partial
@@ -47,7 +48,16 @@ from ...types import (
     StreamStatus,
     Terms,
 )
-from ..base import MAX_DEATHS, MIN_CONTROL_SECONDS, BaseStore, Feed, Finding, Listener, Queue
+from ..base import (
+    MAX_DEATHS,
+    MIN_CONTROL_SECONDS,
+    BaseStore,
+    Feed,
+    Finding,
+    Listener,
+    Queue,
+    ServerMemory,
+)
 from ..outages import log_outage
 from ..processes import Processes
 from .checks import check_caches, check_eviction
@@ -636,12 +646,23 @@ class RedisStore(BaseStore):
     async def _new_waiting_connection(self) -> CommandConnection:
         return self._new_connection(await self._nodes.connect(self.keys.orders), BLOCKING_TIMEOUT)
 
+    async def memory(self) -> ServerMemory | None:
+        servers = [await _memory_of(one) for one in await self._nodes.connections()]
+        return max(servers, key=lambda one: (one.used / one.limit, one.used))
+
     def open_feed(self, listener: Listener) -> Feed:
         return self._nodes.open_feed(self.keys, listener)
 
     async def aclose(self) -> None:
         await self.lasting.aclose()
         await self._nodes.aclose()
+
+
+async def _memory_of(connection: CommandConnection) -> ServerMemory:
+    said: bytes = await connection.execute("INFO", "memory")
+    fields = dict(line.split(b":", 1) for line in said.splitlines() if b":" in line)
+    limit = int(fields.get(b"maxmemory", 0))
+    return ServerMemory(used=int(fields[b"used_memory"]), limit=limit or math.inf)
 
 
 async def _names_on(connection: CommandConnection, pattern: str) -> AsyncIterator[bytes]:

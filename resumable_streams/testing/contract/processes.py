@@ -3,6 +3,7 @@
 import asyncio
 
 from ...stores.base import BaseStore
+from ...stores.processes import ALL_TENANTS, Census
 from ...types import Fate
 from ..acts import holding
 from .base import StoreTests
@@ -32,6 +33,25 @@ class ProcessTables(StoreTests):
         beat = await table.beat("ours", lease=30, position=first.position)
         assert set(beat.living) == {"ours"}
         assert list(beat.passed) == ["theirs"]
+
+    async def test_a_census_counts_the_living_and_what_they_hold(self, store: BaseStore) -> None:
+        table, one = store.processes, holding()
+        assert await table.census() == Census()
+        for process in ("ours", "theirs", "dead"):
+            await table.beat(process, lease=self.short if process == "dead" else 30, position="")
+        await table.hold("ours", one)
+        await table.hold("theirs", holding(epoch="ffff0000"))
+        await table.hold("dead", holding(epoch="ffff0001"))
+        await table.park(holding(epoch="ffff0002"), seconds=30)
+        await self.pass_time(self.short + 0.05)
+        tenant = one.key.tenant
+        for by_tenant, name in ((False, ALL_TENANTS), (True, tenant)):
+            census = await table.census(by_tenant=by_tenant)
+            assert (census.living, census.dying) == (2, 0)
+            assert census.held == {name: 2}
+            assert census.waiting == {name: 1}
+        await table.take("dead", by="ours", lease=30)
+        assert (await table.census()).dying == 1
 
     async def test_only_a_living_process_holds_anything(self, store: BaseStore) -> None:
         table, one = store.processes, holding()
