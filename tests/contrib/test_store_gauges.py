@@ -70,10 +70,7 @@ async def scrape_is(scrape: Scrape, name: str, expected: dict[tuple[str, ...], f
     return found == expected
 
 
-async def test_a_killed_process_leaves_nothing_behind(
-    configure: Configure, manager: StreamManager, scrape: Scrape
-):
-    configure(LEASE=0.6, STORE_TIMEOUT=0.3)
+async def test_a_killed_process_leaves_nothing_behind(manager: StreamManager, scrape: Scrape):
     await manager.astatus("any", owner="a")
     engine = get_engine("default")
     await engine.leases.ready()
