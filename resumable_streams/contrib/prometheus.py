@@ -439,8 +439,4 @@ class StoreGauges(Collector):
         """Return the numbers by label; tenants beyond the bound share one."""
         if self._tenants is None:
             return {(): sum(streams.values())}
-        found: dict[Labels, int] = {(label,): 0 for label in self._tenants}
-        for tenant, number in streams.items():
-            label = (self._tenants.label(tenant),)
-            found[label] = found.get(label, 0) + number
-        return found
+        return {(label,): number for label, number in self._tenants.sums(streams).items()}

@@ -1,6 +1,6 @@
 """The tenants with a label of their own in metrics: a bounded number, and none that is made up."""
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 
 __all__ = ["MOST_TENANTS", "OTHER", "TenantLabels"]
 
@@ -18,9 +18,13 @@ class TenantLabels:
     def __init__(self) -> None:
         self._known: set[str] = set()
 
-    def __iter__(self) -> Iterator[str]:
-        """Iterate over the labels that were given."""
-        return iter((*self._known, OTHER))
+    def sums(self, streams: Mapping[str, int]) -> dict[str, int]:
+        """Return numbers of streams by label, 0 for those without any now."""
+        found = dict.fromkeys((*self._known, OTHER), 0)
+        for tenant, number in streams.items():
+            label = self.label(tenant)
+            found[label] = found.get(label, 0) + number
+        return found
 
     def label(self, tenant: str, *, has_stream: bool = True) -> str:
         """Return the label of a tenant; `has_stream` if that is known to have one."""

@@ -1,7 +1,9 @@
 """Spans and measurements, as the real SDK exports them into memory."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,16 +16,22 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from resumable_streams.contrib import opentelemetry
 from resumable_streams.exceptions import StoreUnavailable, StreamFailed
+from resumable_streams.operating.gauges import GaugeReader
 from resumable_streams.signals import (
     feed_connected,
     heartbeat_failed,
     news_missed,
+    process_taken_over,
     producer_lost,
+    reader_lagged,
     stream_acquired,
+    stream_delivered,
+    stream_refused,
 )
 from resumable_streams.stores.memory import MemoryStore
 from resumable_streams.streams import StreamManager
-from tests.tools.readers import read_all, waits
+from resumable_streams.types import RefusalReason
+from tests.tools.readers import read_all, read_until, waits
 from tests.tools.sources import Tap
 
 STREAM = {
@@ -88,7 +96,9 @@ def measured(telemetry: opentelemetry.Telemetry, meters: InMemoryMetricReader) -
 
 
 def labels(**named: str) -> frozenset[tuple[str, str]]:
-    return frozenset({"alias": "default", **named}.items())
+    error = {"error.type": named.pop("error")} if "error" in named else {}
+    ours = {"alias": "default", **named}
+    return frozenset({**error, **{f"resumable_streams.{k}": v for k, v in ours.items()}}.items())
 
 
 def by_name(exporter: InMemorySpanExporter, name: str) -> ReadableSpan:
@@ -177,6 +187,7 @@ async def test_a_failed_stream_has_a_failed_span_without_the_message(
     span = by_name(exporter, "stream")
     assert not span.status.is_ok
     assert span.status.description == "source_failed"
+    assert dict(span.attributes or {})["error.type"] == "source_failed"
     assert events(span)["exception"] == {"exception.type": "builtins.ValueError"}
     assert "secret" not in span.to_json()
 
@@ -195,7 +206,7 @@ async def test_a_refused_stream_leaves_no_span(
     with pytest.raises(PermissionError):
         await streams.arun("chat", [b"x"], owner="a")
     assert exporter.get_finished_spans() == ()
-    assert measured("live") == {}
+    assert measured("stream.ended") == {labels(status="error", error="hook_failed"): 1}
 
 
 async def test_streams_are_measured(streams: StreamManager, measured: Measured):
@@ -204,23 +215,26 @@ async def test_streams_are_measured(streams: StreamManager, measured: Measured):
     waiting = asyncio.create_task(anext(reader))
     await tap.opened.wait()
     await waits(reader)
-    assert measured("live") == {labels(): 1}
     tap.end(b"four")
     assert await waiting == b"four"
-    assert measured("readers") == {labels(): 1}
+    assert measured("reader.count") == {labels(): 1}
     await read_all(reader)
     await asyncio.sleep(0)  # the turn in which the reader is detached
     await streams.aresume("chat", owner="a")
     await streams.aresume("chat", owner="b")
-    assert measured("acquires") == {labels(role="producer"): 1}
-    assert measured("appended") == {labels(): 4}
-    assert measured("appended_chunks") == {labels(): 1}
+    assert measured("stream.acquired") == {labels(role="producer"): 1}
+    assert measured("append.io") == {labels(): 4}
+    assert measured("append.chunks") == {labels(): 1}
     assert measured("append.duration") == {labels(): 1}
     assert measured("delivery.duration") == {labels(): 1}
-    assert measured("finalizes") == {labels(status="done", error_code=""): 1}
-    assert measured("live") == {labels(): 0}
-    assert measured("readers") == {labels(): 0}
-    assert measured("resumes") == {labels(outcome="granted"): 1, labels(outcome="foreign"): 1}
+    assert measured("stream.ended") == {labels(status="done"): 1}
+    assert measured("stream.duration") == {labels(status="done"): 1}
+    assert measured("stream.time_to_first_byte") == {labels(): 1}
+    assert measured("reader.count") == {labels(): 0}
+    assert measured("resume.requests") == {
+        labels(outcome="granted"): 1,
+        labels(outcome="foreign"): 1,
+    }
 
 
 def test_faults_are_measured(measured: Measured):
@@ -231,13 +245,80 @@ def test_faults_are_measured(measured: Measured):
     )
     feed_connected.emit(MemoryStore, alias="default", again=False)
     feed_connected.emit(MemoryStore, alias="default", again=True)
-    assert measured("producers_lost") == {labels(seen_by="reader"): 1}
-    assert measured("hub_gaps") == {labels(): 1}
-    assert measured("heartbeat_failures") == {labels(): 1}
-    assert measured("feed_reconnects") == {labels(): 1}
+    process_taken_over.emit(MemoryStore, alias="default", process="p", held=3, told=2)
+    reader_lagged.emit(MemoryStore, **STREAM, offset=0, lag=300_000)
+    kind = "resumable_streams.exceptions.StoreUnavailable"
+    assert measured("producer.lost") == {labels(seen_by="reader"): 1}
+    assert measured("news.gaps") == {labels(): 1}
+    assert measured("heartbeat.failures") == {labels(error=kind): 1}
+    assert measured("feed.reconnects") == {labels(): 1}
+    assert measured("process.takeovers") == {labels(): 1}
+    assert measured("reader.lag") == {labels(): 1}
 
 
-def test_to_connect_again_changes_nothing(telemetry: opentelemetry.Telemetry):
+def test_connecting_again_changes_nothing(telemetry: opentelemetry.Telemetry):
     before = len(stream_acquired.receivers)
     assert opentelemetry.connect() is telemetry
     assert len(stream_acquired.receivers) == before
+
+
+async def test_refusals_are_measured_by_their_reason(measured: Measured):
+    await stream_refused.notify(
+        StoreUnavailable,
+        hook_errors="raise",
+        alias="default",
+        stream_id=None,
+        operation="run",
+        reason=RefusalReason.UNAVAILABLE,
+        status=503,
+        error=StoreUnavailable("default"),
+        request=None,
+    )
+    assert measured("request.refused") == {labels(operation="run", error="unavailable"): 1}
+
+
+@pytest.mark.usefixtures("telemetry")
+def test_histograms_have_bounds_for_milliseconds(meters: InMemoryMetricReader):
+    """The default bounds put all that takes less than 5 seconds into one bucket."""
+    for latency in (0.0004, 0.004, 0.04):
+        stream_delivered.emit(MemoryStore, **STREAM, offset=0, size=1, latency=latency)
+    exported: Any = meters.get_metrics_data()
+    (points,) = [
+        metric.data.data_points
+        for metric in exported.resource_metrics[0].scope_metrics[0].metrics
+        if metric.name == "resumable_streams.delivery.duration"
+    ]
+    assert sorted(points[0].bucket_counts)[-3:] == [1, 1, 1]
+
+
+async def test_gauges_are_read_from_the_store_once_a_collection(
+    streams: StreamManager, measured: Measured, monkeypatch
+):
+    tap = Tap(b"x")
+    reader = await streams.arun("chat", tap, owner="a")
+    await read_until(reader, 1)
+    readings, read = [], GaugeReader.read
+
+    def count(self: GaugeReader) -> Any:
+        readings.append(self)
+        return read(self)
+
+    monkeypatch.setattr(GaugeReader, "read", count)
+    live = await asyncio.to_thread(measured, "stream.live")
+    assert live == {labels(alias=alias): 1 for alias in ("default", "elsewhere")}
+    assert len(readings) == 1  # for all nine
+    counted = await asyncio.to_thread(measured, "process.count")
+    assert counted[labels(state="living")] == 1
+    assert counted[labels(state="dying")] == 0
+    tap.end()
+    await read_all(reader)
+
+
+def test_every_instrument_is_in_the_docs_with_its_unit():
+    page = (Path(__file__).parents[2] / "docs" / "observability.md").read_text()
+    table = page.partition("| instrument |")[2].partition("\n\n")[0]
+    rows = dict(re.findall(r"^\| `([^`]+)` \| `([^`]+)` \|", table, re.MULTILINE))
+    source = Path(str(opentelemetry.__file__)).read_text()
+    made = dict(re.findall(r"\"([a-z_.]+)\",\s+\"(s|By|1|\{[a-z]+\})\"", source))
+    made["reader.count"] = "{reader}"
+    assert rows == made

@@ -64,12 +64,12 @@ async def test_nor_has_opentelemetry(streams: StreamManager, meters: InMemoryMet
     await visit(streams)
     data: Any = meters.get_metrics_data()
     tenants = {
-        point.attributes["tenant"]
+        point.attributes["resumable_streams.tenant"]
         for resource in data.resource_metrics
         for scope in resource.scope_metrics
         for metric in scope.metrics
         for point in metric.data.data_points
-        if "tenant" in point.attributes
+        if "resumable_streams.tenant" in point.attributes
     }
     assert tenants == {"acme", OTHER}
 
