@@ -180,9 +180,11 @@ class Server:
             writer.write_eof()
         for _ in range(ask.leaves or 0):
             await asyncio.sleep(0)
-        is_waited_for = not (ask.is_live or ask.torn)
-        patience = None if is_waited_for else 10 * IDLE_SECONDS
-        return _parse(b"" if ask.leaves is not None else await _read(reader, patience))
+        if ask.leaves is not None:
+            return Answer()
+        head = b"" if ask.torn else await reader.readuntil(b"\r\n\r\n")
+        patience = 10 * IDLE_SECONDS if ask.is_live or ask.torn else None
+        return _parse(head + await _read(reader, patience))
 
 
 async def _read(reader: asyncio.StreamReader, patience: float | None) -> bytes:

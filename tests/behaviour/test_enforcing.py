@@ -36,4 +36,6 @@ async def test_a_revocation_is_enforced_though_the_first_attempt_fails(
     async with within(5):
         with pytest.raises(StreamFailed, match="expired"):
             await reading
-    assert [r for r in caplog.records if "Enforcing" in r.getMessage() and r.exc_info]
+    assert [
+        r for r in caplog.records if "change of control failed" in r.getMessage() and r.exc_info
+    ]

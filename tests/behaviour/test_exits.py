@@ -147,6 +147,8 @@ import django
 django.setup()
 from resumable_streams import streams
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background has none
+
 async def source():
     yield b"a"
     os.kill(os.getpid(), signal.SIGINT)

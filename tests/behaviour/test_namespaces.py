@@ -418,7 +418,7 @@ async def test_a_store_that_goes_away_in_between_is_told_apart(
         return generation
 
     store.set_control = away
-    with pytest.raises(Unconfirmed, match="may be in force"):
+    with pytest.raises(Unconfirmed, match="may have applied it"):
         await change()
     assert len(calls) > 2
     assert await saved() == (1, None)
