@@ -145,8 +145,10 @@ class Producer:
         self._appender.renewed_at = now
 
     def _ended_elsewhere(self) -> None:
-        """Stop: the stream was cancelled, deleted, taken over, or its lease ran out."""
-        self._abort(StreamFinalized(self.tail.info.status))
+        """Stop: the stream was cancelled, deleted, revoked, taken over, or cannot be looked up."""
+        # As the failure, where there is one: the store may not have it as an end yet, and while we
+        # live nobody but us writes it.
+        self._abort(self.tail.failure or StreamFinalized(self.tail.info.status))
 
     def lose_claim(self) -> None:
         """Stop: the store says that somebody else produces this stream, or nobody any more."""
@@ -233,8 +235,7 @@ class Producer:
                 info = await self._end(verdict)
             ending = self._settle(info, verdict)
         except StoreUnavailable as error:
-            await self._give_up(error)
-            return
+            ending = await self._give_up(error, verdict)
         if ending is not None:
             await self._tell(ending)
 
@@ -258,12 +259,9 @@ class Producer:
         info = self.tail.own(info)
         if info is None:
             return self._ending(StreamStatus.ERROR, ErrorCode.EXPIRED)
-        if info.is_streaming:
-            return None
-        is_ours = info.status is verdict.status and info.error_code == verdict.code
-        return self._ending(info.status, info.error_code, verdict.cause if is_ours else None)
+        return self._ending_in(info, verdict)
 
-    async def _give_up(self, error: StoreUnavailable) -> None:
+    async def _give_up(self, error: StoreUnavailable, verdict: Verdict) -> Ending | None:
         """End without the store: our readers are told now, everybody else when it is back.
 
         In a drain we do not wait for that: whoever takes over this process tells the end.
@@ -273,14 +271,22 @@ class Producer:
         self.tail.fail(error)
         holder, epoch = self.tail.info.holder, self.tail.info.epoch
         try:
-            await patiently(
+            info = await patiently(
                 lambda: self._store.reap(self.key, epoch, holder=holder),
                 lambda pause: runtime.is_draining,
             )
         except StoreUnavailable:
-            return
-        ending = self._ending(StreamStatus.ERROR, ErrorCode.STORE_UNAVAILABLE, error)
-        await self._tell(ending)
+            return None
+        if info is None or info.error_code == ErrorCode.PRODUCER_LOST:
+            return self._ending(StreamStatus.ERROR, ErrorCode.STORE_UNAVAILABLE, error)
+        return self._ending_in(info, verdict)  # the end was written, and only the answer was lost
+
+    def _ending_in(self, info: StreamInfo, verdict: Verdict) -> Ending | None:
+        """Return the end that the store has; None if somebody goes on."""
+        if info.is_streaming:
+            return None
+        is_ours = info.status is verdict.status and info.error_code == verdict.code
+        return self._ending(info.status, info.error_code, verdict.cause if is_ours else None)
 
     def _ending(
         self, status: StreamStatus, code: str, cause: BaseException | None = None

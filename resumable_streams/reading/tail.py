@@ -129,6 +129,8 @@ class Tail:
     def stop_with(self, stop: Callable[[], None]) -> None:
         """Have `stop` called when the stream ends by anything but its producer here."""
         self._stop_producer = stop
+        if self.has_ended:
+            stop()
 
     def release_producer(self) -> Callable[[], None] | None:
         """Leave the producer alone from now on; return what would have stopped it, if anything."""
@@ -149,6 +151,11 @@ class Tail:
     @property
     def has_ended(self) -> bool:
         return self._failure is not None or not self.info.is_streaming
+
+    @property
+    def failure(self) -> StreamError | None:
+        """The error that ended the readers here, whatever the store says."""
+        return self._failure
 
     @property
     def ending(self) -> str:

@@ -1,0 +1,123 @@
+"""The store does what it is asked, and its answer is lost, where only the asker can go on.
+
+Whatever it was, the stream ends or goes on, in writing, and its end is told once.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from resumable_streams import StoreUnavailable, StreamFailed, StreamInfo, StreamManager
+from resumable_streams.control import revoke
+from resumable_streams.engine import Engine, get_engine
+from resumable_streams.signals import stream_failed, stream_finalized
+from resumable_streams.stores.base import BaseStore
+from resumable_streams.types import StreamKey
+from tests.tools.lengthy import takes_time
+from tests.tools.readers import read_until
+from tests.tools.sources import Tap
+from tests.tools.streams import Configure
+from tests.tools.waiting import eventually
+
+KEY = StreamKey(tenant="default", generation=1, stream_id="chat")
+SHORT = {"LEASE": 0.6, "STORE_TIMEOUT": 0.3, "SWEEP": 0.1}
+
+Verb = Callable[..., Awaitable[Any]]
+
+
+@pytest.fixture
+@takes_time
+def short(configure: Configure) -> None:
+    configure(**SHORT)
+
+
+def lose_answers(store: BaseStore, verb: str, times: int) -> None:
+    """Have a verb do what it is asked, and lose so many answers."""
+    real: Verb = getattr(store, verb)
+    lost = iter(range(times))
+
+    async def losing(*args: Any, **named: Any) -> Any:
+        answer = await real(*args, **named)
+        if next(lost, None) is not None:
+            raise StoreUnavailable("default")
+        return answer
+
+    setattr(store, verb, losing)
+
+
+def take_away(engine: Engine) -> Callable[[], None]:
+    """Have the store fail whatever it is asked; return what brings it back."""
+    away = [True]
+    verbs = [(engine.store, verb) for verb in ("status", "read", "append", "finalize", "reap")]
+    for owner, verb in [*verbs, (engine.store.processes, "beat")]:
+        _fail_while(away, owner, verb)
+    return away.clear
+
+
+def _fail_while(away: list[bool], owner: Any, verb: str) -> None:
+    real: Verb = getattr(owner, verb)
+
+    async def failing(*args: Any, **named: Any) -> Any:
+        if away:
+            raise StoreUnavailable("default")
+        return await real(*args, **named)
+
+    setattr(owner, verb, failing)
+
+
+async def state(alias: str = "default") -> StreamInfo:
+    info = await get_engine(alias).store.look(KEY)
+    assert info is not None
+    return info
+
+
+async def test_a_quiet_source_that_outlives_a_long_outage_ends_in_writing(
+    short: None, manager: StreamManager, hear
+):
+    """Its readers were told that the store is away; it came back before the producer had ended."""
+    ends, failures, tap = hear(stream_finalized), hear(stream_failed), Tap(b"x")
+    reader = await manager.arun("chat", tap, owner="a")
+    await read_until(reader, 1)
+    come_back = take_away(get_engine("default"))
+    with pytest.raises(StoreUnavailable):
+        await anext(reader)
+    come_back()
+    await eventually(lambda: ends)
+    info = await state()
+    assert (info.status, info.error_code) == ("error", "store_unavailable")
+    assert [end["error_code"] for end in ends] == ["store_unavailable"]
+    assert [failure["error_code"] for failure in failures] == ["store_unavailable"]
+
+
+async def test_a_revoked_stream_ends_though_its_cancelling_failed(
+    short: None, manager: StreamManager, hear
+):
+    ends, tap = hear(stream_finalized), Tap(b"x")
+    reader = await manager.arun("chat", tap, owner="a")
+    await read_until(reader, 1)
+
+    async def cancel(*args: Any, **named: Any) -> None:
+        raise StoreUnavailable("default")
+
+    get_engine("default").store.cancel = cancel  # type: ignore[method-assign]
+    await revoke("default", "default", "a")
+    with pytest.raises(StreamFailed, match="expired"):
+        await anext(reader)
+    await eventually(lambda: ends)
+    info = await state()
+    assert (info.status, info.error_code) == ("error", "expired")
+    assert [end["error_code"] for end in ends] == ["expired"]
+
+
+async def test_an_end_whose_answer_is_lost_is_told_as_it_was_written(
+    short: None, manager: StreamManager, hear
+):
+    ends, failures, tap = hear(stream_finalized), hear(stream_failed), Tap(b"x")
+    await read_until(await manager.arun("chat", tap, owner="a"), 1)
+    lose_answers(get_engine("default").store, "finalize", 1_000)
+    tap.end()
+    await eventually(lambda: ends)
+    assert (await state()).status == "done"
+    assert [(end["status"], end["error_code"]) for end in ends] == [("done", "")]
+    assert failures == []
