@@ -30,14 +30,32 @@ async def take_over(engine: Engine, key: StreamKey, held: str, claim: Claim) -> 
     silent = "" if fate is Fate.LIVING else before
     if not await engine.leases.hold(holding):
         raise StreamClaimLost
+    claim = replace(claim, holder=me)
     try:
-        info = await engine.store.reclaim(key, held, replace(claim, holder=me), silent=silent)
+        info = await engine.store.reclaim(key, held, claim, silent=silent)
+    except StoreUnavailable:  # it may be ours: nobody else would end it while we live
+        _undo(engine, replace(info, holder=me), claim, Claim(token=held, epoch=claim.epoch))
+        raise
     except StreamError:
         await processes.drop(me, holding)
         raise
     if before != me:
         await processes.drop(before, holding)
     return info
+
+
+def _undo(engine: Engine, info: StreamInfo, taken: Claim, held: Claim) -> None:
+    """Have a stream that we may have taken wait for another process, once the store answers."""
+
+    async def undo() -> None:
+        try:
+            await give_back(engine, info, taken, held, wait=2 * engine.settings.lease)
+        except StoreUnavailable:
+            raise
+        except StreamError:  # it is another's, it ended before, or it is gone
+            await engine.store.processes.drop(info.holder, holding_of(info))
+
+    engine.see_to(undo, f"undo {info.stream_id}")
 
 
 async def give_back(
@@ -48,6 +66,8 @@ async def give_back(
     heir = await processes.park(holding, seconds=wait)
     try:
         given = await engine.store.reclaim(holding.key, held.token, replace(claim, holder=heir))
+    except StoreUnavailable:  # it may be the heir's, whose deadline passes in any case
+        raise
     except StreamError:
         await processes.drop(heir, holding)
         raise

@@ -3,7 +3,8 @@
 Whatever it was, the stream ends or goes on, in writing, and its end is told once.
 """
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -14,12 +15,14 @@ from resumable_streams.engine import Engine, get_engine
 from resumable_streams.signals import stream_failed, stream_finalized
 from resumable_streams.stores.base import BaseStore
 from resumable_streams.types import StreamKey
+from resumable_streams.workers import Worker
 from tests.tools.lengthy import takes_time
-from tests.tools.readers import read_until
+from tests.tools.readers import read_all, read_until
 from tests.tools.sources import Tap
 from tests.tools.streams import Configure
 from tests.tools.waiting import eventually
 
+HERE = __name__
 KEY = StreamKey(tenant="default", generation=1, stream_id="chat")
 SHORT = {"LEASE": 0.6, "STORE_TIMEOUT": 0.3, "SWEEP": 0.1}
 
@@ -30,6 +33,12 @@ Verb = Callable[..., Awaitable[Any]]
 @takes_time
 def short(configure: Configure) -> None:
     configure(**SHORT)
+
+
+@pytest.fixture
+@takes_time
+def short_redis(configure_redis: Configure) -> None:
+    configure_redis(**SHORT)
 
 
 def lose_answers(store: BaseStore, verb: str, times: int) -> None:
@@ -70,6 +79,15 @@ async def state(alias: str = "default") -> StreamInfo:
     info = await get_engine(alias).store.look(KEY)
     assert info is not None
     return info
+
+
+async def silent(stream_id: str) -> AsyncIterator[bytes]:
+    await asyncio.Event().wait()
+    yield b""
+
+
+async def whole(stream_id: str) -> AsyncIterator[bytes]:
+    yield b"whole"
 
 
 async def test_a_quiet_source_that_outlives_a_long_outage_ends_in_writing(
@@ -121,3 +139,44 @@ async def test_an_end_whose_answer_is_lost_is_told_as_it_was_written(
     assert (await state()).status == "done"
     assert [(end["status"], end["error_code"]) for end in ends] == [("done", "")]
     assert failures == []
+
+
+@pytest.mark.parametrize("times", [1, 2])
+async def test_an_order_whose_taking_over_was_not_answered_is_produced(
+    short_redis: None, redis_manager: StreamManager, hear, times: int
+):
+    """The worker may have the claim without knowing: it lives, so nobody takes that from it."""
+    ends = hear(stream_finalized)
+    reader = await redis_manager.aenqueue("chat", f"{HERE}.whole", owner="a", wait=30)
+    await redis_manager.using("elsewhere").astatus("chat", owner="a")
+    lose_answers(get_engine("elsewhere").store, "reclaim", times)
+    worker = Worker("elsewhere", name="w1")
+    working = asyncio.create_task(worker.run())
+    assert await read_all(reader) == b"whole"
+    await eventually(lambda: ends)
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)
+    assert [end["status"] for end in ends] == ["done"]
+
+
+async def test_an_order_whose_giving_back_was_not_answered_ends(
+    short_redis: None, redis_manager: StreamManager, hear
+):
+    """It waits for nobody who knows of it: its time to wait ends it, and that is told."""
+    ends = hear(stream_finalized)
+    reader = await redis_manager.aenqueue("chat", f"{HERE}.silent", owner="a", wait=1)
+    await redis_manager.using("elsewhere").astatus("chat", owner="a")
+    engine, worker = get_engine("elsewhere"), Worker("elsewhere", name="w1")
+    working = asyncio.create_task(worker.run())
+    await eventually(lambda: worker.counts.produced)
+    lose_answers(engine.store, "reclaim", 1)
+    queue = engine.store.queue("w1")
+    assert queue is not None
+    await worker._hand_over(engine, queue)
+    assert (await state()).is_streaming
+    with pytest.raises(StreamFailed, match="producer_lost"):
+        await read_all(reader)
+    await eventually(lambda: ends)
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)
+    assert [end["error_code"] for end in ends] == ["producer_lost"]
