@@ -14,6 +14,7 @@ from typing import Any
 
 from django.core import asgi
 
+from .engine.validation import refuse_wrong_settings
 from .process.runtime import runtime
 from .process.shutdown import drain, serve
 
@@ -31,7 +32,12 @@ def get_asgi_application() -> Application:
 
 
 def with_lifespan(application: Any) -> Application:
-    """Return `application` with lifespan events answered here; all else is passed on."""
+    """Return `application` with lifespan events answered here; all else is passed on.
+
+    Raises InvalidStoreError for settings that cannot work.
+    """
+
+    refuse_wrong_settings()
 
     async def wrapped(scope: Message, receive: Receive, send: Send) -> None:
         serve()

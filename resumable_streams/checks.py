@@ -4,6 +4,7 @@
     W001 to W005   works, but differently from what the settings suggest
     W012           a view that cannot work in this project
     W013           streams in a database that `cache.clear()` empties
+    W014           the default OWNER without sessions
     W006 to W011   with `--deploy`: what the rest of the project, the store or the database disagree
                    with; only W008 to W011 connect to anything
     I001           with `--deploy`: worth knowing
@@ -36,6 +37,8 @@ from .conf import (
     get_aliases,
     get_raw,
     get_settings,
+    has_sessions,
+    load_callable,
     problems,
 )
 from .exceptions import InvalidStoreError
@@ -96,27 +99,15 @@ def check_backends(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
 
 def check_callables(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
     """E009: OWNER, TENANT or WAIT_UNTIL is not a callable that can be imported."""
-    return [
-        Error(
-            f"{name} {path!r} of the stream alias {settings.alias!r} is not a callable to import.",
-            hint="Name a module-level function by its dotted path.",
-            id="resumable_streams.E009",
-        )
-        for settings in _usable()
-        for name, path in (
-            ("OWNER", settings.owner),
-            ("TENANT", settings.tenant),
-            ("WAIT_UNTIL", settings.wait_until),
-        )
-        if path is not None and not _is_callable(path)
-    ]
-
-
-def _is_callable(path: str) -> bool:
-    try:
-        return callable(import_string(path))
-    except ImportError:
-        return False
+    found: list[CheckMessage] = []
+    for settings in _usable():
+        for name in ("owner", "tenant", "wait_until"):
+            try:
+                load_callable(settings, name)
+            except InvalidStoreError as error:
+                hint = f"Correct {_at(settings)}[{name.upper()!r}]."
+                found.append(Error(str(error), hint=hint, id="resumable_streams.E009"))
+    return found
 
 
 def check_eventlet(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
@@ -225,6 +216,21 @@ def check_session_age(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
         )
         for settings in _usable()
         if settings.owner == DEFAULT_OWNER and settings.ttl > project.SESSION_COOKIE_AGE
+    ]
+
+
+def check_sessions(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
+    """W014: the default OWNER, in a project without sessions."""
+    return [
+        Warning(
+            f"{_at(settings)} uses the default OWNER, and MIDDLEWARE has no SessionMiddleware: "
+            f"visitors get 401.",
+            hint="Add django.contrib.sessions.middleware.SessionMiddleware and, for users, "
+            "django.contrib.auth.middleware.AuthenticationMiddleware; or set OWNER.",
+            id="resumable_streams.W014",
+        )
+        for settings in _usable()
+        if settings.owner == DEFAULT_OWNER and not has_sessions()
     ]
 
 
@@ -347,6 +353,7 @@ CHECKS: Sequence[Check] = (
     check_finished_ttl,
     check_store_timeout,
     check_sweep,
+    check_sessions,
     check_atomic_requests,
 )
 DEPLOYMENT_CHECKS: Sequence[Check] = (

@@ -8,10 +8,12 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings as django_settings
+from django.contrib.sessions.middleware import SessionMiddleware
 from django.core.signals import setting_changed
+from django.utils.module_loading import import_string
 
 from .exceptions import InvalidStoreError
 from .types import Limits
@@ -23,7 +25,10 @@ __all__ = [
     "get_raw",
     "get_settings",
     "handles_signals",
+    "has_sessions",
+    "load_callable",
     "problems",
+    "session_cookie_name",
     "session_cookie_options",
     "user_model",
 ]
@@ -156,6 +161,44 @@ LIMIT_RULES: dict[str, Rule] = {
 def user_model() -> str:
     """Return the label of this site's model of users."""
     return str(django_settings.AUTH_USER_MODEL)
+
+
+def has_sessions() -> bool:
+    """Return whether this site has a middleware that gives requests a session."""
+    return any(map(_gives_sessions, django_settings.MIDDLEWARE))
+
+
+def _gives_sessions(path: str) -> bool:
+    try:
+        middleware = import_string(path)
+    except ImportError:  # which Django says itself, louder
+        return True
+    return not isinstance(middleware, type) or issubclass(middleware, SessionMiddleware)
+
+
+def load_callable(settings: AliasSettings, name: str) -> Callable[..., Any] | None:
+    """Return the function that a setting names now (a test may patch it); None without one.
+
+    Raises InvalidStoreError, with the cause, for a path that leads to none.
+    """
+    path = getattr(settings, name)
+    if path is None:
+        return None
+    where = f"{name.upper()} {path!r} of the stream alias {settings.alias!r}"
+    remedy = "Name a function of a module by its dotted path, as in 'mysite.owners.owner'."
+    try:
+        function = import_string(path)
+    except ImportError as error:
+        raise InvalidStoreError(f"{where} cannot be imported: {error}. {remedy}") from error
+    if not callable(function):
+        kind = type(function).__name__
+        raise InvalidStoreError(f"{where} cannot be called: it is a {kind}. {remedy}")
+    return cast(Callable[..., Any], function)
+
+
+def session_cookie_name() -> str:
+    """Return the name of this site's session cookie."""
+    return str(django_settings.SESSION_COOKIE_NAME)
 
 
 def session_cookie_options() -> dict[str, Any]:

@@ -325,16 +325,18 @@ def register(wire_format: Format) -> Format:
 
 
 def get_format(name: str) -> Format:
-    """Return the format of that name; raise KeyError for one that nobody registered."""
+    """Return the format of that name; raise LookupError for one that nobody registered."""
+    if name not in _formats:
+        raise LookupError(
+            f"No format is called {name!r}. Known are {', '.join(map(repr, sorted(_formats)))}; "
+            f"`formats.register` adds one of yours."
+        )
     return _formats[name]
 
 
 def format_of(info: StreamInfo) -> Format:
     """Return the format a stream was acquired with; raw for one that is not known here."""
-    try:
-        return get_format(info.attrs.get("format", raw.name))
-    except KeyError:
-        return raw
+    return _formats.get(info.attrs.get("format", raw.name), raw)
 
 
 for _format in (raw, sse, ui_message):

@@ -19,10 +19,9 @@ from typing import Any
 from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.http import HttpRequest, QueryDict
 from django.utils.crypto import salted_hmac
-from django.utils.module_loading import import_string
 
 from .compat import is_unloaded, loads_session_user, unwrapped
-from .conf import get_settings
+from .conf import AliasSettings, get_settings, load_callable
 from .identifiers import DEFAULT_TENANT
 from .links import TOKEN_PARAMETER, SignedLink
 from .types import Owner, Public
@@ -54,10 +53,10 @@ class Identity:
 async def get_identity(request: Any, *, using: str, acquire: bool = False) -> Identity:
     """Ask the OWNER and TENANT callables of the alias about a request (or a Channels scope)."""
     settings = get_settings(using)
-    owners = _several(await _ask(settings.owner, request, acquire=acquire))
+    owners = _several(await _ask(settings, "owner", request, acquire=acquire))
     if not owners or settings.tenant is None:
         return Identity(owners=owners)
-    return Identity(owners=owners, tenant=await _ask(settings.tenant, request, acquire=acquire))
+    return Identity(owners=owners, tenant=await _ask(settings, "tenant", request, acquire=acquire))
 
 
 def get_link(request: Any) -> SignedLink | None:
@@ -142,8 +141,8 @@ def _several(answer: Any) -> tuple[Owner, ...]:
     return (answer,) if isinstance(answer, str | Public) else tuple(answer)
 
 
-async def _ask(path: str, request: Any, *, acquire: bool) -> Any:
-    function, takes_acquire = _load(path)
+async def _ask(settings: AliasSettings, name: str, request: Any, *, acquire: bool) -> Any:
+    function, takes_acquire = _load(settings, name)
     keywords = {"acquire": acquire} if takes_acquire else {}
     if iscoroutinefunction(function):
         return await function(request, **keywords)
@@ -154,9 +153,10 @@ async def _ask(path: str, request: Any, *, acquire: bool) -> Any:
 _loaded: dict[str, tuple[Callable[..., Any], bool]] = {}
 
 
-def _load(path: str) -> tuple[Callable[..., Any], bool]:
-    """Return what a path names now (a test may patch it), and whether it takes `acquire`."""
-    function = import_string(path)
+def _load(settings: AliasSettings, name: str) -> tuple[Callable[..., Any], bool]:
+    """Return what a setting names now (a test may patch it), and whether it takes `acquire`."""
+    path, function = getattr(settings, name), load_callable(settings, name)
+    assert function is not None  # noqa: S101
     if path not in _loaded or _loaded[path][0] is not function:
         _loaded[path] = function, "acquire" in inspect.signature(function).parameters
     return _loaded[path]

@@ -26,9 +26,11 @@ from .types import PUBLIC, Control, Owner, StreamInfo, StreamKey
 
 __all__ = [
     "Asker",
+    "Checked",
     "Granted",
     "Owners",
     "StreamAddress",
+    "checked_of",
     "find",
     "judge",
     "judge_link",
@@ -42,7 +44,7 @@ __all__ = [
 
 ENDING_VERBS = ("cancel", "delete")
 
-_OUTCOME = "_resumable_streams_outcome"
+_CHECKED = "_resumable_streams_checked"
 
 Owners = Owner | Sequence[Owner] | Identity
 """Whoever asks, under one name or several: a user, and the visitor from before the login."""
@@ -154,7 +156,7 @@ async def tell_checked(
 ) -> None:
     """Tell receivers what a check came to."""
     with suppress(AttributeError):  # a Channels scope, or None
-        setattr(request, _OUTCOME, outcome)
+        setattr(request, _CHECKED, Checked(outcome, key, by_link))
     await engine.notify(
         owner_checked,
         key,
@@ -166,9 +168,23 @@ async def tell_checked(
     )
 
 
+class Checked(NamedTuple):
+    """The last check for a request: its outcome, and the stream it was about."""
+
+    outcome: str
+    key: StreamKey
+    by_link: bool
+
+
+def checked_of(request: Any) -> Checked | None:
+    """Return the last check for a request; None if there was none."""
+    return getattr(request, _CHECKED, None)
+
+
 def outcome_of(request: Any) -> str:
     """Return the outcome of the last check for a request; "" if there was none."""
-    return getattr(request, _OUTCOME, "")
+    checked = checked_of(request)
+    return "" if checked is None else checked.outcome
 
 
 async def judge(

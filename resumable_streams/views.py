@@ -7,10 +7,12 @@ here is exempt from Django's CSRF protection.
 import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
 from inspect import isawaitable
 from typing import Any, ClassVar
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
+from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse, RawPostDataException
 from django.http.response import HttpResponseBase
 from django.utils.crypto import salted_hmac
@@ -20,6 +22,7 @@ from .engine.reader import StreamReader
 from .exceptions import InvalidOwner, InvalidStreamId, ShuttingDown, StreamDoesNotExist, StreamError
 from .formats import Missing, get_format
 from .http.dispatch import AsyncView
+from .http.opening import Opening
 from .http.refusals import tell_refused
 from .http.response import (
     ResumableStreamResponse,
@@ -79,16 +82,17 @@ async def _start(
 ) -> HttpResponseBase:
     get_format(format_name)  # an unknown one is a fault, and shows before the election
     identity = await _identify(request, using, acquire=True)
+    opening = Opening(source)
     reader = await StreamManager(using).arun(
         stream_id,
-        source,
+        opening,
         owner=identity.owners[0],
         tenant=identity.tenant,
         ttl=ttl,
         attrs={**(attrs or {}), "format": format_name},
         request=request,
     )
-    return ResumableStreamResponse(reader, request)
+    return ResumableStreamResponse(await opening.seen(reader), request)
 
 
 async def resume_response(
@@ -210,6 +214,22 @@ class AcquireView(StreamMixin):
     owner: Owner
     tenant: str | None
 
+    @classmethod
+    def as_view(cls, **initkwargs: Any) -> Callable[..., Any]:
+        """Return the view function; raise ImproperlyConfigured for one that cannot answer."""
+        name = initkwargs.get("format", cls.format)
+        try:
+            if isinstance(name, str):  # else it differs from request to request
+                get_format(name)
+        except LookupError as error:
+            raise ImproperlyConfigured(f"{cls.__qualname__}: {error}") from None
+        if cls.produce is AcquireView.produce:
+            raise ImproperlyConfigured(
+                f"{cls.__qualname__} has no `produce`. Write `async def produce(self, request)`, "
+                f"which yields bytes or str."
+            )
+        return super().as_view(**initkwargs)
+
     def produce(self, request: HttpRequest) -> Any:
         """Yield bytes or str, as an async generator; or, as a coroutine, return an iterable.
 
@@ -272,10 +292,11 @@ class AcquireView(StreamMixin):
         self, request: HttpRequest, stream_id: str | None, attrs: Mapping[str, str]
     ) -> StreamReader:
         close_files = _keep_files_open(request)
+        opening = Opening(partial(self.produce, request))
         try:
             reader = await StreamManager(self.using).arun(
                 stream_id,
-                lambda: _produce(self.produce, request, close_files),
+                lambda: _produce(opening, close_files),
                 owner=self.owner,
                 tenant=self.tenant,
                 ttl=self.ttl,
@@ -287,14 +308,12 @@ class AcquireView(StreamMixin):
             raise
         if reader.role is Role.CONSUMER:
             close_files()
-        return reader
+        return await opening.seen(reader)
 
 
-async def _produce(
-    produce: Callable[[HttpRequest], Any], request: HttpRequest, close_files: Callable[[], None]
-) -> AsyncIterator[Chunk]:
+async def _produce(source: Source, close_files: Callable[[], None]) -> AsyncIterator[Chunk]:
     try:
-        async with open_source(lambda: produce(request)) as chunks:
+        async with open_source(source) as chunks:
             async for chunk in chunks:
                 yield chunk
     finally:

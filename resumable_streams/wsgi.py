@@ -12,13 +12,18 @@ for attached readers; and not at all where SIGTERM ends the process at once (`ru
 from django.core import wsgi
 from django.core.handlers.wsgi import WSGIHandler
 
+from .engine.validation import refuse_wrong_settings
 from .process.shutdown import let_threads_hook_signals
 
 __all__ = ["get_wsgi_application"]
 
 
 def get_wsgi_application() -> WSGIHandler:
-    """Return Django's WSGI application; call it in the main thread, as servers import modules."""
+    """Return Django's WSGI application; call it in the main thread, as servers import modules.
+
+    Raises InvalidStoreError for settings that cannot work.
+    """
     application = wsgi.get_wsgi_application()
+    refuse_wrong_settings()
     let_threads_hook_signals()
     return application

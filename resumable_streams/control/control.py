@@ -29,9 +29,10 @@ from django.db import router, transaction
 
 from ..conf import AliasSettings
 from ..engine import Engine, get_engine
-from ..exceptions import StoreUnavailable, StreamError
+from ..exceptions import Diagnosis, StoreUnavailable, StreamError
 from ..identifiers import validate_owner, validate_tenant
 from ..stores.base import control_life
+from ..stores.outages import log_outage
 from ..stores.patience import for_ever, patiently
 from ..types import Control, Owner
 from .saved import SavedRows, in_database, namespace_model
@@ -119,14 +120,26 @@ async def _restore(engine: Engine, tenant: str, known: int, *, is_wanted: bool) 
         try:
             row = await rows.row(tenant)
         except DatabaseTrouble as error:
-            logger.error("Neither the store nor the database knows the generation of a tenant.")
-            raise StoreUnavailable(engine.settings.alias) from error
+            raise _unknown_generation(engine.settings.alias, error) from error
         if row is not None:
             generation, ttl = max(known, row.generation), row.ttl
     if generation == FIRST_GENERATION and ttl is None and not is_wanted:
         return False
     await engine.store.set_control(tenant, generation=generation, ttl=ttl)
     return True
+
+
+def _unknown_generation(alias: str, error: DatabaseTrouble) -> StoreUnavailable:
+    """Return, and log, that neither store nor database knows which generation is in force."""
+    model = namespace_model()
+    using, words = router.db_for_write(model), " ".join(str(error).split())
+    reason = f"the database {using!r} does not tell which generation of a tenant is in force"
+    remedy = "Bring the database back: the store has lost, or never had, what it would say."
+    if model._meta.db_table in words:
+        remedy = f"Create the tables: manage.py migrate resumable_streams --database {using}"
+    unknown = StoreUnavailable(alias, reason, diagnosis=Diagnosis(words=words, remedy=remedy))
+    log_outage(unknown)
+    return unknown
 
 
 async def rotate(alias: str, tenant: str) -> int:

@@ -7,6 +7,7 @@ from ..exceptions import InvalidStreamId, InvalidTenant, StreamDoesNotExist, Str
 from ..permissions import outcome_of
 from ..signals import stream_refused
 from ..types import RefusalReason
+from .explanations import explain_refusal
 from .response import word_of
 
 __all__ = ["reason_of", "tell_refused"]
@@ -21,7 +22,11 @@ async def tell_refused(
     alias: str,
     stream_id: str | None,
 ) -> None:
-    """Tell receivers that `error` was answered with `response`."""
+    """Tell receivers, and the log, that `error` was answered with `response`."""
+    reason = reason_of(error, request)
+    await explain_refusal(
+        request, error, reason, status=response.status_code, alias=alias, stream_id=stream_id
+    )
     if stream_refused.receivers:
         await stream_refused.notify(
             type(error),
@@ -29,7 +34,7 @@ async def tell_refused(
             alias=alias,
             stream_id=stream_id,
             operation=operation,
-            reason=reason_of(error, request),
+            reason=reason,
             status=response.status_code,
             error=error,
             request=request,

@@ -22,11 +22,14 @@ from ..types import CancellationReason
 __all__ = [
     "Cancellation",
     "Chunk",
+    "Iterables",
     "Source",
+    "WrongSource",
     "cancellation_reason",
     "encode",
     "is_for_the_process",
     "open_source",
+    "refuse_wrong",
 ]
 
 Chunk = bytes | str
@@ -96,12 +99,33 @@ async def open_source(source: Source) -> AsyncIterator[AsyncIterator[Chunk]]:
             chunks = aiter(opened)
             if chunks is not opened:  # a response, say, whose iterator is a generator
                 closing.push_async_callback(_aclose, opened)
-        elif isinstance(opened, Iterable) and not isinstance(opened, str | bytes | bytearray):
-            chunks = _in_thread(opened)
         else:
-            raise TypeError(f"A source is an iterable of bytes or str, not {_kind(opened)}.")
+            chunks = _in_thread(refuse_wrong(opened))
         closing.push_async_callback(_aclose, chunks)
         yield chunks
+
+
+class WrongSource(TypeError):
+    """A value that is no source; the message says what to write."""
+
+    def __init__(self, value: object) -> None:
+        if callable(value):
+            remedy = "Call it: `return answer()`, not `return answer`."
+        elif isinstance(value, str | bytes | bytearray):
+            remedy = "Yield it, or return it in a list."
+        elif value is None:
+            remedy = "A `yield` is missing, or a `return`."
+        else:
+            remedy = "Write a generator, or return an iterable of bytes or str."
+        super().__init__(f"A source is an iterable of bytes or str, not {_kind(value)}. {remedy}")
+
+
+def refuse_wrong(opened: Any) -> Any:
+    """Return what a source was opened to; raise WrongSource if nothing can be read from it."""
+    is_text = isinstance(opened, str | bytes | bytearray)
+    if is_text or not isinstance(opened, AsyncIterable | Iterable):
+        raise WrongSource(opened)
+    return opened
 
 
 def _kind(value: object) -> str:

@@ -249,3 +249,14 @@ async def test_gzip_and_sync_middleware_leave_the_bytes_of_streams_alone(
         assert response["Content-Encoding"] == "identity"
         body = b"".join([part async for part in response])
         assert body.count(b"data: ready.") == 3
+
+
+def test_w014_the_default_owner_has_no_sessions(ids: Ids, settings: Settings) -> None:
+    assert "W014" not in ids(default={})
+    settings.MIDDLEWARE = ["django.middleware.common.CommonMiddleware"]
+    assert ids(default={}) == ["W014"]
+    assert "W014" not in ids(default={"OWNER": f"{__name__}.anybody"})
+
+
+def anybody(request: HttpRequest) -> str:
+    return "anybody"

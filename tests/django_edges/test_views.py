@@ -874,7 +874,7 @@ async def test_a_process_that_drains_sends_producers_elsewhere(
 
 
 async def test_an_unknown_format_is_a_fault_before_anything_starts(client: AsyncClient):
-    with pytest.raises(KeyError):
+    with pytest.raises(LookupError, match="Known are"):
         await stream_response(HttpRequest(), script.play, format="nope")
     assert script.calls == 0
 
