@@ -13,7 +13,7 @@ from resumable_streams.identifiers import validate_owner
 from resumable_streams.owners import SESSION_KEY, derived_token
 from resumable_streams.types import PUBLIC, Owner
 
-__all__ = ["age", "chosen_owner", "number", "owner_arguments", "pause"]
+__all__ = ["age", "chosen_owner", "number", "owner_arguments", "pause", "port"]
 
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 LONGEST_AGE = 36_500 * UNITS["d"]
@@ -43,6 +43,13 @@ def pause(text: str) -> float:
     if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,6})?", text):
         raise ArgumentTypeError(f"{text!r} is not a number of seconds, such as 0.05.")
     return float(text)
+
+
+def port(text: str) -> int:
+    """Parse the number of a TCP port."""
+    if not (re.fullmatch(r"[0-9]{1,5}", text) and 0 < int(text) < 65_536):
+        raise ArgumentTypeError(f"{text!r} is not a port: a whole number from 1 to 65535.")
+    return int(text)
 
 
 def owner_arguments(parser: _ActionsContainer, *, required: bool = False) -> None:

@@ -1,11 +1,14 @@
 """`manage.py resumable_streams worker`, as a process: it starts, works, and ends in time."""
 
+import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 from redis import Redis
@@ -18,6 +21,7 @@ from resumable_streams.stores.redis.keys import KeySpace
 from tests.tools.lengthy import starts_a_process
 from tests.tools.readers import read_all, read_until
 from tests.tools.streams import Configure
+from tests.tools.waiting import eventually
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 HERE = f"{__package__}.orders"
@@ -155,3 +159,48 @@ def test_an_unknown_alias_is_refused(start: Start) -> None:
     code, _, err = ended(start("--using", "nope"))
     assert code == 1
     assert "no alias 'nope'" in err
+
+
+# Metrics of a worker.
+
+
+def scrape(port: int) -> str:
+    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        text: str = answer.read().decode()
+        return text
+
+
+async def test_a_worker_serves_its_own_metrics(redis_manager: StreamManager, start: Start) -> None:
+    port = free_port()
+    worker = start("--metrics-port", str(port))
+    first_line(worker)
+    assert first_line(worker) == f"Its metrics are at http://127.0.0.1:{port}/.\n"
+    text = await asyncio.to_thread(scrape, port)
+    ends = 'resumable_streams_finalizes_total{alias="default",error_code="",status="done"}'
+    assert f"{ends} 0.0" in text
+    reader = await redis_manager.aenqueue("s", f"{HERE}.numbers", {"count": 2}, owner="me")
+    assert await read_all(reader) == b"000001"
+
+    async def is_counted() -> bool:
+        text = await asyncio.to_thread(scrape, port)
+        return f"{ends} 1.0" in text and 'resumable_streams_workers{alias="default"} 1.0' in text
+
+    await eventually(is_counted)
+    worker.send_signal(signal.SIGTERM)
+    assert ended(worker)[0] == 0
+
+
+def test_a_port_that_is_taken_is_named(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        code, _, err = ended(start("--metrics-port", str(port)))
+    assert code == 1
+    assert f"Metrics cannot be served at http://127.0.0.1:{port}/: " in err
+    assert "Traceback" not in err
+
+
+def test_an_exporter_that_is_not_there_is_named(start: Start) -> None:
+    code, _, err = ended(start("--metrics-port", "9999", "--metrics-exporter", "nowhere.serve"))
+    assert code == 1
+    assert "The exporter nowhere.serve cannot be imported: No module named 'nowhere'." in err
+    assert "django-resumable-streams[prometheus]" in err

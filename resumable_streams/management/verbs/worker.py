@@ -14,9 +14,12 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from django.core.management.base import CommandError
+from django.utils.module_loading import import_string
+
 from resumable_streams.conf import get_settings
 from resumable_streams.engine import get_engine
-from resumable_streams.management.arguments import number, pause
+from resumable_streams.management.arguments import number, pause, port
 from resumable_streams.management.console import Terminal
 from resumable_streams.process import shutdown
 from resumable_streams.process.runtime import runtime
@@ -25,6 +28,9 @@ from resumable_streams.workers import Worker, WorkerCounts
 from .verb import Verb
 
 __all__ = ["Work"]
+
+EXPORTER = "resumable_streams.contrib.prometheus.serve"
+"""The default exporter, by its path only: most workers are not scraped, and do without."""
 
 
 class Work(Verb):
@@ -55,6 +61,24 @@ class Work(Verb):
             metavar="SECONDS",
             help="how long running streams may go on at the end (DRAIN_TIMEOUT)",
         )
+        parser.add_argument(
+            "--metrics-port",
+            type=port,
+            metavar="PORT",
+            help="serve the metrics of this worker over HTTP (the extra 'prometheus')",
+        )
+        parser.add_argument(
+            "--metrics-address",
+            default="127.0.0.1",
+            metavar="ADDRESS",
+            help="where to listen for that (127.0.0.1)",
+        )
+        parser.add_argument(
+            "--metrics-exporter",
+            default=EXPORTER,
+            metavar="PATH",
+            help=f"the callable that serves them, by its dotted path ({EXPORTER})",
+        )
         super().add_arguments(parser)
 
     def __init__(self, options: Mapping[str, Any]):
@@ -64,13 +88,43 @@ class Work(Verb):
         self.worker_name: str = options["name"] or f"{socket.gethostname()}-{os.getpid()}"
 
     def perform(self, terminal: Terminal) -> None:
-        with _ignore_first_signal() as heard:
+        with _ignore_first_signal() as heard, self._served_metrics():
             counts = asyncio.run(self._work(terminal, heard))
         refused = f", {counts.refused:,} refused" if counts.refused else ""
         terminal.say(
             f"Worker {self.worker_name} (alias {self.alias}) has ended: {counts.produced:,} "
             f"streams produced, {counts.handed_over:,} handed over to other workers{refused}."
         )
+
+    @property
+    def _where(self) -> str:
+        address: str = self.options["metrics_address"]
+        host = f"[{address}]" if ":" in address else address
+        return f"http://{host}:{self.options['metrics_port']}/"
+
+    @contextmanager
+    def _served_metrics(self) -> Iterator[None]:
+        """Serve the metrics of this process, if it was asked for, for as long as it works."""
+        path, given = self.options["metrics_exporter"], self.options["metrics_port"]
+        if given is None:
+            yield
+            return
+        try:
+            close = import_string(path)(given, self.options["metrics_address"])
+        except ImportError as error:
+            raise CommandError(
+                f"The exporter {path} cannot be imported: {error}. The one for Prometheus comes "
+                f"with pip install 'django-resumable-streams[prometheus]'."
+            ) from error
+        except OSError as error:
+            raise CommandError(
+                f"Metrics cannot be served at {self._where}: {error.strerror}. Choose another "
+                f"--metrics-port; each worker on a host needs its own."
+            ) from error
+        try:
+            yield
+        finally:
+            close()
 
     async def _work(self, terminal: Terminal, heard: Collection[int]) -> WorkerCounts:
         concurrency: int = self.options["concurrency"]
@@ -86,6 +140,8 @@ class Work(Verb):
                 f"Worker {self.worker_name} (alias {self.alias}): up to {concurrency:,} streams at "
                 f"a time."
             )
+            if self.options["metrics_port"] is not None:
+                terminal.say(f"Its metrics are at {self._where}.")
             await worker.run()
         finally:
             await runtime.aclose()
