@@ -108,7 +108,7 @@ class Telemetry:
         self._tracer = trace.get_tracer(NAME, tracer_provider=tracer_provider)
         meter = metrics.get_meter(NAME, meter_provider=meter_provider)
         self._make_instruments(meter)
-        self._gauges = StoreGauges(meter, self._tenants)
+        self._gauges = ObservedGauges(meter, self._tenants)
 
     def _make_instruments(self, meter: metrics.Meter) -> None:
         def counter(name: str, unit: str, text: str) -> metrics.Counter:
@@ -383,7 +383,7 @@ def _kind(error: BaseException) -> str:
     return f"{type(error).__module__}.{type(error).__qualname__}"
 
 
-class StoreGauges:
+class ObservedGauges:
     """Gauges that each collection reads from the store; the same in every process.
 
     One reading serves all of them.
