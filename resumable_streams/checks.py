@@ -5,9 +5,10 @@
     W012           a view that cannot work in this project
     W013           streams in a database that `cache.clear()` empties
     W014           the default OWNER without sessions
-    W006 to W011   with `--deploy`: what the rest of the project, the store or the database disagree
-                   with; only W008 to W011 connect to anything
-    I001           with `--deploy`: worth knowing
+    W006, W007     with `--deploy`: settings of the rest of the project that disagree with ours
+    I001           with `--deploy`: a pointer to the doctor, which asks servers and databases
+
+Nothing here connects to anything: see `operating/doctor` for that.
 
 One function a check, all of them in the two lists at the end; each store checks its own part
 (`BaseStore.check`). `docs/settings.md` has the table.
@@ -23,10 +24,7 @@ from django.apps import AppConfig, apps
 # What the settings of other apps say is theirs: `conf` keeps ours.
 from django.conf import settings as project  # noqa: TID251
 from django.core.checks import CheckMessage, Error, Info, Warning, register  # noqa: A004
-from django.core.exceptions import ImproperlyConfigured
-from django.db import DEFAULT_DB_ALIAS, connections, router
-from django.db import Error as DatabaseTrouble
-from django.db.migrations.loader import MigrationLoader
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils.module_loading import import_string
 
@@ -127,7 +125,7 @@ def check_stores(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
 
 
 def check_deployed_stores(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
-    """W001 where DEBUG is still on, W008, W009, and whatever a store of yours finds."""
+    """W001 where DEBUG is still on, and the findings of a store of your own."""
     return [
         message for settings, store in _stores() for message in store.check(settings, deploy=True)
     ]
@@ -281,66 +279,17 @@ def _non_atomic(alias: str) -> str:
     return f"@transaction.non_atomic_requests{using}"
 
 
-def check_middleware(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
-    """I001: middleware that is sync only, in a project that is served by ASGI."""
-    if not getattr(project, "ASGI_APPLICATION", None):
-        return []
-    sync_only = [path for path in project.MIDDLEWARE if _is_sync_only(path)]
-    if not sync_only:
+def check_doctor(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
+    """I001: server and database are not asked here, but by the doctor."""
+    if not any(store.outlives_process for _, store in _stores()):
         return []
     return [
         Info(
-            f"Middleware that is sync only: {', '.join(sync_only)}.",
-            hint="Under ASGI Django passes every request through a thread for it, until the "
-            "headers of the answer are there. Streams work, and are started and resumed slower.",
+            "Server and database of the streams are not asked here.",
+            hint="Run `manage.py resumable_streams doctor` on a host that can reach them.",
             id="resumable_streams.I001",
         )
     ]
-
-
-def _is_sync_only(path: str) -> bool:
-    try:
-        return not getattr(import_string(path), "async_capable", False)
-    except ImportError:
-        return False  # which Django says itself, louder
-
-
-# --- What only a look can tell ------------------------------------------------------------------
-
-
-def check_migrations(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
-    """W010: tables are missing that an alias needs; W011: the database could not be asked."""
-    needing = [s for s, store in _stores() if s.records or store.outlives_process]
-    if not needing:
-        return []
-    database = router.db_for_write(apps.get_model("resumable_streams", "StreamNamespace"))
-    try:
-        unapplied = list(_unapplied(database))
-    except (DatabaseTrouble, ImproperlyConfigured) as error:
-        return [
-            Warning(
-                f"The database {database!r} could not be asked for its migrations "
-                f"({type(error).__name__}).",
-                hint="Run the check where the database can be reached.",
-                id="resumable_streams.W011",
-            )
-        ]
-    return [
-        Warning(
-            f"The migration {name} of resumable_streams is not applied to {database!r}.",
-            hint=f"Run `manage.py migrate`: {', '.join(_at(s) for s in needing)} keeps the "
-            f"generations of tenants, and its records, in the database.",
-            id="resumable_streams.W010",
-        )
-        for name in unapplied
-    ]
-
-
-def _unapplied(database: str) -> Iterable[str]:
-    loader = MigrationLoader(connections[database])
-    for app, name in sorted(loader.disk_migrations):
-        if app == "resumable_streams" and (app, name) not in loader.applied_migrations:
-            yield name
 
 
 CHECKS: Sequence[Check] = (
@@ -360,8 +309,7 @@ DEPLOYMENT_CHECKS: Sequence[Check] = (
     check_deployed_stores,
     check_session_age,
     check_proxies,
-    check_migrations,
-    check_middleware,
+    check_doctor,
 )
 
 for check in CHECKS:

@@ -28,6 +28,7 @@ __all__ = [
     "has_sessions",
     "load_callable",
     "problems",
+    "project_setting",
     "session_cookie_name",
     "session_cookie_options",
     "user_model",
@@ -209,6 +210,11 @@ def session_cookie_options() -> dict[str, Any]:
         "secure": django_settings.SESSION_COOKIE_SECURE,
         "samesite": django_settings.SESSION_COOKIE_SAMESITE,
     }
+
+
+def project_setting(name: str) -> Any:
+    """Return a setting of the project that is none of ours; None if it is not set."""
+    return getattr(django_settings, name, None)
 
 
 def handles_signals() -> bool:

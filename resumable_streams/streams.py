@@ -14,7 +14,7 @@ from .engine.reader import StreamReader
 from .exceptions import InvalidOffset, ShuttingDown, StreamDoesNotExist
 from .identifiers import DEFAULT_TENANT, validate_tenant
 from .links import SignedLink
-from .operating import tenants
+from .operating import doctor, tenants
 from .permissions import (
     Asker,
     Granted,
@@ -33,7 +33,7 @@ from .process.twins import sync_twin
 from .producing.sources import Source
 from .runs import Here, Production, Run, make_terms
 from .signals import stream_cancelled, stream_deleted, stream_resumed
-from .types import Owner, Role, StreamInfo, Terms
+from .types import Observation, Owner, Role, StreamInfo, Terms
 from .workers import Order
 
 __all__ = ["Asker", "StreamManager", "streams"]
@@ -415,6 +415,16 @@ class StreamManager:
         return await runtime.call(tenants.retire, self.alias, name, ttl=ttl, existing=existing)
 
     retire = sync_twin(aretire)
+
+    async def adoctor(self) -> list[Observation]:
+        """Examine the project and the store of this alias, as `manage.py … doctor` does.
+
+        Takes a few seconds, changes nothing, and raises nothing about what it finds. The messages
+        are for people of the site: they name servers and settings, but no credentials.
+        """
+        return await runtime.call(doctor.examine, [self.alias])
+
+    doctor = sync_twin(adoctor)
 
     # What a call names.
 

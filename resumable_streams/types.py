@@ -15,6 +15,7 @@ __all__ = [
     "Fate",
     "Holding",
     "Limits",
+    "Observation",
     "Owner",
     "Page",
     "Public",
@@ -24,6 +25,7 @@ __all__ = [
     "StreamKey",
     "StreamStatus",
     "Terms",
+    "Verdict",
 ]
 
 
@@ -251,3 +253,27 @@ class Control:
         return (self.generation is None or info.generation >= self.generation) and (
             self.revoked_at is None or info.seen_mark >= self.revoked_at
         )
+
+
+class Verdict(StrEnum):
+    """The verdicts of the doctor, from well to ill."""
+
+    FINE = "fine"
+    UNKNOWN = "unknown"  # it may not be asked: no fault
+    WARNING = "warning"  # it works, until something else happens
+    FAULT = "fault"  # it does not work
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """One line of the doctor: its subject, how that is, and what to do about it.
+
+    `alias` is empty where it is about the project. Messages hold no credentials; like those of
+    `StoreUnavailable`, they are for people of the site.
+    """
+
+    check: str
+    verdict: Verdict
+    message: str
+    remedy: str = ""
+    alias: str = ""

@@ -9,6 +9,7 @@ revoke_on     revocations that follow a logout or a change of password
 records       a row for each stream, written off its path
 incidents     a row for each act of an operator
 audit_log     a line for each event
+doctor        an examination of the project and its stores
 readiness     whether this process should get requests
 client_info   address, request id and user of a request, for the logs
 """

@@ -1,4 +1,4 @@
-"""Whether this process should get requests: it does not drain, and its stores answer.
+"""The readiness of this process: it does not drain, and its stores answer.
 
 Strangers may ask as often as they like, so callers at the same time share one question to a store,
 and nobody waits for longer than ANSWER_SECONDS.

@@ -18,6 +18,7 @@ No verb on a stream looks at a clock to judge its producer.
 `testing.StreamStoreContract` holds a store to all of this.
 """
 
+import asyncio
 import math
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -28,22 +29,27 @@ from django.core.checks import CheckMessage
 
 from ..conf import AliasSettings
 from ..exceptions import StoreUnavailable, StreamUnreadable
+from ..identifiers import DEFAULT_TENANT
 from ..types import (
+    PUBLIC,
     Acquisition,
     Claim,
     Control,
     Holding,
     Limits,
+    Observation,
     Owner,
     Page,
     StreamInfo,
     StreamKey,
     StreamStatus,
     Terms,
+    Verdict,
 )
 from .processes import Processes
 
 __all__ = [
+    "EXAMINE_SECONDS",
     "MAX_APPEND_BYTES",
     "MAX_DEATHS",
     "Backlog",
@@ -59,6 +65,9 @@ __all__ = [
 
 MAX_APPEND_BYTES = 262_144
 """What one append carries at most, so that a push message stays small."""
+
+EXAMINE_SECONDS = 3.0
+"""How long one question of the doctor waits for its answer."""
 
 MAX_DEATHS = 3
 """How many producers in a row may die without a byte more, before the stream is given up."""
@@ -200,10 +209,32 @@ class BaseStore(ABC):
     def check(self, settings: AliasSettings, *, deploy: bool) -> list[CheckMessage]:
         """Return messages for Django's system checks about this store, as `settings` set it up.
 
-        With `deploy`, return those of `manage.py check --deploy` only: these may connect, within a
-        time limit. Without it, connect to nothing. An override names ids of its own app.
+        With `deploy`, return those of `manage.py check --deploy` only. Connect to nothing: that is
+        for `examine`. An override names ids of its own app.
         """
         return []
+
+    async def examine(self) -> list[Observation]:
+        """Return what `manage.py resumable_streams doctor` says of this store.
+
+        Raise nothing, and take a few seconds at most: what cannot be found out is an observation,
+        and keeps nothing else from being found out. An override leaves out the alias.
+        """
+        try:
+            async with asyncio.timeout(EXAMINE_SECONDS):
+                await self.get_control(DEFAULT_TENANT, PUBLIC)
+        except StoreUnavailable as error:
+            found = error.diagnosis
+            message = found.words or error.reason or "The store is unavailable."
+            return [
+                Observation(
+                    check="reach", verdict=Verdict.FAULT, message=message, remedy=found.remedy
+                )
+            ]
+        except TimeoutError:
+            message = f"The store gave no answer in {EXAMINE_SECONDS:g} seconds."
+            return [Observation(check="reach", verdict=Verdict.FAULT, message=message)]
+        return [Observation(check="reach", verdict=Verdict.FINE, message="The store answers.")]
 
     def prefix_of(self, tenant: str, generation: int) -> str:
         """Return the beginning of the keys of a tenant's streams, for people to read."""

@@ -31,6 +31,7 @@ from ..types import (
     ErrorCode,
     Holding,
     Limits,
+    Observation,
     Owner,
     Page,
     Role,
@@ -38,6 +39,7 @@ from ..types import (
     StreamKey,
     StreamStatus,
     Terms,
+    Verdict,
 )
 from .base import MAX_DEATHS, BaseStore, Clock, Feed, Listener, control_life
 from .memory_processes import MemoryProcesses, Table
@@ -145,6 +147,11 @@ class MemoryStore(BaseStore):
                 id="resumable_streams.W001",
             )
         ]
+
+    async def examine(self) -> list[Observation]:
+        streams = len(self._space.streams)
+        message = f"It answers, and keeps {streams:,} streams in the memory of this process alone."
+        return [Observation(check="store", verdict=Verdict.FINE, message=message)]
 
     @property
     def processes(self) -> Processes:

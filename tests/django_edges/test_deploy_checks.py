@@ -1,25 +1,21 @@
 """The checks for the traps of production: one test an id, with settings that are right, too."""
 
 import gzip
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.core.checks import CheckMessage, Warning, run_checks  # noqa: A004
-from django.core.management import call_command
 from django.http import HttpRequest, HttpResponse
 from django.test import AsyncClient
 from django.urls import include, path
 from pytest_django import Settings
-from redis import Redis
 
 from resumable_streams import checks
 from resumable_streams.conf import AliasSettings
 from resumable_streams.sse import event
 from resumable_streams.stores.memory import MemoryStore
 from resumable_streams.views import AcquireView
-from tests.ledger import Ledger, open_ledger
 from tests.tools.streams import MEMORY, REDIS
 
 NOWHERE = "redis://127.0.0.1:1/0"
@@ -31,28 +27,22 @@ Ids = Callable[..., list[str]]
 def ids(settings: Settings) -> Ids:
     """Return a function from aliases to the ids of what the checks find, the deployment's or not.
 
-    Nothing is connected unless a test gives a location that can be.
+    The pointer to the doctor is left out, as it is there for every server.
     """
     settings.DEBUG = True
-    without_looking = [
+    others = [
         check
         for check in (*checks.CHECKS, *checks.DEPLOYMENT_CHECKS)
-        if check not in (checks.check_deployed_stores, checks.check_migrations)
+        if check not in (checks.check_deployed_stores, checks.check_doctor)
     ]
 
     def found(*only: Callable[..., Any], **aliases: dict[str, Any]) -> list[str]:
         settings.RESUMABLE_STREAMS = aliases
-        messages = [message for check in only or without_looking for message in check(None)]
+        messages = [message for check in only or others for message in check(None)]
         assert all(message.hint for message in messages)
         return sorted(str(message.id).removeprefix("resumable_streams.") for message in messages)
 
     return found
-
-
-@pytest.fixture
-def ledger(tmp_path: Path, settings: Settings, django_db_blocker: Any) -> Iterator[Ledger]:
-    with django_db_blocker.unblock(), open_ledger(tmp_path / "ledger.sqlite3", settings) as ledger:
-        yield ledger
 
 
 def redis(**entry: Any) -> dict[str, Any]:
@@ -130,35 +120,6 @@ def test_w007_there_is_a_proxy_that_the_audit_log_is_not_told_of(
     assert ids(default=redis(TRUSTED_PROXIES=1)) == []
 
 
-@pytest.fixture
-def full_server(redis_server: Redis) -> Iterator[Callable[..., None]]:
-    """Return a function that configures the memory of the server."""
-
-    def configure(policy: str, most: str = "1gb") -> None:
-        redis_server.config_set("maxmemory", most)
-        redis_server.config_set("maxmemory-policy", policy)
-
-    yield configure
-    configure("noeviction", "0")
-
-
-def test_w008_the_server_may_evict_streams(
-    ids: Ids, redis_url: str, full_server: Callable[..., None]
-):
-    for policy in ("allkeys-lru", "volatile-ttl"):
-        full_server(policy)
-        assert ids(checks.check_deployed_stores, default=redis(LOCATION=redis_url)) == ["W008"]
-    full_server("allkeys-lru", "0")  # without a bound nothing is evicted
-    assert ids(checks.check_deployed_stores, default=redis(LOCATION=redis_url)) == []
-    full_server("noeviction")
-    assert ids(checks.check_deployed_stores, default=redis(LOCATION=redis_url)) == []
-
-
-def test_w009_the_server_is_away(ids: Ids):
-    assert ids(checks.check_deployed_stores, default=redis()) == ["W009"]
-    assert ids(checks.check_deployed_stores, default={}) == ["W001"]  # which no server keeps
-
-
 class StoreOfTheirs(MemoryStore):
     """A store with checks of its own."""
 
@@ -172,37 +133,27 @@ def test_a_store_of_yours_has_checks_of_its_own(ids: Ids):
     assert ids(checks.check_deployed_stores, default=entry) == ["W999"]
 
 
-def test_nothing_is_looked_up_without_deploy(settings: Settings):
+@pytest.mark.parametrize("deploy", [False, True])
+def test_nothing_is_connected(settings: Settings, deploy: bool):
+    """Nobody is there, a name is not looked up, and the database is barred."""
+    settings.RESUMABLE_STREAMS = {"default": redis(RECORDS=True, LOCATION="redis://no.invalid/0")}
+    found = run_checks(tags=[checks.TAG], include_deployment_checks=deploy)
+    assert [message.id for message in found] == ["resumable_streams.I001"] * deploy
+
+
+async def test_nothing_is_connected_inside_a_loop(settings: Settings):
     settings.RESUMABLE_STREAMS = {"default": redis(RECORDS=True)}
-    assert run_checks(tags=[checks.TAG]) == []  # nobody is there, and the database is barred
+    run_checks(tags=[checks.TAG], include_deployment_checks=True)
 
 
-def test_w010_a_migration_is_not_applied(ids: Ids, ledger: Ledger):
-    assert ids(checks.check_migrations, default=redis()) == []
-    call_command("migrate", "resumable_streams", "zero", database="ledger", verbosity=0)
-    assert set(ids(checks.check_migrations, default=redis())) == {"W010"}
-    assert set(ids(checks.check_migrations, default={"RECORDS": True})) == {"W010"}
-    assert ids(checks.check_migrations, default={"BACKEND": MEMORY}) == []
-
-
-def test_w011_the_database_is_away(ids: Ids, ledger: Ledger):
-    ledger.take_away()
-    assert ids(checks.check_migrations, default=redis()) == ["W011"]
-    ledger.give_back()
+def test_i001_server_and_database_are_for_the_doctor(ids: Ids):
+    assert ids(checks.check_doctor, default=redis(), chat=redis()) == ["I001"]
+    assert ids(checks.check_doctor, default={"BACKEND": MEMORY}) == []
 
 
 def sync_only(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:
-    """Be a middleware as it was before Django 3."""
+    """Make a middleware as they were before Django 3."""
     return lambda request: get_response(request)
-
-
-def test_i001_a_middleware_is_sync_only(ids: Ids, settings: Settings):
-    settings.ASGI_APPLICATION = "mysite.asgi.application"
-    assert ids(default=redis()) == []
-    settings.MIDDLEWARE = [*settings.MIDDLEWARE, f"{__name__}.sync_only", "no.such.Middleware"]
-    assert ids(default=redis()) == ["I001"]
-    settings.ASGI_APPLICATION = None
-    assert ids(default=redis()) == []
 
 
 def test_checks_that_cannot_work_leave_it_to_the_errors(ids: Ids):

@@ -2,6 +2,7 @@
 
 from .audit import Audit
 from .cancel import Cancel
+from .doctor import Doctor
 from .incidents import Incidents
 from .purge import Purge
 from .reap import Reap
@@ -16,5 +17,17 @@ __all__ = ["VERBS", "Verb"]
 
 VERBS: dict[str, type[Verb]] = {
     verb.name: verb
-    for verb in (Audit, Purge, Rotate, Revoke, Cancel, Retire, Reap, Records, Incidents, Work)
+    for verb in (
+        Doctor,
+        Audit,
+        Purge,
+        Rotate,
+        Revoke,
+        Cancel,
+        Retire,
+        Reap,
+        Records,
+        Incidents,
+        Work,
+    )
 }

@@ -40,6 +40,7 @@ from ...types import (
     Control,
     Holding,
     Limits,
+    Observation,
     Owner,
     Page,
     Role,
@@ -60,10 +61,11 @@ from ..base import (
 )
 from ..outages import log_outage
 from ..processes import Processes
-from .checks import check_caches, check_eviction
+from .checks import check_caches
 from .cluster import ClusterNodes
 from .connect import Connect, Endpoint
 from .connection import Argument, Command, CommandConnection, Unreadable
+from .examination import Examination
 from .keys import KeySpace, decode_holdings, encode_holding
 from .nodes import Nodes, OneNode
 from .options import refuse_wrong
@@ -220,20 +222,19 @@ class RedisStore(BaseStore):
         self.lasting = Lasting()  # what is written and announced: two hash slots, so two scripts
 
     def check(self, settings: AliasSettings, *, deploy: bool) -> list[CheckMessage]:
-        """W013; with `deploy`, W008 and W009."""
-        if deploy:
-            return list(check_eviction(settings, self._memory_of_servers))
-        return list(check_caches(settings, self._emptied_by()))
+        """W013."""
+        return [] if deploy else list(check_caches(settings, self._emptied_by()))
 
-    async def _memory_of_servers(self) -> list[bytes]:
-        """Return the section Memory of INFO of each primary, and close the connections."""
-        try:
-            return [
-                await connection.execute("INFO", "memory")
-                for connection in await self._nodes.connections()
-            ]
-        finally:
-            await self.aclose()
+    async def examine(self) -> list[Observation]:
+        examination = Examination(
+            self._nodes,
+            self.keys,
+            self.look,
+            self._address,
+            is_cluster=self._is_cluster,
+            wait_replicas=self._wait_replicas,
+        )
+        return await examination.observe()
 
     def _make_nodes(
         self,
