@@ -213,7 +213,7 @@ def session_cookie_options() -> dict[str, Any]:
 
 
 def project_setting(name: str) -> Any:
-    """Return a setting of the project that is none of ours; None if it is not set."""
+    """Return a setting of the project itself; None if it is not set."""
     return getattr(django_settings, name, None)
 
 

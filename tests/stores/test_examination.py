@@ -1,5 +1,6 @@
 """The doctor at a server: good ones, and each way in which one is not."""
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from example_project.private_redis import free_port
 from resumable_streams.stores.redis import RedisStore, examination
 from resumable_streams.stores.redis.rights import PURPOSES
+from resumable_streams.stores.redis.store import SCRIPTS
 from resumable_streams.testing import StreamStoreContract
 from resumable_streams.types import Observation, Verdict
 from tests.tools.lengthy import starts_a_process
@@ -21,6 +23,7 @@ from .test_rights import rights
 
 PREFIX = "ours"
 PASSWORD = "very-secret"
+NAMED = {name for names in PURPOSES.values() for name in names.split()}
 
 Found = dict[str, list[Observation]]
 
@@ -99,13 +102,23 @@ async def test_a_wrong_password_is_told_as_the_login(server: Node) -> None:
     assert ill(found) == {"login": "fault"}
 
 
-async def test_the_documented_rights_are_enough_and_no_fault_is_what_may_not_be_asked(
-    server: Node,
+async def test_the_documented_rights_are_enough(
+    server: Node, configured: Callable[..., None]
 ) -> None:
+    location = server.url.replace("://", "://streams:secret@")
+    assert verdicts(await examined(location)) == {"fine"}
+    configured(appendonly="no")
+    assert verdicts(await examined(location), "persistence") == {"unknown"}  # without CONFIG GET
+
+
+async def test_it_is_no_fault_that_a_user_may_not_ask(server: Node) -> None:
+    server.client.execute_command(*rights())
+    server.client.execute_command("ACL SETUSER streams -info")
     found = await examined(server.url.replace("://", "://streams:secret@"))
+    assert verdicts(found, "info", "rights") == {"unknown"}  # the right is for metrics
     assert ill(found) == {}
-    assert verdicts(found, "rights", "push", "scripts", "writes") == {"fine"}
-    assert verdicts(found, "info") == {"unknown"}
+    assert verdicts(found, "push", "scripts", "writes") == {"fine"}
+    server.client.execute_command(*rights())
 
 
 @pytest.mark.parametrize(
@@ -135,7 +148,17 @@ async def test_rights_on_the_keys_of_another_prefix_are_missing_all(server: Node
 
 def test_the_rights_are_those_of_the_documentation() -> None:
     documented = {rule[1:] for rule in rights() if rule[0] == "+"}
-    assert documented == {name for names in PURPOSES.values() for name in names.split()}
+    assert documented == NAMED
+
+
+def test_the_rights_are_all_that_scripts_use() -> None:
+    called = {
+        name.lower()
+        for source in SCRIPTS.values()
+        for name in re.findall(r"call\('([A-Z]+)'", source)
+    }
+    assert len(called) > 20
+    assert called <= NAMED
 
 
 async def test_no_replica_is_written_to() -> None:

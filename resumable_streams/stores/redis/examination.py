@@ -8,9 +8,9 @@ user may not ask is no fault.
 import asyncio
 import math
 import re
+import time
 from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
 from functools import partial
-from time import time as local_time
 from typing import Any
 from uuid import uuid4
 
@@ -93,6 +93,8 @@ PUSH_REMEDY = (
     "pass them on. Without pushes, readers of other processes wait for SWEEP."
 )
 CLOCK_REMEDY = "Have both machines keep time with NTP: ages and expiries are told by both clocks."
+
+local_time = time.time
 
 Facts = Mapping[str, str]
 Look = Callable[[], Coroutine[Any, Any, Collection[Observation]]]
@@ -191,7 +193,7 @@ class Examination:
 
     async def _rights(self, connection: CommandConnection) -> Collection[Observation]:
         plain = await self._plain_connection()
-        purposes = ["streams", "workers"]
+        purposes = ["streams", "workers", "metrics"]
         purposes += ["wait_replicas"] if self._wait_replicas else []
         purposes += ["a cluster"] if self._is_cluster else []
         purposes += ["a database other than 0"] if plain.db else []
@@ -211,9 +213,7 @@ class Examination:
         commands = ", ".join(name.upper().replace("|", " ") for name in one.commands)
         found = f"For {one.purpose}, this user may not run on {self._pattern}: {commands}."
         remedy = f"ACL SETUSER {user} ~{self._pattern} &{self._pattern} {rules}"
-        # A site may do without workers.
-        tell = _warning if one.purpose == "workers" else _fault
-        return tell("rights", found, remedy)
+        return MISSING.get(one.purpose, _fault)("rights", found, remedy)
 
     async def _info(self, connection: CommandConnection) -> Collection[Observation]:
         try:
@@ -373,3 +373,10 @@ def _warning(check: str, message: str, remedy: str) -> Observation:
 
 def _fault(check: str, message: str, remedy: str) -> Observation:
     return Observation(check=check, verdict=Verdict.FAULT, message=message, remedy=remedy)
+
+
+MISSING: Mapping[str, Callable[[str, str, str], Observation]] = {
+    "workers": _warning,
+    "metrics": _unknown,
+}
+"""The verdicts about missing rights that a site may do without; all others are faults."""

@@ -19,6 +19,7 @@ PURPOSES: Mapping[str, str] = {
         "sismember exists publish subscribe unsubscribe xadd xrange xrevrange"
     ),
     "workers": "xlen xdel xack xclaim xautoclaim xgroup xreadgroup",
+    "metrics": "scard xinfo info",
     "wait_replicas": "wait",
     "a database other than 0": "select",
     "a cluster": "cluster|slots asking spublish ssubscribe sunsubscribe",
@@ -36,19 +37,22 @@ ARGUMENTS: Mapping[str, str] = {
     "select": "1",
     "asking": "",
     "cluster|slots": "",
+    "info": "",
+    "xinfo": "GROUPS {key}",
     "xgroup": "CREATE {key} group $",
     "xreadgroup": "GROUP group worker STREAMS {key} >",
     "publish": "{key} message",
     "spublish": "{key} message",
 }
 
-# Answers the numbers of the commands that are refused, or unknown to the server.
+# Answers the numbers of the commands that are refused. A command that the server does not know at all
+# (a provider took it away) is no matter of rights.
 SCRIPT = """
 local may, refused = redis.acl_check_cmd, {}
 if not may then return false end
 for number, command in ipairs(cjson.decode(ARGV[1])) do
   local is_known, is_allowed = pcall(may, unpack(command))
-  if not (is_known and is_allowed) then table.insert(refused, number) end
+  if is_known and not is_allowed then table.insert(refused, number) end
 end
 return refused
 """
