@@ -26,7 +26,6 @@ from django.conf import settings as project  # noqa: TID251
 from django.core.checks import CheckMessage, Error, Info, Warning, register  # noqa: A004
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.urls import URLPattern, URLResolver, get_resolver
-from django.utils.module_loading import import_string
 
 from .conf import (
     DEFAULT_OWNER,

@@ -24,6 +24,7 @@ from ..conf import (
     get_aliases,
     get_raw,
     get_settings,
+    has_sessions,
     problems,
     project_setting,
 )
@@ -39,7 +40,6 @@ PART_SECONDS = 10.0  # stores give up sooner
 
 APP = "resumable_streams"  # the label of the app, and the tag of its checks
 
-SESSION_MIDDLEWARE = "django.contrib.sessions.middleware.SessionMiddleware"
 USER_MIDDLEWARE = "django.contrib.auth.middleware.AuthenticationMiddleware"
 
 # The store tells its address itself; a location, and options, may hold passwords.
@@ -152,19 +152,17 @@ def _unapplied(database: str) -> Iterator[str]:
 
 
 def _middleware() -> Observations:
-    """Look for the middleware that the default OWNER asks for sessions and users."""
+    """Look for the middleware that gives the default OWNER users; W014 looks for sessions."""
     if not any(one.owner == DEFAULT_OWNER for one in _usable()):
         return [_fine("middleware", "No alias has the default OWNER.")]
+    if not has_sessions():
+        return []
     bases = {base for path in project_setting("MIDDLEWARE") or () for base in _bases(path)}
-    found = []
-    if SESSION_MIDDLEWARE not in bases:
-        message = "There is no SessionMiddleware: the default OWNER knows nobody, and answers 401."
-        found.append(_fault("middleware", message, f"Add {SESSION_MIDDLEWARE!r} to MIDDLEWARE."))
     if USER_MIDDLEWARE not in bases:
         message = "There is no AuthenticationMiddleware: the default OWNER knows sessions only."
         remedy = f"Add {USER_MIDDLEWARE!r} to MIDDLEWARE, or set the user yourself."
-        found.append(_warning("middleware", message, remedy))
-    return found or [_fine("middleware", "Sessions and users are there for the default OWNER.")]
+        return [_warning("middleware", message, remedy)]
+    return [_fine("middleware", "Sessions and users are there for the default OWNER.")]
 
 
 def _bases(path: str) -> Iterator[str]:

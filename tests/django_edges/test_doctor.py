@@ -178,17 +178,23 @@ class OurSessions(SessionMiddleware):
         ([SESSIONS, USERS], "fine"),
         ([f"{__name__}.OurSessions", USERS], "fine"),
         ([SESSIONS], "warning"),
-        ([USERS], "fault"),
         (["no.such.Middleware"], "unknown"),
     ],
 )
-def test_the_default_owner_needs_sessions_and_users(
+def test_the_default_owner_needs_users(
     configured: Configure, settings: Settings, middleware: list[str], expected: str
 ) -> None:
     settings.MIDDLEWARE = middleware
     assert verdict("middleware") == expected
     configured(default={"OWNER": f"{__name__}.verdict"})
     assert verdict("middleware") == "fine"
+
+
+def test_the_default_owner_needs_sessions(configured: Configure, settings: Settings) -> None:
+    settings.MIDDLEWARE = [USERS]
+    found = examined()
+    assert found["", "W014"].verdict is Verdict.WARNING
+    assert ("", "middleware") not in found
 
 
 @pytest.mark.parametrize(

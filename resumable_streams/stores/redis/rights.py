@@ -45,8 +45,8 @@ ARGUMENTS: Mapping[str, str] = {
     "spublish": "{key} message",
 }
 
-# Answers the numbers of the commands that are refused. A command that the server does not know at all
-# (a provider took it away) is no matter of rights.
+# Answers the numbers of the commands that are refused. A command that the server does not know at
+# all (a provider took it away) is no matter of rights.
 SCRIPT = """
 local may, refused = redis.acl_check_cmd, {}
 if not may then return false end
