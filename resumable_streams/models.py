@@ -248,7 +248,8 @@ class StreamRecord(models.Model):
     """The record of a stream: its owner and client, and how it ended.
 
     `owner` is empty for a PUBLIC stream: no other owner is. It is found by `owner_digest`, because
-    an owner may be longer than what every database can index. `streaming` is what was last heard:
+    an owner may be longer than what every database can index. A row without a digest is of somebody
+    who was forgotten. `streaming` is what was last heard:
     a producer that was killed says nothing any more, and `records.settle` finds that out.
     """
 
@@ -257,6 +258,8 @@ class StreamRecord(models.Model):
         DONE = "done", _("done")
         ERROR = "error", _("error")
         CANCELLED = "cancelled", _("cancelled")
+        REVOKED = "revoked", _("revoked while streaming")
+        ROTATED = "rotated", _("rotated away while streaming")
         DELETED = "deleted", _("gone while streaming")
         LOST = "lost", _("ended unseen")
 
@@ -318,9 +321,11 @@ class StreamRecord(models.Model):
 
 
 class IncidentAction(models.Model):
-    """The proof of an operator's act: its arguments, counts and outcome.
+    """The proof of an operator's act: who, when, why, its arguments, counts and outcome.
 
-    A row is written before the act, as interrupted, and completed after it.
+    A row is written before the act, as interrupted, and completed after it. `who` is `os:` and the
+    name of the user id that ran a command, or `admin:` and a user name. `sudo_user` is what the
+    environment of the command claims: the log of sudo proves it.
     """
 
     class Action(models.TextChoices):
@@ -332,18 +337,26 @@ class IncidentAction(models.Model):
         RETIRE = "retire", _("retire")
         REAP = "reap", _("reap")
         DELETE = "delete", _("delete")
+        FORGET = "forget", _("forget")
 
     class Outcome(models.TextChoices):
         DONE = "done", _("done")
+        DRY_RUN = "dry_run", _("dry run, nothing changed")
         FAILED = "failed", _("failed")
         INTERRUPTED = "interrupted", _("running or interrupted")
 
     action = models.CharField(_("action"), max_length=16, choices=Action.choices)
-    alias = models.CharField(_("alias"), max_length=100)
+    alias = models.CharField(
+        _("alias"), max_length=100, blank=True, help_text=_("Empty: all of them.")
+    )
     tenant = models.CharField(
         _("tenant"), max_length=64, blank=True, help_text=_("Empty: all of them.")
     )
     who = models.CharField(_("who"), max_length=255)
+    uid = models.BigIntegerField(_("user id of the process"), null=True, blank=True)
+    sudo_user = models.CharField(_("by sudo from"), max_length=255, blank=True)
+    host = models.CharField(_("host"), max_length=255, blank=True)
+    reason = models.TextField(_("reason"), blank=True)
     started = models.DateTimeField(_("started"), default=timezone.now)
     finished = models.DateTimeField(_("finished"), null=True, blank=True)
     arguments = models.JSONField(_("arguments"), default=dict, blank=True)
@@ -365,4 +378,4 @@ class IncidentAction(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.action} {self.alias}/{self.tenant or '*'} by {self.who}"
+        return f"{self.action} {self.alias or '*'}/{self.tenant or '*'} by {self.who}"

@@ -20,9 +20,9 @@ from django.utils.translation import gettext_lazy as _
 from ..exceptions import InvalidStoreError, StoreUnavailable, StreamError
 from ..http.dispatch import non_atomic
 from ..models import IncidentAction
-from ..operating.incidents import incident
+from ..operating.incidents import Operator, incident
 
-__all__ = ["FAILURES", "Action", "ActsAdmin", "Plan", "Target", "operator"]
+__all__ = ["FAILURES", "Action", "ActsAdmin", "Plan", "ReasonForm", "Target", "operator"]
 
 MOST_SELECTED = 500
 MOST_MESSAGES = 5
@@ -51,6 +51,17 @@ class Target:
         return self.name
 
 
+class ReasonForm(forms.Form):
+    """The question of an action, with the reason that its IncidentAction keeps."""
+
+    reason = forms.CharField(
+        label=_("Reason"),
+        required=False,
+        max_length=1_000,
+        help_text=_("Kept with the action, in the database and in the log."),
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What an action is about to do, until somebody says yes."""
@@ -59,12 +70,12 @@ class Plan:
     title: str
     warning: str
     targets: Sequence[Target]
-    form: type[forms.Form] = forms.Form
+    form: type[ReasonForm] = ReasonForm
 
 
-def operator(request: HttpRequest) -> str:
-    """Return who acts, as `who` of an IncidentAction."""
-    return f"admin:{request.user.get_username()}"
+def operator(request: HttpRequest) -> Operator:
+    """Return the user who acts in the admin."""
+    return Operator(who=f"admin:{request.user.get_username()}")
 
 
 class ActsAdmin(AnyAdmin):
@@ -168,8 +179,8 @@ class Result:
 
 def _perform(request: HttpRequest, plan: Plan, form: forms.Form) -> Result:
     """Do what was confirmed, each with its incident; return how it went."""
-    said = form.cleaned_data if plan.targets else {}
-    who = operator(request)
+    said = dict(form.cleaned_data) if plan.targets else {}
+    reason, who = said.pop("reason", ""), operator(request)
     result = Result()
     silent: set[str] = set()
     for target in plan.targets:
@@ -181,7 +192,8 @@ def _perform(request: HttpRequest, plan: Plan, form: forms.Form) -> Result:
                 plan.action,
                 alias=target.alias,
                 tenant=target.tenant,
-                who=who,
+                by=who,
+                reason=reason,
                 arguments={**target.arguments, **said},
             ) as act:
                 act.counts = target.act(said)

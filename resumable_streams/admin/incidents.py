@@ -10,7 +10,10 @@ __all__ = ["IncidentActionAdmin"]
 
 @admin.register(IncidentAction)
 class IncidentActionAdmin(ActsAdmin):
-    list_display = ["started", "action", "alias", "tenant", "who", "outcome", "counts", "finished"]
+    list_display = [
+        *("started", "action", "alias", "tenant", "outcome", "counts"),
+        *("who", "sudo_user", "host", "reason", "finished"),
+    ]
     list_filter = ["action", "outcome"]
-    search_fields = ["who", "tenant"]
+    search_fields = ["who", "sudo_user", "host", "reason", "tenant"]
     date_hierarchy = "started"

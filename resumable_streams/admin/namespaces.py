@@ -25,7 +25,7 @@ from ..operating import rows as rows_in_force
 from ..operating import tenants
 from ..operating.incidents import incident
 from ..process.runtime import runtime
-from .acting import FAILURES, Action, ActsAdmin, Plan, Target, operator
+from .acting import FAILURES, Action, ActsAdmin, Plan, ReasonForm, Target, operator
 
 __all__ = ["StreamNamespaceAdmin"]
 
@@ -53,13 +53,13 @@ class NamespaceForm(NamespaceModelForm):
             raise ValidationError(str(error)) from None
 
 
-class RotateForm(forms.Form):
+class RotateForm(ReasonForm):
     purge_old = forms.BooleanField(
         label=_("Also delete the streams of the older generations now"), required=False
     )
 
 
-class RetireForm(forms.Form):
+class RetireForm(ReasonForm):
     ttl = forms.FloatField(
         label=_("Seconds to live"),
         min_value=0,
@@ -201,7 +201,7 @@ class StreamNamespaceAdmin(ActsAdmin):
                 Action.RETIRE,
                 alias=obj.alias,
                 tenant=obj.tenant,
-                who=operator(request),
+                by=operator(request),
                 arguments={"ttl": obj.ttl or 0},
             ) as act:
                 StreamNamespace.objects.retire(obj.tenant, alias=obj.alias, ttl=obj.ttl)

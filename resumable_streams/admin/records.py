@@ -112,6 +112,8 @@ class StreamRecordAdmin(ActsAdmin):
 
     @admin.display(description=_("owner"), ordering="owner_digest")
     def who(self, record: StreamRecord) -> str:
+        if not record.owner_digest:
+            return _t("(forgotten)")
         return Truncator(record.owner).chars(40) if record.owner else _t("(public)")
 
     @admin.display(description=_("now"))
@@ -138,7 +140,9 @@ class StreamRecordAdmin(ActsAdmin):
         self, request: HttpRequest, queryset: "QuerySet[StreamRecord]"
     ) -> HttpResponseBase | None:
         if queryset.filter(owner="").exists():
-            messages.warning(request, _t("Public streams have no owner to revoke: left out."))
+            messages.warning(
+                request, _t("Public and forgotten streams have no owner to revoke: left out.")
+            )
         return self._confirm(request, queryset.exclude(owner=""), _revocation)
 
 

@@ -14,20 +14,24 @@ from django.core.management.base import CommandError
 
 from resumable_streams.operating.bulk import Progress
 
-__all__ = ["Terminal", "confirm", "interruptions", "progress_bar"]
+__all__ = ["INTERRUPTED", "Terminal", "confirm", "interruptions", "progress_bar"]
+
+INTERRUPTED = 130
+"""The exit code after Ctrl-C, as shells have it."""
 
 
 class Stream(Protocol):
     def write(self, text: str) -> Any: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Terminal:
     """The output of one run. Errors and JSON are printed at every verbosity."""
 
     stdout: Stream
     stderr: Stream
     verbosity: int = 1
+    has_answered: bool = False
 
     def say(self, *lines: str, verbosity: int = 1) -> None:
         """Print lines for people, unless the operator asked for less."""
@@ -39,6 +43,7 @@ class Terminal:
 
     def answer(self, outcome: Mapping[str, Any]) -> None:
         """Print one JSON object, for programs."""
+        self.has_answered = True
         self.stdout.write(json.dumps(outcome))
 
     def conclude(self, outcome: Mapping[str, Any], lines: Sequence[str], *, is_json: bool) -> None:
@@ -50,20 +55,33 @@ class Terminal:
 
 
 def confirm(question: str) -> None:
-    """Ask on the terminal; raise CommandError for anything but a yes, or without a terminal."""
+    """Ask on the terminal; raise CommandError for anything but a yes, or without a terminal.
+
+    The question goes to stderr: stdout may be for JSON alone.
+    """
     if not sys.stdin.isatty():
         raise CommandError(f"{question} Not an interactive terminal; confirm with --yes.")
     try:
-        answer = input(f"{question} [y/N] ")
+        sys.stderr.write(f"{question} [y/N] ")
+        sys.stderr.flush()
+        answer = input()
     except EOFError:
         answer = ""
+    except KeyboardInterrupt:
+        sys.stderr.write("\n")
+        raise CommandError("Interrupted. Nothing was done.", returncode=INTERRUPTED) from None
     if answer.strip().lower() not in ("y", "yes"):
         raise CommandError("Nothing was done.")
 
 
 @contextmanager
-def progress_bar(progress: Progress, *, is_wanted: bool) -> Iterator[None]:
-    """Show the progress if stderr is a terminal and tqdm, the extra `progress`, is installed."""
+def progress_bar(
+    progress: Progress, *, is_wanted: bool, unit: str = "streams", total: int | None = None
+) -> Iterator[None]:
+    """Show the progress if stderr is a terminal and tqdm, the extra `progress`, is installed.
+
+    Rows have a total. The number of streams is known only after a walk over all keys.
+    """
     try:
         from tqdm import tqdm
     except ImportError:
@@ -71,7 +89,7 @@ def progress_bar(progress: Progress, *, is_wanted: bool) -> Iterator[None]:
     if not is_wanted:
         yield
         return
-    with tqdm(unit=" streams", disable=None, leave=False) as bar:
+    with tqdm(unit=f" {unit}", total=total, disable=None, leave=False) as bar:
 
         def show(now: Progress) -> None:
             bar.update(now.met - bar.n)

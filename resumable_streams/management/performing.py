@@ -16,10 +16,11 @@ from resumable_streams.engine import get_engine
 from resumable_streams.exceptions import InvalidStoreError, StoreUnavailable, StreamError
 from resumable_streams.operating.bulk import Interrupted
 from resumable_streams.operating.connection import close_unused, is_open, is_reachable, open_store
-from resumable_streams.operating.incidents import incident, operating_user
+from resumable_streams.operating.incidents import incident, operator_of_process
 from resumable_streams.process.runtime import runtime
 
 from .console import Terminal, confirm, interruptions, progress_bar
+from .doubts import doubts_about_tenant, doubts_about_user
 
 if TYPE_CHECKING:
     from .verbs.acting import ActingVerb
@@ -68,8 +69,10 @@ def _act(verb: "ActingVerb", terminal: Terminal) -> None:
             verb.action,
             alias=verb.alias,
             tenant=verb.tenant or "",
-            who=operating_user(),
+            by=operator_of_process(),
+            reason=verb.options["reason"],
             arguments=verb.arguments(),
+            dry_run=verb.dry_run,
         ) as act,
         progress_bar(verb.progress, is_wanted=terminal.verbosity > 0),
     ):
@@ -81,6 +84,8 @@ def _act(verb: "ActingVerb", terminal: Terminal) -> None:
             raise KeyboardInterrupt from None
         finally:
             act.counts = verb.counts()
+        if owner := verb.options.get("user"):
+            verb.warnings += doubts_about_user(owner, verb.alias)
 
 
 def _print(verb: "ActingVerb", terminal: Terminal, error: str) -> None:
@@ -89,9 +94,12 @@ def _print(verb: "ActingVerb", terminal: Terminal, error: str) -> None:
             "action": verb.name,
             "alias": verb.alias,
             "tenant": verb.tenant,
+            "dry_run": verb.dry_run,
+            "reason": verb.options["reason"],
             "arguments": verb.arguments(),
             "counts": verb.counts(),
             "unreadable": verb.unreadable,
+            "warnings": verb.warnings,
             "error": error or None,
         }
         terminal.answer(outcome)
@@ -103,6 +111,8 @@ def _print(verb: "ActingVerb", terminal: Terminal, error: str) -> None:
         terminal.complain(*lines)
     else:
         terminal.say(*lines)
+    if verb.warnings:
+        terminal.complain(*(f"Warning: {warning}" for warning in verb.warnings))
 
 
 async def _run(verb: "ActingVerb") -> None:
@@ -114,7 +124,10 @@ async def _run(verb: "ActingVerb") -> None:
         if verb.needs_engine:
             get_engine(verb.alias)
         async with open_store(verb.alias) as store:
+            doubts = await doubts_about_tenant(store, verb.alias, verb.tenant)
             await verb.run(store)
+        if not verb.hits:
+            verb.warnings += doubts
     finally:
         await close_unused(verb.alias, was_open=was_open)
 

@@ -8,10 +8,7 @@ Owners are logged here on purpose, in `extra`; the message has their digest alon
 messages of exceptions and query strings (so, tokens of signed links) are in neither.
 """
 
-import json
 import logging
-import re
-from collections.abc import Mapping
 from typing import Any
 
 from ..conf import get_settings
@@ -30,6 +27,7 @@ from ..signals import (
 )
 from ..types import PUBLIC, ErrorCode, Owner, Role, StreamStatus
 from .client_info import client_ip, request_id, user_id
+from .pairs import Pairs
 
 __all__ = ["connect"]
 
@@ -38,8 +36,6 @@ logger = logging.getLogger("resumable_streams.audit")
 UNSAID = ("event", "owner")
 """The fields that the message does not repeat: the first is its beginning, the second is text of
 the project's own, of up to 1,024 bytes."""
-
-_PLAIN = re.compile(r"[A-Za-z0-9_.:/@+-]+")
 
 
 def connect() -> None:
@@ -134,29 +130,7 @@ def _log(
         if request is not None:
             extra |= _client(request, stream["alias"])
         message = f"{event} %s"  # one template an event, by which log tools group
-        logger.log(level, message, Pairs(extra), extra=extra)
-
-
-class Pairs:
-    """The fields of a record as text, on one line whatever they hold; written only if printed."""
-
-    __slots__ = ("_fields",)
-
-    def __init__(self, fields: Mapping[str, Any]):
-        self._fields = fields
-
-    def __str__(self) -> str:
-        return " ".join(
-            f"{name}={_quoted(value)}"
-            for name, value in self._fields.items()
-            if name not in UNSAID and value not in (None, "")
-        )
-
-
-def _quoted(value: Any) -> str:
-    """Return a value as it is; as a JSON string if it has spaces, quotes or control characters."""
-    text = str(value).lower() if isinstance(value, bool) else str(value)
-    return text if _PLAIN.fullmatch(text) else json.dumps(text)
+        logger.log(level, message, Pairs(extra, but=UNSAID), extra=extra)
 
 
 def _stream(

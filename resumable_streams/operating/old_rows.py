@@ -8,7 +8,9 @@ from django.db import router
 from django.db.models import Model, QuerySet
 
 from ..models import IncidentAction, StreamRecord
-from .incidents import operating_user
+from .bulk import Progress
+from .incidents import Operator
+from .pairs import Pairs
 
 __all__ = ["delete_rows", "old_incidents", "old_records"]
 
@@ -31,15 +33,19 @@ def old_incidents(before: datetime, *, alias: str | None = None) -> QuerySet[Inc
     return rows if alias is None else rows.filter(alias=alias)
 
 
-def delete_rows(rows: QuerySet[M], *, batch: int) -> int:
-    """Delete rows in their order, and write a line in the log; return how many there were.
+def delete_rows(
+    rows: QuerySet[M], progress: Progress, *, batch: int, by: Operator, reason: str = ""
+) -> None:
+    """Delete rows in their order, counted in `progress`, and write a line in the log.
 
     Each batch is a transaction: after an interruption another call deletes the rest.
     """
-    deleted = 0
-    # By primary key, because not every database can limit a DELETE.
-    while keys := list(rows.values_list("pk", flat=True)[:batch]):
-        deleted += rows.order_by().filter(pk__in=keys).delete()[0]
-    name = rows.model._meta.verbose_name_plural
-    logger.info("%d old %s deleted by %s", deleted, name, operating_user())
-    return deleted
+    try:
+        # By primary key, because not every database can limit a DELETE.
+        while keys := list(rows.values_list("pk", flat=True)[:batch]):
+            deleted = rows.order_by().filter(pk__in=keys).delete()[0]
+            progress.add(deleted, deleted)
+    finally:
+        fields = {"rows": rows.model._meta.model_name, "deleted": progress.done}
+        fields |= {**by.as_fields(), "reason": reason}
+        logger.info("rows.deleted %s", Pairs(fields), extra=fields)

@@ -7,7 +7,8 @@ own writes in batches. While the database is slow or away, it waits and tries ag
 fills. Records that no longer fit, or cannot be written in the end, are counted and logged: no
 stream waits for its record.
 
-The end of a stream updates its row; if start and end share a batch, they are one write. Only
+The end of a stream updates its row; if start and end share a batch, they are one write. A process
+that is killed writes no more: whoever takes over its streams settles its rows from the store. Only
 aliases with RECORDS take part; without any, no receiver is connected and no thread runs.
 """
 
@@ -32,6 +33,7 @@ from django.db import (
     router,
     transaction,
 )
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from ..conf import SETTING, get_aliases, get_settings
@@ -40,13 +42,23 @@ from ..identifiers import owner_digest
 from ..models import StreamNamespace, StreamRecord
 from ..process.green import Mailbox, mailbox, start_thread
 from ..process.runtime import runtime
-from ..signals import inline, owner_bound, stream_deleted, stream_finalized
+from ..signals import inline, owner_bound, process_taken_over, stream_deleted, stream_finalized
 from ..stores.base import known
 from ..types import ErrorCode, Owner, StreamInfo, StreamKey
+from .bulk import Progress
 from .client_info import client_ip, request_id, user_id
 from .connection import open_store
 
-__all__ = ["RecordEnding", "Recorder", "configure", "flush", "look", "recorder", "settle"]
+__all__ = [
+    "RecordEnding",
+    "Recorder",
+    "configure",
+    "flush",
+    "look",
+    "recorder",
+    "settle",
+    "unsettled",
+]
 
 logger = logging.getLogger("resumable_streams.records")
 
@@ -77,6 +89,17 @@ class RecordEnding:
 Entry = StreamRecord | RecordEnding
 
 
+@dataclass(frozen=True, slots=True)
+class Settling:
+    """The wish to settle the records of an alias, because a process of it has died."""
+
+    alias: str
+
+
+Mark = threading.Event | Settling
+"""An item of the queue that ends a batch: somebody waits for it, or work that follows it."""
+
+
 class Recorder:
     """The writer of records, in its own thread; `put` is for the event loop and never waits."""
 
@@ -85,7 +108,7 @@ class Recorder:
 
     def _reset(self) -> None:
         """Start empty, also in a forked child: its parent writes the entries queued before."""
-        self._queue: Mailbox[Entry | threading.Event] = mailbox()
+        self._queue: Mailbox[Entry | Mark] = mailbox()
         self._has_thread = False
         self._starting = threading.Lock()
         self._closing = threading.Event()
@@ -98,7 +121,7 @@ class Recorder:
     def queued(self) -> int:
         return self._queue.qsize()
 
-    def put(self, entry: Entry) -> None:
+    def put(self, entry: Entry | Settling) -> None:
         """Queue an entry; one too many is counted as lost."""
         if self._queue.qsize() >= QUEUE_ROWS:
             self._refuse()
@@ -149,26 +172,34 @@ class Recorder:
                 connections.close_all()
                 idle = None
                 continue
-            entries, flushed = self._gather(first)
+            entries, marks = self._gather(first)
             try:
                 self._write(entries)
             except Exception as error:
                 self._lose(len(entries), type(error).__name__, error)
             if refused := self._take_refused():
                 self._lose(refused, "the queue was full")
-            if flushed:  # at an end, of the process or of a command
-                connections.close_all()
-            for done in flushed:
-                done.set()
+            for mark in marks:
+                self._reach(mark)
             idle = IDLE_SECONDS
 
-    def _gather(self, first: Entry | threading.Event) -> tuple[list[Entry], list[threading.Event]]:
+    def _reach(self, mark: Mark) -> None:
+        if isinstance(mark, threading.Event):  # at an end, of the process or of a command
+            connections.close_all()
+            mark.set()
+        elif not self._closing.is_set():
+            try:
+                _settle(mark.alias, Progress(), batch=BATCH_ROWS)
+            except Exception:  # `records settle` does it later
+                logger.exception("The records of a dead process could not be settled.")
+
+    def _gather(self, first: Entry | Mark) -> tuple[list[Entry], list[Mark]]:
         """Return a batch: the entries of GATHER_SECONDS, or fewer if somebody waits for them."""
         entries: list[Entry] = []
         deadline = time.monotonic() + GATHER_SECONDS
-        entry: Entry | threading.Event = first
+        entry: Entry | Mark = first
         while True:
-            if isinstance(entry, threading.Event):
+            if isinstance(entry, Mark):
                 return entries, [entry]
             entries.append(entry)
             left = 0.0 if self._closing.is_set() else deadline - time.monotonic()
@@ -358,7 +389,17 @@ def _deleted(*, alias: str, tenant: str, stream_id: str, epoch: str, **named: An
     )
 
 
-RECEIVERS = ((owner_bound, _started), (stream_finalized, _finalized), (stream_deleted, _deleted))
+@_quietly
+def _taken_over(*, alias: str, **named: Any) -> None:
+    recorder.put(Settling(alias))  # it may have died with ends that it had not written
+
+
+RECEIVERS = (
+    (owner_bound, _started),
+    (stream_finalized, _finalized),
+    (stream_deleted, _deleted),
+    (process_taken_over, _taken_over),
+)
 
 
 def configure() -> None:
@@ -428,29 +469,40 @@ def _is_of(record: StreamRecord, info: StreamInfo) -> bool:
     else:  # a later one was acquired after this record was made
         latest = record.acquired.timestamp() + CLOCKS_DIFFER_SECONDS
         same_incarnation = info.created <= latest
-    return same_incarnation and record.owner_digest == owner_digest(info.owner)
+    # A record without a digest is of somebody who was forgotten.
+    return same_incarnation and record.owner_digest in ("", owner_digest(info.owner))
 
 
-def settle(alias: str, *, batch: int = BATCH_ROWS) -> int:
+def unsettled(alias: str) -> QuerySet[StreamRecord]:
+    """Return the records whose streams are streaming as far as anybody said, older than a lease."""
+    before = timezone.now() - timedelta(seconds=get_settings(alias).lease)
+    using = router.db_for_write(StreamRecord)  # a replica may not have heard of an end yet
+    rows = StreamRecord.objects.using(using)
+    return rows.filter(alias=alias, status=Status.STREAMING, acquired__lt=before)
+
+
+def settle(alias: str, *, progress: Progress | None = None, batch: int = BATCH_ROWS) -> int:
     """Complete the records of streams that ended unheard (a killed process); return how many.
 
     The store says how they ended; a stream that it no longer knows is `lost`. For sync code.
     """
     flush()
-    before = timezone.now() - timedelta(seconds=get_settings(alias).lease)
-    using = router.db_for_write(StreamRecord)  # a replica may not have heard of an end yet
-    streaming = (
-        StreamRecord.objects.using(using)
-        .filter(alias=alias, status=Status.STREAMING, acquired__lt=before)
-        .order_by("pk")
-    )
-    settled, last = 0, 0
+    progress = progress or Progress()
+    _settle(alias, progress, batch=batch)
+    return progress.done
+
+
+def _settle(alias: str, progress: Progress, *, batch: int) -> None:
+    streaming, last = unsettled(alias).order_by("pk"), 0
     while records := list(streaming.filter(pk__gt=last)[:batch]):
         last = records[-1].pk
-        for record, info in zip(records, look(alias, records), strict=True):
-            if info is None or not info.is_streaming:
-                settled += _complete(record, info, timezone.now())
-    return settled
+        ended = [
+            (record, info)
+            for record, info in zip(records, look(alias, records), strict=True)
+            if info is None or not info.is_streaming
+        ]
+        settled = sum(_complete(record, info, timezone.now()) for record, info in ended)
+        progress.add(len(records), settled)
 
 
 def _complete(record: StreamRecord, info: StreamInfo | None, now: datetime) -> int:

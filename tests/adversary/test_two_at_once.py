@@ -23,7 +23,7 @@ from resumable_streams.control import retire, revoke, rotate
 from resumable_streams.control.saved import in_database
 from resumable_streams.engine import get_engine
 from resumable_streams.models import IncidentAction, StreamNamespace, StreamRecord
-from resumable_streams.operating.incidents import incident
+from resumable_streams.operating.incidents import Operator, incident
 from resumable_streams.operating.records import RecordEnding, Recorder, settle
 from resumable_streams.stores.memory import MemoryStore
 from resumable_streams.stores.redis import RedisStore
@@ -275,7 +275,7 @@ async def test_what_two_operators_do_at_once_is_written_down_twice(
     def act(who: str) -> None:
         with (
             suppress(DatabaseError),
-            incident(IncidentAction.Action.ROTATE, alias="default", who=who) as done,
+            incident(IncidentAction.Action.ROTATE, alias="default", by=Operator(who=who)) as done,
         ):
             done.counts = {"generation": StreamNamespace.objects.rotate(tenant)}
 

@@ -289,7 +289,7 @@ def test_revoking_bars_all_streams_of_an_owner_once_and_nobody_elses(staff, stre
     assert asked.content.count(b"<li>default/default: user:42</li>") == 1
     done = act(client, "streamrecord", "revoke", rows, confirmed="yes")
     assert "1 of 1 done" in told(done)
-    assert "Public streams" in told(done)
+    assert "Public and forgotten streams" in told(done)
     assert all(streams.status(name, owner="user:42") is None for name in ("s1", "s2", "unrecorded"))
     assert streams.status("s3", owner="user:4") is not None
     assert streams.status("s4", owner=PUBLIC) is not None

@@ -3,8 +3,10 @@
 import io
 import json
 import os
+import pwd
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.contrib.sessions.backends.db import SessionStore
 from django.core.management import CommandError, call_command
 from redis import Redis
@@ -26,7 +29,7 @@ from resumable_streams.identifiers import owner_digest
 from resumable_streams.management.arguments import age
 from resumable_streams.management.commands.resumable_streams import Command
 from resumable_streams.management.verbs import VERBS
-from resumable_streams.models import IncidentAction, StreamNamespace
+from resumable_streams.models import IncidentAction, NamespaceQuerySet, StreamNamespace
 from resumable_streams.owners import SESSION_KEY, derived_token
 from resumable_streams.process.runtime import runtime
 from resumable_streams.signals import stream_finalized
@@ -275,7 +278,14 @@ def test_a_dry_run_touches_nothing_and_counts_the_same(site, run, redis_server, 
         verb, *rest = verbs[index]
         assert counts(run(verb, "--tenant", "t", *rest, "--yes", "--json")) == dry[index]
     assert dry[0] == {"purged": 34}
-    assert dry[3] == {"generation": 2, "purged": 51}
+    assert dry[3] == {"generation": 2, "streams": 51, "running": 1, "purged": 51}
+    assert dry[4] == {
+        "owner": owner_digest("a"),
+        "revoked_at": None,
+        "streams": 34,
+        "running": 1,
+    }
+    del dry[3]["running"]
     assert counts(run("rotate", "--tenant", "t", "--purge-old", "--yes", "--json")) == dry[3]
 
 
@@ -436,9 +446,11 @@ def test_each_verb_takes_its_options_as_keywords(site, run):
     assert retired == {"ttl": 300, "shortened": 1}
     assert call("retire", tenant="t", ttl=0, yes=True)["ttl"] is None
     rotated = call("rotate", tenant="t", purge_old=True, yes=True)
-    assert rotated == {"generation": 2, "purged": 1}
+    assert rotated == {"generation": 2, "streams": 1, "purged": 1}
+    assert call("rotate", tenant="t", no_count=True, yes=True) == {"generation": 3}
     assert call("records", "clear", older_than="1d") == {"deleted": 0}
-    assert call("records", "settle") == {"settled": 0}
+    assert call("records", "settle") == {"looked_at": 0, "settled": 0}
+    assert call("records", "forget", owner="a", yes=True) == {"forgotten": 0}
     assert call("incidents", "clear", older_than="1d", dry_run=True) == {"deleted": 0}
 
 
@@ -478,6 +490,51 @@ def test_wrong_usage_on_the_command_line_is_exit_code_2(arguments, capsys):
         Command().run_from_argv(["manage.py", "resumable_streams", *arguments])
     assert ended.value.code == 2
     assert "required" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "error"),
+    [
+        (["purge", "--tenant=t", "--json"], 1, "confirm with --yes"),
+        (["purge", "--tenant=t t", "--json", "--yes"], 1, "tenant"),
+        (["audit", "--tenant=t", "--using=nope", "--json"], 1, "no alias 'nope'"),
+        (["records", "settle", "--using=nope", "--json"], 1, "no alias 'nope'"),
+        (["records", "forget", "--owner=a", "--json"], 1, "confirm with --yes"),
+        (["purge", "--json"], 2, "one of the arguments --tenant --all-tenants is required"),
+        (["purge", "--tenant=t", "--json", "--nonsense"], 2, "unrecognized arguments: --nonsense"),
+        (["retire", "--tenant=t", "--ttl=1y", "--json"], 2, "is not an age"),
+        (["records", "clear", "--json"], 2, "--older-than"),
+    ],
+)
+def test_json_is_one_object_also_where_nothing_is_done(site, capsys, arguments, code, error):
+    with pytest.raises(SystemExit) as ended:
+        Command().run_from_argv(["manage.py", "resumable_streams", *arguments])
+    assert ended.value.code == code
+    output, errors = capsys.readouterr()
+    outcome = json.loads(output)
+    assert error in outcome["error"]
+    assert outcome["action"] == arguments[0]
+    assert error in errors
+
+
+def test_ctrl_c_at_a_question_does_nothing_and_says_so(site, capsys, monkeypatch):
+    fill(("t", "1", "a"))
+
+    class Interrupted(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+        def readline(self, *size: Any) -> Any:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "stdin", Interrupted())
+    with pytest.raises(SystemExit) as ended:
+        Command().run_from_argv(["manage.py", "resumable_streams", "purge", "--tenant=t", "--json"])
+    assert ended.value.code == 130
+    output, errors = capsys.readouterr()
+    assert json.loads(output)["error"] == "Interrupted. Nothing was done."
+    assert "Interrupted. Nothing was done." in errors
+    assert not IncidentAction.objects.exists()
 
 
 def below(parser: ArgumentParser) -> dict[str, ArgumentParser]:
@@ -533,6 +590,104 @@ def test_every_run_is_written_down_without_an_owner_in_clear(site, run):
     assert act.finished >= act.started
     run("audit", "--all-tenants")
     assert (last_action().action, last_action().tenant) == ("audit", "")
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [["purge"], ["cancel"], ["rotate"], ["revoke", "--owner=a"], ["retire", "--ttl=60"]],
+    ids=lambda verb: verb[0],
+)
+def test_a_dry_run_has_an_outcome_of_its_own(site, run, caplog, verb):
+    caplog.set_level("INFO", "resumable_streams.incidents")
+    outcome = json.loads(run(verb[0], "--tenant", "t", *verb[1:], "--dry-run", "--json"))
+    assert outcome["dry_run"] is True
+    assert last_action().outcome == "dry_run"
+    assert f"incident.{verb[0]} outcome=dry_run " in caplog.text
+    outcome = json.loads(run(verb[0], "--tenant", "t", *verb[1:], "--yes", "--json"))
+    assert outcome["dry_run"] is False
+    assert last_action().outcome == "done"
+    assert f"incident.{verb[0]} outcome=done " in caplog.text
+
+
+def test_a_dry_run_names_the_generation_that_a_rotation_starts(site, run):
+    fill(("t", "1", "a"))
+    run("rotate", "--tenant", "t", "--yes")
+    # The database is ahead, as after the store was restored from a backup.
+    super(NamespaceQuerySet, StreamNamespace.objects.all()).update(generation=9)
+    dry = counts(run("rotate", "--tenant", "t", "--dry-run", "--json"))
+    assert dry["generation"] == 10
+    assert counts(run("rotate", "--tenant", "t", "--yes", "--json"))["generation"] == 10
+
+
+def test_who_acted_is_told_by_the_user_id_and_with_a_reason(site, run, caplog, monkeypatch):
+    caplog.set_level("INFO", "resumable_streams.incidents")
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(name, "somebody-else")
+    monkeypatch.setenv("SUDO_USER", "alice")
+    reason = "ticket 7:\nids in a log"
+    outcome = json.loads(run("purge", "--tenant", "t", "--reason", reason, "--yes", "--json"))
+    act = last_action()
+    assert act.who == f"os:{pwd.getpwuid(os.getuid()).pw_name}"
+    assert (act.uid, act.sudo_user, act.host) == (os.getuid(), "alice", socket.gethostname())
+    assert act.reason == outcome["reason"] == reason
+    line = caplog.records[-1].getMessage()
+    assert f"who={act.who} uid={act.uid} sudo_user=alice host={act.host} " in line
+    assert r'reason="ticket 7:\nids in a log"' in line
+    assert "\n" not in line
+    assert caplog.records[-1].__dict__["counts"] == {"purged": 0}
+
+
+# What is not there.
+
+
+def test_a_tenant_that_never_was_is_a_warning_and_0_streams(site, run, capsys):
+    fill(("acme", "1", "a"))
+    run("rotate", "--tenant", "acme", "--yes")
+    for verb in (["revoke", "--owner", "a"], ["rotate"], ["purge"], ["audit"]):
+        arguments = [verb[0], "--tenant", "acmee", *verb[1:], "--dry-run", "--yes"]
+        (warning,) = json.loads(run(*arguments, "--json"))["warnings"]
+        assert "Tenant acmee (alias default) is not known" in warning
+        assert "Did you mean acme?" in warning
+        errors = io.StringIO()
+        call_command("resumable_streams", *arguments, stdout=io.StringIO(), stderr=errors)
+        assert errors.getvalue() == f"Warning: {warning}\n"
+        known = ["acme" if one == "acmee" else one for one in arguments]
+        assert json.loads(run(*known, "--json"))["warnings"] == []
+
+
+@pytest.mark.django_db
+def test_a_user_who_never_was_is_a_warning_and_0_streams(site, run):
+    run("rotate", "--tenant", "t", "--yes")
+    fill(("t", "1", "user:nosuch"), generation=2)
+    jane = User.objects.create_user("jane")
+    for pk in ("nosuch", str(jane.pk + 1)):
+        outcome = json.loads(run("revoke", "--tenant", "t", "--user", pk, "--yes", "--json"))
+        assert outcome["warnings"][0].startswith(f"No user has the primary key '{pk}'")
+        assert outcome["counts"]["streams"] == (pk == "nosuch")
+    output = run("revoke", "--tenant", "t", "--user", str(jane.pk), "--dry-run")
+    assert "would be revoked: 0 streams, 0 of them running." in output
+    outcome = json.loads(run("audit", "--tenant", "t", "--user", str(jane.pk), "--json"))
+    assert outcome["warnings"] == []
+
+
+@pytest.mark.django_db
+def test_an_owner_of_the_projects_own_makes_user_a_warning(site, run, settings):
+    entry = settings.RESUMABLE_STREAMS["default"]
+    settings.RESUMABLE_STREAMS = {"default": {**entry, "OWNER": "tests.urls.owner"}}
+    run("rotate", "--tenant", "t", "--yes")
+    jane = User.objects.create_user("jane")
+    arguments = ["revoke", "--tenant", "t", "--user", str(jane.pk), "--yes", "--json"]
+    (warning,) = json.loads(run(*arguments))["warnings"]
+    assert f"--user means the owner 'user:{jane.pk}'" in warning
+
+
+def test_a_revocation_counts_what_it_cuts_off_and_nothing_twice(site, run):
+    fill(("t", "1", "a"), ("t", "2", "a"), ("t", "3", "b"))
+    assert counts(run("revoke", "--tenant", "t", "--owner", "a", "--yes", "--json"))["streams"] == 2
+    assert counts(run("revoke", "--tenant", "t", "--owner", "a", "--yes", "--json"))["streams"] == 0
+    assert "are cut off: 3 streams." in run("rotate", "--tenant", "t", "--yes")
+    output = run("revoke", "--tenant", "t", "--owner", "b", "--yes", "--no-count")
+    assert "are revoked: not counted." in output
 
 
 def test_a_database_that_is_down_does_not_keep_from_purging(site, run, ledger):

@@ -1,5 +1,7 @@
 """The models: what they may hold, what they say of themselves, and that migrations match."""
 
+import os
+import pwd
 import re
 
 import pytest
@@ -11,10 +13,11 @@ from django.utils import timezone
 from resumable_streams import PUBLIC
 from resumable_streams.admin.records import _matches
 from resumable_streams.models import IncidentAction, StreamNamespace, StreamRecord
-from resumable_streams.operating.incidents import incident, operating_user
+from resumable_streams.operating.incidents import Operator, incident, operator_of_process
 
 MODELS = (StreamNamespace, StreamRecord, IncidentAction)
 SECRET = "session:very-secret"
+ME = Operator(who="os:me", host="web-1")
 
 
 def record(**fields: object) -> StreamRecord:
@@ -79,7 +82,7 @@ def test_what_can_be_permitted_is_what_can_be_done():
 @pytest.mark.django_db
 def test_an_act_is_written_before_it_begins_and_after_it_ended():
     with incident(
-        IncidentAction.Action.PURGE, alias="default", tenant="acme", who="os:me", arguments={"b": 1}
+        IncidentAction.Action.PURGE, alias="default", tenant="acme", by=ME, arguments={"b": 1}
     ) as act:
         before = IncidentAction.objects.get()
         act.counts = {"streams": 3}
@@ -96,7 +99,7 @@ def test_an_act_is_written_before_it_begins_and_after_it_ended():
 )
 def test_an_act_that_ends_badly_says_how(error, outcome):
     def act() -> None:
-        with incident(IncidentAction.Action.PURGE, alias="default", who="os:me"):
+        with incident(IncidentAction.Action.PURGE, alias="default", by=ME):
             raise error
 
     with pytest.raises(type(error)):
@@ -115,17 +118,24 @@ def test_a_dead_database_keeps_nobody_from_acting(monkeypatch, caplog):
 
     monkeypatch.setattr(IncidentAction, "save", refuse)
     caplog.set_level("INFO")
-    with incident(IncidentAction.Action.PURGE, alias="default", who="os:me") as act:
+    with incident(IncidentAction.Action.PURGE, alias="default", by=ME) as act:
         act.counts = {"streams": 3}
     assert "could not be written to the database" in caplog.text
     line = next(r for r in caplog.records if r.levelname == "INFO")
-    assert line.getMessage() == "purge of default/* by os:me: done"
+    assert line.getMessage() == (
+        'incident.purge outcome=done alias=default who=os:me host=web-1 counts={"streams":3}'
+    )
     assert line.__dict__["counts"] == {"streams": 3}
 
 
-def test_a_command_is_run_by_somebody(monkeypatch):
+def test_a_command_is_run_by_a_user_id_whatever_the_environment_says(monkeypatch):
     monkeypatch.setenv("LOGNAME", "jane")
-    assert operating_user() == "os:jane"
+    monkeypatch.delenv("SUDO_USER", raising=False)
+    me = operator_of_process()
+    assert me.who == f"os:{pwd.getpwuid(os.getuid()).pw_name}"
+    assert (me.uid, me.sudo_user) == (os.getuid(), "")
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000_001)  # as in a container without a name
+    assert operator_of_process().who == "os:4000000001"
 
 
 # What is asked for often or in a hurry finds an index, however long the table.

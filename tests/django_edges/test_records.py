@@ -23,9 +23,16 @@ from resumable_streams.identifiers import owner_digest
 from resumable_streams.models import IncidentAction, StreamNamespace, StreamRecord
 from resumable_streams.operating import records
 from resumable_streams.process.runtime import runtime
-from resumable_streams.signals import owner_bound, stream_deleted, stream_finalized
+from resumable_streams.signals import (
+    owner_bound,
+    process_taken_over,
+    stream_deleted,
+    stream_finalized,
+)
+from resumable_streams.stores.memory import MemoryStore
 from resumable_streams.types import StreamStatus
 from tests.tools.streams import MEMORY
+from tests.tools.waiting import until
 
 ARCHIVE = "archive"
 Status = StreamRecord.Status
@@ -529,9 +536,9 @@ def test_records_are_settled_per_alias(archive, entry, capsys):
     runtime.call_sync(open_engine)
     try:
         call_command("resumable_streams", "records", "settle", using="default")
-        assert "1 stream records completed." in capsys.readouterr().out
+        assert "1 of 1 unfinished stream records completed" in capsys.readouterr().out
         call_command("resumable_streams", "records", "settle", json=True)
-        assert json.loads(capsys.readouterr().out)["counts"] == {"settled": 0}
+        assert json.loads(capsys.readouterr().out)["counts"] == {"looked_at": 0, "settled": 0}
     finally:
         _close_home()
     assert StreamRecord.objects.get().status == "lost"
@@ -539,6 +546,62 @@ def test_records_are_settled_per_alias(archive, entry, capsys):
 
 async def open_engine() -> None:
     get_engine("default")
+
+
+def test_whoever_takes_over_a_killed_process_settles_its_records(archive, entry, recorder):
+    row("gone", acquired=timezone.now() - timedelta(days=1)).save()
+    runtime.call_sync(open_engine)
+    try:
+        process_taken_over.emit(MemoryStore, alias="default", process="dead", held=1, told=0)
+        recorder.flush()
+    finally:
+        _close_home()
+    assert StreamRecord.objects.get().status == "lost"
+
+
+def test_a_person_is_forgotten_and_the_rows_stay(archive, entry, capsys):
+    personal = {"user": "5", "ip": "203.0.113.9", "request_id": "r"}
+    for number in range(5):
+        owner = {"owner": "user:5", "owner_digest": owner_digest("user:5")}
+        row(f"user-{number}", size=number, **owner, **personal).save()
+    row("as-visitor", owner="session:x", owner_digest="d", **personal).save()
+    row("other", user="55").save()
+
+    def forget(*arguments: str) -> str:
+        call_command("resumable_streams", "records", "forget", *arguments)
+        return str(capsys.readouterr().out)
+
+    with pytest.raises(CommandError, match="confirm with --yes"):
+        forget("--user=5")
+    assert "6 stream records of owner" in forget("--user=5", "--dry-run")
+    assert IncidentAction.objects.latest().outcome == "dry_run"
+    assert StreamRecord.objects.filter(user="5").count() == 6
+    assert "5 stream records of owner" in forget("--owner=user:5", "--yes", "--batch=2")
+    assert json.loads(forget("--user=5", "--yes", "--json"))["counts"] == {"forgotten": 1}
+    blank = {"owner": "", "owner_digest": "", "user": "", "ip": None, "request_id": ""}
+    for one in StreamRecord.objects.exclude(stream_id="other"):
+        assert {name: getattr(one, name) for name in blank} == blank
+    assert StreamRecord.objects.get(stream_id="user-3").size == 3
+    other = StreamRecord.objects.get(stream_id="other")
+    assert (other.owner, other.user) == ("42", "55")
+    act = IncidentAction.objects.latest()
+    assert (act.action, act.outcome, act.counts) == ("forget", "done", {"forgotten": 1})
+    assert act.arguments == {"owner": owner_digest("user:5")}
+
+
+def test_the_stream_of_a_forgotten_person_is_settled_by_its_own_end(archive, entry, recorder):
+    streams = StreamManager()
+    try:
+        list(streams.run("done", [b"abc"], owner="42"))
+        until(lambda: recorder.flush() and StreamRecord.objects.filter(status=Status.DONE).exists())
+        past = timezone.now() - timedelta(minutes=1)
+        StreamRecord.objects.update(
+            status=Status.STREAMING, owner="", owner_digest="", acquired=past
+        )
+        assert records.settle("default") == 1
+    finally:
+        _close_home()
+    assert StreamRecord.objects.get().status == Status.DONE
 
 
 def test_old_incidents_are_cleared_and_the_log_says_so(archive, entry, capsys, caplog):
@@ -549,11 +612,13 @@ def test_old_incidents_are_cleared_and_the_log_says_so(archive, entry, capsys, c
         call_command("resumable_streams", "incidents", "clear")
     arguments = ["--older-than", "3d", "--batch", "2"]
     call_command("resumable_streams", "incidents", "clear", *arguments, "--dry-run")
-    assert "7 rows of operators' actions would be deleted." in capsys.readouterr().out
+    assert "7 rows of operators' actions would be deleted, from before" in capsys.readouterr().out
     with caplog.at_level("INFO", "resumable_streams.incidents"):
-        call_command("resumable_streams", "incidents", "clear", *arguments, "--json")
+        arguments += ["--json", "--reason", "yearly"]
+        call_command("resumable_streams", "incidents", "clear", *arguments)
     assert json.loads(capsys.readouterr().out)["counts"] == {"deleted": 7}
-    assert "7 old incident actions deleted by os:" in caplog.text
+    assert "rows.deleted rows=incidentaction deleted=7 who=os:" in caplog.text
+    assert "reason=yearly" in caplog.text
     assert IncidentAction.objects.count() == 3
 
 

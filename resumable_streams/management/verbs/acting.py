@@ -16,7 +16,7 @@ from resumable_streams.operating.selection import Selection
 from resumable_streams.stores.base import BaseStore
 from resumable_streams.types import Owner, StreamStatus
 
-from .verb import Verb, common_arguments
+from .verb import Verb, common_arguments, reason_argument
 
 __all__ = ["ActingVerb", "SelectingVerb"]
 
@@ -48,6 +48,7 @@ class ActingVerb(Verb):
             "--dry-run", action="store_true", help="change nothing, and count the same"
         )
         running.add_argument("--json", action="store_true", help="print one JSON object")
+        reason_argument(running)
         running.add_argument(
             "--yes",
             action="store_true",
@@ -73,6 +74,7 @@ class ActingVerb(Verb):
         self.tenant: str | None = None if tenant is None else validate_tenant(tenant)
         self.dry_run: bool = options["dry_run"]
         self.progress = Progress()
+        self.warnings: list[str] = []
         self.batches: StreamBatches | None = None
         self.may_have_acted = False  # the store failed, and only its answer may be missing
 
@@ -80,6 +82,11 @@ class ActingVerb(Verb):
     def where(self) -> str:
         tenant = "every tenant" if self.tenant is None else f"tenant {self.tenant}"
         return f"{tenant} (alias {self.alias})"
+
+    @property
+    def hits(self) -> int:
+        """The number of streams that the verb has met."""
+        return self.progress.met
 
     @property
     def needs_engine(self) -> bool:

@@ -1,4 +1,4 @@
-"""`records clear` and `records settle`: the rows of stream records. No stream is touched."""
+"""`records clear`, `settle` and `forget`: the rows of stream records. No stream is touched."""
 
 from argparse import ArgumentParser
 from collections.abc import Mapping
@@ -9,28 +9,33 @@ from django.core.management.base import CommandError
 from django.db import DatabaseError
 
 from resumable_streams.conf import get_aliases, get_settings
-from resumable_streams.management.console import Terminal
+from resumable_streams.management.console import Terminal, progress_bar
 from resumable_streams.management.performing import out_of_reach
+from resumable_streams.operating.bulk import Progress
 from resumable_streams.operating.connection import close_unused, is_open, is_reachable
 from resumable_streams.operating.old_rows import old_records
-from resumable_streams.operating.records import settle
+from resumable_streams.operating.records import settle, unsettled
 from resumable_streams.process.runtime import runtime
 
 from .clearing import clear_rows, clearing_arguments
+from .forgetting import Forgetting, forgetting_arguments
 from .verb import Verb, common_arguments
 
 __all__ = ["Records"]
 
 
 class Records(Verb):
-    """The verb that deletes old stream records, or completes those whose end was not recorded."""
+    """The verb that deletes old stream records, completes unfinished ones, or blanks a person's."""
 
     name = "records"
-    help = "Delete old stream records (clear), or complete unfinished ones (settle)."
+    help = (
+        "Delete old stream records (clear), complete unfinished ones (settle), or blank what they "
+        "say of a person (forget)."
+    )
 
     @classmethod
     def add_arguments(cls, parser: ArgumentParser) -> None:
-        acts = parser.add_subparsers(dest="act", required=True, metavar="clear | settle")
+        acts = parser.add_subparsers(dest="act", required=True, metavar="clear | settle | forget")
         clearing = acts.add_parser(
             "clear",
             help="delete old records",
@@ -48,6 +53,14 @@ class Records(Verb):
         settling.add_argument("--using", metavar="ALIAS", help="only of this stream alias")
         settling.add_argument("--json", action="store_true", help="print one JSON object")
         common_arguments(settling)
+        forgetting_arguments(
+            acts.add_parser(
+                "forget",
+                help="blank what records say of a person",
+                description="Blank owner, owner digest, user id, address and request id in the "
+                "records of one person. The rows stay, with the times and ends of the streams.",
+            )
+        )
 
     def __init__(self, options: Mapping[str, Any]):
         super().__init__(options)
@@ -55,28 +68,42 @@ class Records(Verb):
             get_settings(options["using"])
 
     def perform(self, terminal: Terminal) -> None:
-        if self.options["act"] == "clear":
-            clear_rows(self.options, terminal, old=old_records, noun="stream records")
-        else:
-            self._settle(terminal)
+        match self.options["act"]:
+            case "clear":
+                clear_rows(self.options, terminal, old=old_records, noun="stream records")
+            case "forget":
+                Forgetting(self.options).perform(terminal)
+            case _:
+                self._settle(terminal)
 
     def _settle(self, terminal: Terminal) -> None:
         alias = self.options["using"]
         if alias is not None and not is_reachable(alias):
             raise CommandError(out_of_reach(alias))
         aliases = [one for one in get_aliases() if one == (alias or one) and is_reachable(one)]
+        progress = Progress()
         try:
-            count = sum(map(_settle_alias, aliases))
+            total = sum(unsettled(one).count() for one in aliases)
+            with progress_bar(progress, is_wanted=terminal.verbosity > 0, unit="rows", total=total):
+                for one in aliases:
+                    _settle_alias(one, progress)
         except (DatabaseError, ImproperlyConfigured) as error:
             raise CommandError(f"The database refused: {error}") from error
-        outcome = {"action": "records settle", "counts": {"settled": count}}
-        line = f"{count:,} stream records completed."
+        outcome = {
+            "action": "records settle",
+            "counts": {"looked_at": progress.met, "settled": progress.done},
+            "error": None,
+        }
+        line = (
+            f"{progress.done:,} of {progress.met:,} unfinished stream records completed; the "
+            f"others are of streams that run."
+        )
         terminal.conclude(outcome, [line], is_json=self.options["json"])
 
 
-def _settle_alias(alias: str) -> int:
+def _settle_alias(alias: str, progress: Progress) -> None:
     was_open = is_open(alias)
     try:
-        return settle(alias)
+        settle(alias, progress=progress)
     finally:
         runtime.call_sync(close_unused, alias, was_open=was_open)

@@ -8,22 +8,22 @@ from resumable_streams.control import revoke
 from resumable_streams.identifiers import owner_digest
 from resumable_streams.management.arguments import chosen_owner, owner_arguments
 from resumable_streams.models import IncidentAction
+from resumable_streams.operating.selection import Selection
 from resumable_streams.stores.base import BaseStore
-from resumable_streams.types import PUBLIC
+from resumable_streams.types import PUBLIC, StreamInfo
 
-from .acting import ActingVerb
 from .audit import _when
+from .cutting import CuttingVerb
 
 __all__ = ["Revoke"]
 
 
-class Revoke(ActingVerb):
+class Revoke(CuttingVerb):
     """The verb that revokes what an owner has acquired so far: one write, however many streams."""
 
     name = "revoke"
     help = "Bar every stream that one owner has acquired so far; new ones work."
     action = IncidentAction.Action.REVOKE
-    all_tenants = False
 
     @classmethod
     def add_arguments(cls, parser: ArgumentParser) -> None:
@@ -42,27 +42,32 @@ class Revoke(ActingVerb):
     def arguments(self) -> dict[str, Any]:
         return super().arguments() | {"owner": self.digest}
 
-    @property
-    def needs_engine(self) -> bool:
-        return not self.dry_run
-
     async def run(self, store: BaseStore) -> None:
         assert self.tenant is not None  # noqa: S101 - the parser requires it
-        if self.dry_run:
-            await store.get_control(self.tenant, self.owner)
-        else:
+        before = after = await store.get_control(self.tenant, self.owner)
+        if not self.dry_run:
             self.mark = await revoke(self.alias, self.tenant, self.owner)
+            after = await store.get_control(self.tenant, self.owner)
+
+        def is_affected(info: StreamInfo) -> bool:
+            return before.admits(info) and (self.dry_run or not after.admits(info))
+
+        selection = Selection(tenant=self.tenant, owner=self.owner)
+        await self.count(store, selection, self.progress, is_affected)
 
     def counts(self) -> dict[str, Any]:
-        return {"owner": self.digest, "revoked_at": self.mark}
+        return {"owner": self.digest, "revoked_at": self.mark} | super().counts()
 
     def report(self) -> list[str]:
-        if self.dry_run:
-            return [f"Owner {self.digest} would be revoked in {self.where}."]
-        if self.may_have_acted:
-            return [f"Owner {self.digest} may have been revoked in {self.where}."]
-        if self.mark is None:
-            return [f"Owner {self.digest} is not revoked in {self.where}."]
-        until = _when(self.mark)
         whose = f"owner {self.digest} in {self.where}"
-        return [f"The streams of {whose}, acquired until {until}, are revoked."]
+        if self.dry_run:
+            return [f"The streams of {whose} would be revoked: {self.number()}."]
+        if self.mark is None and self.may_have_acted:
+            return [f"The streams of {whose} may have been revoked. Repeat the command."]
+        if self.mark is None:
+            return [f"The streams of {whose} are not revoked."]
+        until = _when(self.mark)
+        return [
+            f"The streams of {whose}, acquired until {until}, are revoked: {self.number()}.",
+            "Nobody can resume them; their readers and producers end. New streams work.",
+        ]

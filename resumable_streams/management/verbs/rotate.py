@@ -4,25 +4,27 @@ from argparse import ArgumentParser
 from collections.abc import Mapping
 from typing import Any
 
-from resumable_streams.control import rotate
+from django.db import Error as DatabaseTrouble
+
+from resumable_streams.control import FIRST_GENERATION, rotate
+from resumable_streams.control.saved import saved_generations
 from resumable_streams.models import IncidentAction
-from resumable_streams.operating.bulk import purge
+from resumable_streams.operating.bulk import Progress, purge
 from resumable_streams.operating.selection import Selection
 from resumable_streams.stores.base import BaseStore
 from resumable_streams.types import PUBLIC
 
-from .acting import ActingVerb
+from .cutting import CuttingVerb
 
 __all__ = ["Rotate"]
 
 
-class Rotate(ActingVerb):
+class Rotate(CuttingVerb):
     """The verb that starts a new generation of a tenant, and purges the old ones if asked."""
 
     name = "rotate"
     help = "Start a new generation: every stream of the tenant becomes unreachable at once."
     action = IncidentAction.Action.ROTATE
-    all_tenants = False
 
     @classmethod
     def add_arguments(cls, parser: ArgumentParser) -> None:
@@ -43,32 +45,48 @@ class Rotate(ActingVerb):
     def arguments(self) -> dict[str, Any]:
         return super().arguments() | ({"purge_old": True} if self.purge_old else {})
 
-    @property
-    def needs_engine(self) -> bool:
-        return not self.dry_run
-
     async def run(self, store: BaseStore) -> None:
         assert self.tenant is not None  # noqa: S101 - the parser requires it
         if self.dry_run:
-            in_force = (await store.get_control(self.tenant, PUBLIC)).generation or 1
-            self.generation = in_force + 1
+            self.generation = await self._next_generation(store, self.tenant)
         else:
             self.generation = await rotate(self.alias, self.tenant)
+        until_now = Selection(tenant=self.tenant, generation=self.generation - 1)
+        # With a purge, the bar is about the purge.
+        progress = Progress() if self.purge_old else self.progress
+        await self.count(store, until_now, progress, lambda info: True)
         if self.purge_old:
             old = Selection(tenant=self.tenant, before_generation=self.generation)
             await purge(self.start(store, old), self.progress, dry_run=self.dry_run)
 
+    async def _next_generation(self, store: BaseStore, tenant: str) -> int:
+        """Return the generation that a rotation would start, from store and database."""
+        in_force = (await store.get_control(tenant, PUBLIC)).generation
+        try:
+            saved = (await saved_generations(self.alias)).get(tenant)
+        except DatabaseTrouble:
+            saved = None
+            self.warnings.append(
+                "The database did not answer. Without it, `rotate` changes nothing: cut off with "
+                "`revoke`, or erase with `purge`."
+            )
+        return max(in_force or FIRST_GENERATION, saved or FIRST_GENERATION) + 1
+
     def counts(self) -> dict[str, Any]:
-        counted: dict[str, Any] = {"generation": self.generation}
+        counted: dict[str, Any] = {"generation": self.generation, **super().counts()}
         return counted | ({"purged": self.progress.done} if self.purge_old else {})
 
     def report(self) -> list[str]:
         if self.generation is None and self.may_have_acted:
-            return [f"The generation of {self.where} may have changed."]
+            return [f"The generation of {self.where} may have changed. Repeat the command."]
         if self.generation is None:
             return [f"The generation of {self.where} is unchanged."]
         verb = "would be in force" if self.dry_run else "is in force"
-        lines = [f"Generation {self.generation} of {self.where} {verb}."]
+        would = self.would("cut off") if self.dry_run else "are cut off"
+        lines = [
+            f"Generation {self.generation} of {self.where} {verb}.",
+            f"The streams acquired before it {would}: {self.number()}.",
+        ]
         if self.purge_old:
             lines.append(f"{self.progress.done:,} older streams {self.would('purged')}.")
         return lines

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from resumable_streams.management.console import Terminal
 
-__all__ = ["Verb", "common_arguments"]
+__all__ = ["Verb", "common_arguments", "reason_argument"]
 
 
 class Verb:
@@ -41,6 +41,16 @@ class Verb:
         one.
         """
         raise NotImplementedError
+
+
+def reason_argument(parser: _ActionsContainer) -> None:
+    """Add `--reason`, which the IncidentAction and the log keep."""
+    parser.add_argument(
+        "--reason",
+        default="",
+        metavar="TEXT",
+        help="why, or the number of a ticket; kept with the action and in the log",
+    )
 
 
 def common_arguments(parser: _ActionsContainer) -> None:
