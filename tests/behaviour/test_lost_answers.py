@@ -14,6 +14,7 @@ from resumable_streams.control import revoke
 from resumable_streams.engine import Engine, get_engine
 from resumable_streams.signals import stream_failed, stream_finalized
 from resumable_streams.stores.base import BaseStore
+from resumable_streams.stores.redis import RedisStore
 from resumable_streams.types import StreamKey
 from resumable_streams.workers import Worker
 from tests.tools.lengthy import takes_time
@@ -180,3 +181,62 @@ async def test_an_order_whose_giving_back_was_not_answered_ends(
     working.cancel()
     await asyncio.gather(working, return_exceptions=True)
     assert [end["error_code"] for end in ends] == ["producer_lost"]
+
+
+def lose_answer_of_script(store: BaseStore, script: str) -> None:
+    """Have the store run a script, and lose the first answer."""
+    assert isinstance(store, RedisStore)
+    real, lost = store._run, [True]
+
+    async def running(name: str, *args: Any, **named: Any) -> Any:
+        answer = await real(name, *args, **named)
+        if name == script and lost:
+            lost.clear()
+            raise StoreUnavailable("default")
+        return answer
+
+    store._run = running  # type: ignore[method-assign]
+
+
+async def quiet_producer(manager: StreamManager) -> BaseStore:
+    """Start a stream whose source is quiet; return the store of another process."""
+    await read_until(await manager.arun("chat", Tap(b"x"), owner="a"), 1)
+    await manager.using("elsewhere").astatus("chat", owner="a")
+    return get_engine("elsewhere").store
+
+
+@pytest.mark.parametrize("verb", ["cancel", "delete"])
+async def test_a_quiet_producer_hears_of_its_end_though_who_ended_it_got_no_answer(
+    redis_manager: StreamManager, hear, verb: str
+):
+    ends = hear(stream_finalized)
+    lose_answer_of_script(await quiet_producer(redis_manager), verb)
+    with pytest.raises(StoreUnavailable):
+        await getattr(redis_manager.using("elsewhere"), f"a{verb}")("chat", owner="a")
+    await eventually(lambda: ends)
+
+
+async def test_a_cancel_that_is_repeated_is_announced_again(
+    redis_manager: StreamManager, hear, monkeypatch
+):
+    """The first one was neither answered nor announced."""
+    monkeypatch.setattr("resumable_streams.stores.redis.store.ANNOUNCE_SECONDS", 0)
+    ends = hear(stream_finalized)
+    store = await quiet_producer(redis_manager)
+    lose_answer_of_script(store, "cancel")
+    announce, failed = store.announce, asyncio.Event()
+
+    async def fail(about: str | StreamKey) -> None:
+        failed.set()
+        raise StoreUnavailable("default")
+
+    store.announce = fail  # type: ignore[method-assign]
+    elsewhere = redis_manager.using("elsewhere")
+    with pytest.raises(StoreUnavailable):
+        await elsewhere.acancel("chat", owner="a")
+    await failed.wait()
+    store.announce = announce  # type: ignore[method-assign]
+    assert not ends
+    await elsewhere.acancel("chat", owner="a")
+    await eventually(lambda: ends)
+    assert [end["status"] for end in ends] == ["cancelled"]

@@ -60,6 +60,7 @@ from ..base import (
     ServerMemory,
 )
 from ..outages import log_outage
+from ..patience import for_seconds, patiently
 from ..processes import Processes
 from .checks import check_caches
 from .cluster import ClusterNodes
@@ -80,6 +81,7 @@ BLOCKING_TIMEOUT = 60.0
 SCAN_COUNT = 1_000
 MAX_NEWS_KEPT = 10_000
 MAX_TOLD = 1_000
+ANNOUNCE_SECONDS = 30.0
 SPOILT_REMEDY = (
     "Something else writes keys of this prefix: give it, or the alias, another KEY_PREFIX or "
     "database, and delete this key."
@@ -479,11 +481,21 @@ class RedisStore(BaseStore):
             return error
         return None if is_missing else info
 
+    async def _write_end(
+        self, name: str, key: StreamKey, epoch: str | None, *, wrote: Callable[[Any], bool] = bool
+    ) -> Any:
+        """Run a script that ends a stream; announce what it may have done if it is not answered."""
+        try:
+            return await self._write(name, key, self.keys.events, epoch or "", wrote=wrote)
+        except StoreUnavailable as error:
+            if not error.is_final:  # who repeats it may find nothing to do, and nothing to announce
+                patience = for_seconds(ANNOUNCE_SECONDS)
+                self.lasting.start(patiently(lambda: self.announce(key), patience), name="announce")
+            raise
+
     @as_a_whole
     async def delete(self, key: StreamKey, *, epoch: str | None = None) -> bool:
-        found, was_streaming = await self._write(
-            "delete", key, self.keys.events, epoch or "", wrote=_is_elected
-        )
+        found, was_streaming = await self._write_end("delete", key, epoch, wrote=_is_elected)
         if was_streaming:  # only then it has a producer to stop; a purge of old streams is quiet
             await self.announce(key)
         return bool(found)
@@ -500,11 +512,11 @@ class RedisStore(BaseStore):
     @as_a_whole
     async def cancel(self, key: StreamKey, *, epoch: str | None = None) -> StreamInfo | None:
         with suppress(StreamUnreadable):
-            answer = await self._write("cancel", key, self.keys.events, epoch or "")
+            answer = await self._write_end("cancel", key, epoch)
             if answer is None:
                 return None
-            ended, state = answer
-            if ended:  # the producer's process does not watch its own streams
+            is_cancelled, state = answer
+            if is_cancelled:  # the producer's process does not watch its own streams
                 await self.announce(key)
             return self._info(key, state)
         return None
