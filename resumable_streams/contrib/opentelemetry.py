@@ -105,6 +105,7 @@ class Telemetry:
         self._tenants = TenantLabels() if tenants else None
         self._requests: dict[_Id, SpanContext] = {}  # of the streams that have yet to start
         self._spans: dict[_Id, Span] = {}
+        self._bases: dict[tuple[str, str], dict[str, str]] = {}  # of measurements
         self._tracer = trace.get_tracer(NAME, tracer_provider=tracer_provider)
         meter = metrics.get_meter(NAME, meter_provider=meter_provider)
         self._make_instruments(meter)
@@ -207,11 +208,15 @@ class Telemetry:
     def _labels(
         self, named: dict[str, Any], *, has_stream: bool = True, **more: str
     ) -> dict[str, str]:
-        labels = _named(alias=named["alias"], **more)
+        """Return the attributes of a measurement; without `more` not to be changed."""
+        tenant = ""
         if self._tenants is not None:
             tenant = self._tenants.label(named["tenant"], has_stream=has_stream)
-            labels[f"{NAME}.tenant"] = tenant
-        return labels
+        base = self._bases.get((named["alias"], tenant))
+        if base is None:  # kept, as appends and deliveries ask for it
+            base = _named(alias=named["alias"], **({"tenant": tenant} if tenant else {}))
+            self._bases[named["alias"], tenant] = base
+        return {**base, **_named(**more)} if more else base
 
     # The span of a stream.
 

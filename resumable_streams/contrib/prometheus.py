@@ -113,7 +113,7 @@ class Metrics:
         self._by_stream: list[tuple[Metric, Sequence[Labels]]] = []
         self._by_alias: list[tuple[Metric, Sequence[Labels]]] = []
         self._begun: set[Labels] = set()
-        self._per_append: dict[str, tuple[Counter, Counter, Histogram]] = {}
+        self._per_append: dict[Labels, tuple[Counter, Counter, Histogram]] = {}
         self._make_production()
         self._make_reading()
         self._make_faults()
@@ -295,9 +295,9 @@ class Metrics:
     @inline
     def _appended(self, *, size: int, chunks: int, duration: float, **named: Any) -> None:
         labels = self._labels(named)
-        found = self._per_append.get("|".join(labels))
+        found = self._per_append.get(labels)
         if found is None:  # kept, because to look up a label costs more than to count
-            found = self._per_append["|".join(labels)] = (
+            found = self._per_append[labels] = (
                 self.appended_bytes.labels(*labels),
                 self.appended_chunks.labels(*labels),
                 self.append_seconds.labels(labels[0]),
