@@ -14,6 +14,7 @@ from typing import Any
 
 from django.core import asgi
 
+from .breaks import expect_breaks
 from .engine.validation import refuse_wrong_settings
 from .process.runtime import runtime
 from .process.shutdown import drain, serve
@@ -44,6 +45,7 @@ def with_lifespan(application: Any) -> Application:
         if scope["type"] == "lifespan":
             await _lifespan(receive, send)
         else:
+            expect_breaks()
             await application(scope, receive, send)
 
     return wrapped

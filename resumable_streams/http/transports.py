@@ -18,6 +18,8 @@ from typing import Any
 from django.core.exceptions import RequestAborted
 from django.http import HttpRequest
 
+from ..breaks import note_break
+
 __all__ = ["BodyCut", "Transport", "transport_of"]
 
 WITHOUT_CHUNKS = ("0.9", "1.0", "1")  # the last one is 1.0 as granian writes it
@@ -52,6 +54,7 @@ class Transport:
 
     def cut(self) -> BaseException:
         """Return the error to raise that breaks the connection after what was sent."""
+        note_break()
         return BodyCut("The stream ended without all of its bytes.")
 
     def release(self) -> None:

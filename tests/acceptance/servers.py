@@ -36,7 +36,11 @@ WSGI_COMMANDS = {
 
 
 IMPATIENT = "daphne that is impatient"
-VARIANTS = {IMPATIENT: f"{COMMANDS['daphne']} --http-timeout 2"}
+GUNICORN_ASGI = "gunicorn with its own ASGI worker"
+VARIANTS = {
+    IMPATIENT: f"{COMMANDS['daphne']} --http-timeout 2",
+    GUNICORN_ASGI: f"-m gunicorn -k asgi -b 127.0.0.1:{{port}} {APPLICATION}",
+}
 
 
 @dataclass
