@@ -190,6 +190,35 @@ async def test_a_worker_serves_its_own_metrics(redis_manager: StreamManager, sta
     assert ended(worker)[0] == 0
 
 
+async def test_a_worker_that_is_killed_leaves_no_gauge_behind(
+    configure_redis: Configure, redis_manager: StreamManager, start: Start
+) -> None:
+    configure_redis(LEASE=1, STORE_TIMEOUT=0.5)
+    killed = start(LEASE="1")
+    first_line(killed)
+    reader = await redis_manager.aenqueue("s", f"{HERE}.stands_still", {"count": 2}, owner="me")
+    await read_until(reader, 1)
+    port = free_port()
+    left = start("--metrics-port", str(port), LEASE="1")
+    first_line(left)
+    first_line(left)
+    await eventually(lambda: reads(port, live_streams=1, workers=2))
+    killed.kill()
+    with pytest.raises(StreamFailed, match="producer_lost"):
+        await read_all(reader)
+    await eventually(lambda: reads(port, live_streams=0, workers=1, waiting_streams=0))
+    left.send_signal(signal.SIGTERM)
+    assert ended(left)[0] == 0
+
+
+async def reads(port: int, **gauges: int) -> bool:
+    text = await asyncio.to_thread(scrape, port)
+    return all(
+        f'resumable_streams_{name}{{alias="default"}} {value}.0' in text
+        for name, value in gauges.items()
+    )
+
+
 def test_a_port_that_is_taken_is_named(start: Start) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
