@@ -11,7 +11,12 @@ from .control import read_control
 from .engine import Engine
 from .engine.elections import abandon, elect, secure
 from .engine.reader import StreamReader
-from .exceptions import ShuttingDown, StreamDoesNotExist, StreamLimitExceeded
+from .exceptions import (
+    ShuttingDown,
+    StoreUnavailable,
+    StreamDoesNotExist,
+    StreamLimitExceeded,
+)
 from .permissions import StreamAddress, judge, tell_checked
 from .producing.sources import Source
 from .producing.telling import Ending
@@ -212,5 +217,7 @@ def _refusal_code(error: Exception) -> ErrorCode:
             return ErrorCode.INTERRUPTED
         case StreamLimitExceeded():
             return ErrorCode.LIMIT_EXCEEDED
+        case StoreUnavailable():
+            return ErrorCode.STORE_UNAVAILABLE
         case _:
             return ErrorCode.HOOK_FAILED

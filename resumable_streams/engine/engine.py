@@ -171,6 +171,8 @@ class Engine:
     ) -> asyncio.Task[None]:
         if self._is_retired:  # between the election and now
             raise ShuttingDown
+        if claim.holder != self.leases.process:  # the same: its end is told by another process
+            raise StoreUnavailable(self.settings.alias, "this process was taken for dead")
         tail = self.hub.open_local(info, key)
         producer = Producer(
             store=self.store,
@@ -319,6 +321,7 @@ class Engine:
         """Send readers elsewhere, interrupt what is produced, and close everything."""
         self._is_retired = True
         self.release_readers()
+        await asyncio.sleep(0)  # a producer that is cancelled before its first step ends nothing
         producing = list(self._producing)
         for task in producing:
             task.cancel()

@@ -240,3 +240,24 @@ async def test_a_cancel_that_is_repeated_is_announced_again(
     await elsewhere.acancel("chat", owner="a")
     await eventually(lambda: ends)
     assert [end["status"] for end in ends] == ["cancelled"]
+
+
+async def test_an_order_that_the_queue_did_not_take_is_told_as_that(
+    redis_manager: StreamManager, hear
+):
+    ends = hear(stream_finalized)
+    await redis_manager.astatus("chat", owner="a")
+    store = get_engine("default").store
+    assert isinstance(store, RedisStore)
+    real = store._eval
+
+    async def failing(name: str, *args: Any, **named: Any) -> Any:
+        if name == "put":
+            raise StoreUnavailable("default")
+        return await real(name, *args, **named)
+
+    store._eval = failing  # type: ignore[method-assign]
+    with pytest.raises(StoreUnavailable):
+        await redis_manager.aenqueue("chat", f"{HERE}.whole", owner="a")
+    await eventually(lambda: ends)
+    assert [end["error_code"] for end in ends] == ["store_unavailable"]

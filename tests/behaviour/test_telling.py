@@ -14,6 +14,7 @@ from resumable_streams.process.runtime import runtime
 from resumable_streams.signals import (
     StreamSignal,
     process_taken_over,
+    stream_acquired,
     stream_failed,
     stream_finalized,
 )
@@ -231,6 +232,41 @@ async def test_a_process_that_hears_twice_at_once_that_it_was_judged_begins_anew
     assert await table.fates([process]) == [Fate.UNKNOWN]
     await engine.leases.beat()
     assert len(ends) == 1
+
+
+async def test_a_process_that_is_judged_while_it_starts_a_stream_calls_no_source(
+    short, manager: StreamManager, elsewhere: StreamManager, hear, connect: Connect
+):
+    """A quiet source would never have learnt that its stream had ended."""
+    ends, tap = hear(stream_finalized), Tap()
+    await engine_of(elsewhere)
+    engine = await engine_of(manager)
+
+    async def freeze(**named: Any) -> None:
+        await kill(engine)
+        await eventually(lambda: ends)
+        await engine.leases.beat()
+
+    connect(stream_acquired, freeze)
+    with pytest.raises(StoreUnavailable, match="taken for dead"):
+        await manager.arun("chat", tap, owner="a")
+    assert tap.calls == 0
+    assert codes(ends) == [("chat", "producer_lost")]
+
+
+async def test_a_producer_that_is_interrupted_before_its_first_step_ends_in_writing(
+    short, manager: StreamManager, hear, connect: Connect
+):
+    ends, retiring = hear(stream_finalized), []
+    engine = await engine_of(manager)
+
+    async def retire(**named: Any) -> None:
+        retiring.append(asyncio.create_task(engine.retire()))
+
+    connect(stream_acquired, retire)
+    await manager.arun("chat", Tap(b"x"), owner="a")
+    await asyncio.gather(*retiring)
+    assert codes(ends) == [("chat", "interrupted")]
 
 
 async def test_an_outage_kills_nobody(
