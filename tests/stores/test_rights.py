@@ -19,7 +19,6 @@ from ..nodes import Node, node
 from ..proxy import proxy_to
 
 PAGE = Path(__file__).parents[2] / "docs" / "security.md"
-GAUGES = PAGE.with_name("observability.md")
 PREFIX_ON_PAGE = "resumable:mysite"
 PREFIX = "ours"
 
@@ -29,12 +28,6 @@ def rights() -> list[str]:
     _, begins, rest = PAGE.read_text().partition("ACL SETUSER ")
     command, _, _ = rest.partition("```")
     return (begins + command).replace(PREFIX_ON_PAGE, PREFIX).split()
-
-
-def rights_for_gauges() -> list[str]:
-    """Return what the page on observability adds for gauges."""
-    _, _, rest = GAUGES.read_text().partition("needs three more for these\ngauges: `")
-    return rest.partition("`")[0].split()
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +47,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @starts_a_process
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     with node(tmp_path_factory.mktemp("server")) as running:
-        running.client.execute_command(*rights(), *rights_for_gauges())
+        running.client.execute_command(*rights())
         yield running
 
 
