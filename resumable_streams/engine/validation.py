@@ -40,8 +40,18 @@ def refuse_wrong_settings() -> None:
     for alias in get_aliases():
         settings = get_settings(alias)
         for name in ("owner", "tenant", "wait_until"):
-            load_callable(settings, name)
+            if not _is_being_imported(getattr(settings, name)):
+                load_callable(settings, name)
         _warn(settings, outlives_process=make_store(settings).outlives_process)
+
+
+def _is_being_imported(path: str | None) -> bool:
+    """Return whether a path leads into a module that imports the application, and goes on then.
+
+    It may define the function later. If it does not, the first use of the setting says so.
+    """
+    module = sys.modules.get((path or "").rpartition(".")[0])
+    return getattr(getattr(module, "__spec__", None), "_initializing", False)
 
 
 def _warn(settings: AliasSettings, *, outlives_process: bool) -> None:
