@@ -5,6 +5,7 @@ The coroutine function is `aresume`, its twin `resume`. One line makes it, so th
 
 from collections.abc import Callable, Coroutine
 from functools import wraps
+from inspect import signature
 from typing import Any, ParamSpec, TypeVar
 
 from django.core.exceptions import SynchronousOnlyOperation
@@ -30,16 +31,22 @@ def sync_twin(
     given a `request`.
     """
     name = function.__name__.removeprefix("a")
+    qualname = f"{function.__qualname__.rpartition('.')[0]}.{name}".lstrip(".")
+    accept = signature(function).bind
 
     @wraps(function)
     def twin(*args: P.args, **kwargs: P.kwargs) -> T:
         _refuse_in_a_loop(name, function.__name__)
+        try:
+            accept(*args, **kwargs)
+        except TypeError as error:  # or it would name the other verb
+            raise TypeError(f"{qualname}() {error}") from None
         if lets_go and kwargs.get("request") is not None:
             close_idle()
         return runtime.call_sync(function, *args, **kwargs)
 
     twin.__name__ = name
-    twin.__qualname__ = f"{function.__qualname__.rpartition('.')[0]}.{name}".lstrip(".")
+    twin.__qualname__ = qualname
     return twin
 
 

@@ -47,6 +47,24 @@ def test_a_twin_has_its_own_name_and_the_signature_and_docstring_of_its_verb(
     assert not inspect.iscoroutinefunction(twin)
 
 
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda streams: streams.status("chat"), r"\.status\(\) missing a required.*'owner'"),
+        (
+            lambda streams: streams.resume("chat", owner="a", ofset=1),
+            r"\.resume\(\) got an unexpected keyword argument 'ofset'",
+        ),
+    ],
+    ids=["missing", "misspelt"],
+)
+def test_a_twin_names_itself_when_its_arguments_are_wrong(
+    memory_manager: StreamManager, call: Callable[[Any], Any], message: str
+):
+    with pytest.raises(TypeError, match=message):
+        call(memory_manager)
+
+
 async def test_a_twin_refuses_to_block_the_loop_it_would_wait_for(memory_manager: StreamManager):
     with pytest.raises(SynchronousOnlyOperation, match=r"use `await astatus\(\)`"):
         memory_manager.status("chat", owner="a")
