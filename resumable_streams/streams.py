@@ -441,7 +441,8 @@ class StreamManager:
         return StreamAddress(stream_id, tenant_of(owner, self._in(tenant))), read_owners(owner)
 
     def __repr__(self) -> str:
-        return f"<StreamManager {self.alias}>"
+        tenant = "" if self._tenant is None else f" tenant={self._tenant}"
+        return f"<StreamManager {self.alias}{tenant}>"
 
 
 async def _let_go(request: HttpRequest | None) -> None:

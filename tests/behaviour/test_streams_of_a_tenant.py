@@ -42,6 +42,11 @@ async def test_a_bound_tenant_cannot_be_left(manager: StreamManager):
     assert acme.using("default").tenant("other") is not None
 
 
+def test_a_bound_tenant_is_shown(manager: StreamManager):
+    assert repr(manager) == "<StreamManager default>"
+    assert repr(manager.tenant("acme")) == "<StreamManager default tenant=acme>"
+
+
 async def test_an_identity_brings_its_names_and_its_tenant(manager: StreamManager):
     both = Identity(owners=("user:1", "session:x"), tenant="acme")
     reader = await manager.arun("chat", SOURCE, owner=both)
