@@ -1,13 +1,12 @@
 """One call of `arun` or `aenqueue`: be elected and have the stream produced, or join it."""
 
 import asyncio
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from .conf import AliasSettings
-from .control import read_control
+from .control import read_control, validate_ttl
 from .engine import Engine
 from .engine.elections import abandon, elect, secure
 from .engine.reader import StreamReader
@@ -183,8 +182,7 @@ def make_terms(
 ) -> Terms:
     """Return the terms of a new stream; raise ValueError or TypeError for impossible ones."""
     ttl = settings.ttl if ttl is None else ttl
-    if not settings.lease < ttl < math.inf:
-        raise ValueError(f"ttl is longer than the lease ({settings.lease:g} seconds), and finite.")
+    validate_ttl(settings, ttl)
     attrs = dict(attrs or {})
     texts: list[object] = [text for item in attrs.items() for text in item]
     if not all(isinstance(text, str) for text in texts):

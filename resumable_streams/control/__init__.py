@@ -14,6 +14,7 @@ from .control import (
     retire,
     revoke,
     rotate,
+    validate_ttl,
 )
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "retire",
     "revoke",
     "rotate",
+    "validate_ttl",
 ]

@@ -48,6 +48,7 @@ __all__ = [
     "retire",
     "revoke",
     "rotate",
+    "validate_ttl",
 ]
 
 logger = logging.getLogger("resumable_streams.namespaces")
@@ -177,9 +178,13 @@ Returns a new TTL for the store, or None to leave that.
 
 
 def validate_ttl(settings: AliasSettings, ttl: float) -> None:
-    """Raise ValueError for a TTL that a tenant of this alias cannot have."""
+    """Raise ValueError or TypeError for a TTL that no stream of this alias can have."""
+    if not isinstance(ttl, int | float):
+        raise TypeError(f"ttl is a number of seconds, not {type(ttl).__name__}.")
     if not settings.lease < ttl < math.inf:
-        raise ValueError(f"ttl is longer than the lease ({settings.lease:g} seconds), and finite.")
+        raise ValueError(
+            f"ttl has to be longer than the lease ({settings.lease:g} seconds), and finite."
+        )
 
 
 def next_generation(row: "StreamNamespace", known: int) -> None:

@@ -1,6 +1,8 @@
 """One producer, any number of readers, each at its own byte."""
 
 import asyncio
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -289,3 +291,12 @@ async def test_attributes_and_times_are_bound_once(manager: StreamManager):
 async def test_a_ttl_that_cannot_be_is_refused(manager: StreamManager, ttl):
     with pytest.raises(ValueError, match="ttl"):
         await manager.arun("chat", finished([]), owner="a", ttl=ttl)
+
+
+@pytest.mark.parametrize("ttl", ["5m", timedelta(minutes=5)])
+async def test_a_ttl_that_is_no_number_is_refused(manager: StreamManager, ttl: Any):
+    message = f"ttl is a number of seconds, not {type(ttl).__name__}"
+    with pytest.raises(TypeError, match=message):
+        await manager.arun("chat", finished([]), owner="a", ttl=ttl)
+    with pytest.raises(TypeError, match=message):
+        await manager.aretire(ttl=ttl)
