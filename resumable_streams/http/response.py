@@ -2,12 +2,12 @@
 
 import json
 import random
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
-from django.urls import NoReverseMatch, reverse
+from django.urls import NoReverseMatch, get_resolver, get_urlconf, reverse
 
 from ..conf import DEFAULT_ALIAS, get_settings
 from ..engine.reader import StreamReader
@@ -98,8 +98,8 @@ class ResumableStreamResponse(StreamingHttpResponse):
         self.reader = reader
         _describe(self, info, offset=reader.offset)
         _measure(self, info, offset=reader.offset, span=span)
-        if request.method == "POST" and reader.alias == DEFAULT_ALIAS:
-            _locate(self, info)
+        if request.method == "POST":
+            _locate(self, reader.alias, info)
 
     def close(self) -> None:
         self.reader.close()
@@ -135,10 +135,31 @@ def _name(response: HttpResponse | StreamingHttpResponse, info: StreamInfo) -> N
     _expose(response, *EXPOSED)
 
 
-def _locate(response: StreamingHttpResponse, info: StreamInfo) -> None:
-    """Say where to come back, if the project has our addresses; they are of the default alias."""
-    with suppress(NoReverseMatch):
-        response["Location"] = reverse("resumable_streams:stream", args=[info.stream_id])
+def _locate(response: StreamingHttpResponse, alias: str, info: StreamInfo) -> None:
+    """Say where to come back, if the project has our addresses for this alias."""
+    for namespace in _namespaces(alias):
+        with suppress(NoReverseMatch):
+            response["Location"] = reverse(f"{namespace}:stream", args=[info.stream_id])
+            return
+
+
+def _namespaces(alias: str) -> list[str]:
+    """Return the namespaces in which the project has included the addresses of an alias."""
+    resolver = get_resolver(get_urlconf())
+    return [
+        namespace
+        for namespace in resolver.app_dict.get("resumable_streams", ())
+        if _alias_of(resolver.namespace_dict[namespace][1].url_patterns) == alias
+    ]
+
+
+def _alias_of(patterns: Sequence[Any]) -> str:
+    """Return the alias whose streams are at these addresses, which may be a project's own."""
+    named = (one.callback for one in patterns if getattr(one, "name", None) == "stream")
+    view = next(named, None)
+    of_class: str = getattr(getattr(view, "view_class", None), "using", DEFAULT_ALIAS)
+    initial: dict[str, str] = getattr(view, "view_initkwargs", {})
+    return initial.get("using", of_class)
 
 
 def _expose(response: HttpResponse | StreamingHttpResponse, *names: str) -> None:
