@@ -16,7 +16,6 @@ __all__ = ["Site", "recipe"]
 
 START = DOCS / "start.md"
 PAGE = "<!-- templates/answer.html -->"
-TEMPLATES = 'TEMPLATES[0]["DIRS"] = [BASE_DIR / "templates"]'
 
 
 class Site:
@@ -38,10 +37,7 @@ class Site:
         """Write it on top of what `startproject` makes."""
         make = [sys.executable, "-m", "django", "startproject", "mysite", "."]
         subprocess.run(make, cwd=self._path, check=True)
-        write_files("start.md", self._path / "mysite")
-        settings = self._path / "mysite" / "settings.py"
-        assert TEMPLATES in START.read_text()
-        settings.write_text(f"{settings.read_text()}\n{TEMPLATES}\n")
+        write_files("start.md", self._path)
         (self._path / "templates").mkdir()
         (self._path / "templates" / "answer.html").write_text(_block("html", PAGE))
         self._command("migrate", "-v", "0").wait()

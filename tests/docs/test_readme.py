@@ -20,7 +20,7 @@ from .pages import DOCS
 from .readme import Site, recipe
 
 README = (DOCS.parent / "README.md").read_text()
-FILE_OF_A_PROJECT = re.compile(r"^```python\n(# \w+\.py\n.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE_OF_A_PROJECT = re.compile(r"^```python\n(# [\w/]+\.py\n.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def test_the_readme_is_short() -> None:
