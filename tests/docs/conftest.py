@@ -31,7 +31,7 @@ for name in ("alice", "bob"):
 
 @dataclass
 class Project:
-    """Be the project of the guide, with a database and a key prefix of its own."""
+    """The project of the guide, with a database and a key prefix of its own."""
 
     path: Path
     environment: dict[str, str]

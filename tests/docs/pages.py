@@ -21,7 +21,7 @@ _FILE = re.compile(r"# ([\w/]+\.py)\n")
 
 @dataclass(frozen=True)
 class Command:
-    """Be one command line, and the output that the page says it has."""
+    """A command line, and the output that the page says it has."""
 
     line: str
     output: str
