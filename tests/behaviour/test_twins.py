@@ -24,6 +24,7 @@ def test_every_verb_of_the_streams_is_a_pair():
     assert VERBS == [
         "acancel",
         "adelete",
+        "adoctor",
         "aenqueue",
         "arequire_resume",
         "aresume",
