@@ -64,7 +64,7 @@ class HookFailed(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Conclusion:
     """How a stream is to end; without a status it is not ours any more.
 
     `cause` is what it failed with, which is what `stream_failed` tells.
@@ -116,10 +116,10 @@ class Producer:
 
     async def run(self) -> None:
         """Produce until the end, and tell it. A cancellation (a drain) ends it as interrupted."""
-        verdict = await self._produce()
-        await _see_through(self._conclude(verdict), name=f"end {self.key.stream_id}")
+        conclusion = await self._produce()
+        await _see_through(self._conclude(conclusion), name=f"end {self.key.stream_id}")
 
-    async def _produce(self) -> Verdict:
+    async def _produce(self) -> Conclusion:
         self.tail.stop_with(self._ended_elsewhere)
         self.gathered = gather = asyncio.create_task(
             self._gather(), name=f"resumable_streams.source {self.key.stream_id}"
@@ -127,15 +127,15 @@ class Producer:
         try:
             while chunks := await self._buffer.take():
                 await self._appender.append(chunks)
-            verdict = Verdict(status=StreamStatus.DONE)
+            conclusion = Conclusion(status=StreamStatus.DONE)
         except asyncio.CancelledError:
-            verdict = Verdict(status=StreamStatus.ERROR, code=ErrorCode.INTERRUPTED)
+            conclusion = Conclusion(status=StreamStatus.ERROR, code=ErrorCode.INTERRUPTED)
             self._cancellation.reason = CancellationReason.INTERRUPTED
         except Exception as error:
-            verdict = self._diagnose(error)
+            conclusion = self._diagnose(error)
             self._stopped_by(error)
         await _see_through(self._stop(gather), name=f"close {self.key.stream_id}")
-        return verdict
+        return conclusion
 
     def is_quiet(self, now: float) -> bool:
         """Return whether it is time to renew the TTL of the stream: appends do it by themselves."""
@@ -215,36 +215,36 @@ class Producer:
 
     # The end.
 
-    def _diagnose(self, error: Exception) -> Verdict:
+    def _diagnose(self, error: Exception) -> Conclusion:
         code, cause = _diagnose(error)
         if code is None:  # what the stream is now is for the store to say
-            return Verdict(status=None)
+            return Conclusion(status=None)
         if code in _FAULTS:
             logger.error("%s", f"{_FAULTS[code]} {whose(cause)}".strip(), exc_info=cause)
         elif isinstance(cause, StoreUnavailable) and cause.reason:
             logger.error("A stream cannot go on: %s", cause)
         detail = f"{type(cause).__name__}: {cause}" if self._settings.debug else ""
-        return Verdict(status=StreamStatus.ERROR, code=code, detail=detail, cause=cause)
+        return Conclusion(status=StreamStatus.ERROR, code=code, detail=detail, cause=cause)
 
-    async def _conclude(self, verdict: Verdict) -> None:
+    async def _conclude(self, conclusion: Conclusion) -> None:
         try:
             try:
-                info = await self._end(verdict)
+                info = await self._end(conclusion)
             except StreamFailed as lost:  # acknowledged bytes, older than our window
-                verdict = self._diagnose(lost)
-                info = await self._end(verdict)
-            ending = self._settle(info, verdict)
+                conclusion = self._diagnose(lost)
+                info = await self._end(conclusion)
+            ending = self._settle(info, conclusion)
         except StoreUnavailable as error:
-            ending = await self._give_up(error, verdict)
+            ending = await self._give_up(error, conclusion)
         if ending is not None:
             await self._tell(ending)
 
-    async def _end(self, verdict: Verdict) -> StreamInfo | None:
+    async def _end(self, conclusion: Conclusion) -> StreamInfo | None:
         """Write the end, unless the stream is not ours any more; return what it is then."""
-        if verdict.status is not None:
+        if conclusion.status is not None:
             try:
                 return await self._appender.end(
-                    verdict.status, code=verdict.code, detail=verdict.detail
+                    conclusion.status, code=conclusion.code, detail=conclusion.detail
                 )
             except (StreamFailed, StoreUnavailable):
                 raise
@@ -252,16 +252,16 @@ class Producer:
                 pass  # it ended elsewhere, or somebody else goes on with it
         return await self._appender.look()
 
-    def _settle(self, info: StreamInfo | None, verdict: Verdict) -> Ending | None:
+    def _settle(self, info: StreamInfo | None, conclusion: Conclusion) -> Ending | None:
         """Tell the readers here how it ended, by us or elsewhere; None if somebody goes on."""
         self.tail.release_producer()
         self.tail.learn(info)
         info = self.tail.own(info)
         if info is None:
             return self._ending(StreamStatus.ERROR, ErrorCode.EXPIRED)
-        return self._ending_in(info, verdict)
+        return self._ending_in(info, conclusion)
 
-    async def _give_up(self, error: StoreUnavailable, verdict: Verdict) -> Ending | None:
+    async def _give_up(self, error: StoreUnavailable, conclusion: Conclusion) -> Ending | None:
         """End without the store: our readers are told now, everybody else when it is back.
 
         In a drain we do not wait for that: whoever takes over this process tells the end.
@@ -279,14 +279,16 @@ class Producer:
             return None
         if info is None or info.error_code == ErrorCode.PRODUCER_LOST:
             return self._ending(StreamStatus.ERROR, ErrorCode.STORE_UNAVAILABLE, error)
-        return self._ending_in(info, verdict)  # the end was written, and only the answer was lost
+        return self._ending_in(
+            info, conclusion
+        )  # the end was written, and only the answer was lost
 
-    def _ending_in(self, info: StreamInfo, verdict: Verdict) -> Ending | None:
+    def _ending_in(self, info: StreamInfo, conclusion: Conclusion) -> Ending | None:
         """Return the end that the store has; None if somebody goes on."""
         if info.is_streaming:
             return None
-        is_ours = info.status is verdict.status and info.error_code == verdict.code
-        return self._ending(info.status, info.error_code, verdict.cause if is_ours else None)
+        is_ours = info.status is conclusion.status and info.error_code == conclusion.code
+        return self._ending(info.status, info.error_code, conclusion.cause if is_ours else None)
 
     def _ending(
         self, status: StreamStatus, code: str, cause: BaseException | None = None
