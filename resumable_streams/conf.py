@@ -115,7 +115,9 @@ _COUNT = Rule(
 _BOOL = Rule(lambda v: isinstance(v, bool), "True or False")
 _MAPPING = Rule(lambda v: isinstance(v, Mapping), "a dictionary")
 
-REVOKE_EVENTS = ("logout", "password_change")
+REVOKE_EVENTS = ("logout", "password_change", "deactivate", "delete")
+WITHOUT_REQUEST = frozenset(REVOKE_EVENTS) - {"logout"}
+"""The events of REVOKE_ON without a request: of the default OWNER alone it is known who is meant."""
 
 RULES: dict[str, Rule] = {
     "BACKEND": _DOTTED,
@@ -146,7 +148,7 @@ RULES: dict[str, Rule] = {
     "MAX_RESPONSE_SECONDS": _optional(_seconds(1)),
     "REVOKE_ON": Rule(
         lambda v: isinstance(v, list | tuple) and all(one in REVOKE_EVENTS for one in v),
-        "a list of 'logout' and 'password_change'",
+        "a list of 'logout', 'password_change', 'deactivate' and 'delete'",
     ),
     "OPTIONS": _MAPPING,
 }
@@ -284,11 +286,14 @@ def _combination_problems(where: str, entry: Mapping[str, object]) -> Iterator[P
         )
     events = entry.get("REVOKE_ON") or ()
     is_default = not entry.get("TENANT") and entry.get("OWNER", DEFAULT_OWNER) == DEFAULT_OWNER
-    if isinstance(events, list | tuple) and "password_change" in events and not is_default:
+    listed = events if isinstance(events, list | tuple) else ()
+    # In their order, and not by a set: a wrong list may hold what cannot be hashed.
+    alone = [repr(event) for event in listed if event in list(WITHOUT_REQUEST)]
+    if alone and not is_default:
         yield Problem(
             "E010",
-            f"{where} has 'password_change' in REVOKE_ON, and an OWNER or a TENANT.",
-            "They are asked about requests, and a password is changed without one: call `revoke`.",
+            f"{where} has {', '.join(alone)} in REVOKE_ON, and an OWNER or a TENANT.",
+            "They are asked about requests, and these events come without one: call `revoke`.",
         )
 
 

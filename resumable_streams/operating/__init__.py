@@ -6,7 +6,7 @@ inventory     counts and ages of streams
 affected      the number of streams that a change of control makes unreachable
 incarnation   one stream, exactly as it was when the operator saw it
 rows          the row of a tenant, written in sync code and put in force
-revoke_on     revocations that follow a logout or a change of password
+revoke_on     revocations that follow a logout or a change of a user
 records       a row for each stream, written off its path
 forgetting    the personal data in records, blanked for one person
 incidents     a row for each act of an operator

@@ -197,3 +197,39 @@ def test_sync_code_logs_out_and_changes_passwords_as_well(configure: Any):
     user.set_password("new")
     user.save()
     assert manager.status("old-password", owner=owner) is None
+
+
+def test_a_deactivated_user_is_revoked_when_that_is_committed(configure: Any):
+    configure("deactivate")
+    manager, user = StreamManager(), User.objects.create_user("ann")
+    owner = f"user:{user.pk}"
+    list(manager.run("s", [b"x"], owner=owner))
+    user.first_name = "Ann"
+    user.save()
+    user.is_active = False
+    user.save(update_fields=["first_name"])
+    with transaction.atomic():
+        user.save()
+        assert manager.status("s", owner=owner) is not None
+        transaction.set_rollback(True)
+    assert manager.status("s", owner=owner) is not None
+    user.save()
+    assert manager.status("s", owner=owner) is None
+
+
+@pytest.mark.parametrize("how", ["one", "queryset"])
+def test_a_deleted_user_is_revoked_when_that_is_committed(configure: Any, how: str):
+    configure("delete")
+    manager = StreamManager()
+    user, other = User.objects.create_user("ann"), User.objects.create_user("ben")
+    owner, owner_of_other = f"user:{user.pk}", f"user:{other.pk}"
+    for one in (owner, owner_of_other):
+        list(manager.run(one, [b"x"], owner=one))
+    with transaction.atomic():
+        if how == "one":
+            user.delete()
+        else:
+            User.objects.filter(username="ann").delete()
+        assert manager.status(owner, owner=owner) is not None
+    assert manager.status(owner, owner=owner) is None
+    assert manager.status(owner_of_other, owner=owner_of_other) is not None

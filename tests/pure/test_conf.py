@@ -39,7 +39,7 @@ ACCEPTED: dict[str, list[object]] = {
     "TRUSTED_PROXIES": [0, 1, 32],
     "KEEP_ALIVE": [None, 0.1, 15, 3_600],
     "MAX_RESPONSE_SECONDS": [None, 1, 55.5],
-    "REVOKE_ON": [[], (), ["logout"], ("password_change", "logout")],
+    "REVOKE_ON": [[], (), ["logout"], ("password_change", "logout"), ["deactivate", "delete"]],
     "OPTIONS": [{}, {"connect_timeout": 1}],
 }
 NO_PATHS = ["", "a", ".b", "a.", "a..b", "a b.c", "a.b\n", "a.1b", 7, object, len]
@@ -109,10 +109,11 @@ def test_a_limit_is_a_whole_number_or_none(name: str):
         assert ids({"LIMITS": {name: wrong}}) == ["E005"]
 
 
-def test_a_change_of_password_does_not_say_in_which_tenant_and_for_which_owner():
-    assert ids({"REVOKE_ON": ["password_change"]}) == []
-    assert ids({"REVOKE_ON": ["password_change"], "TENANT": "a.b"}) == ["E010"]
-    assert ids({"REVOKE_ON": ["password_change"], "OWNER": "a.b"}) == ["E010"]
+def test_a_change_of_a_user_does_not_say_in_which_tenant_and_for_which_owner():
+    for event in ("password_change", "deactivate", "delete"):
+        assert ids({"REVOKE_ON": [event]}) == []
+        assert ids({"REVOKE_ON": [event], "TENANT": "a.b"}) == ["E010"]
+        assert ids({"REVOKE_ON": [event, "logout"], "OWNER": "a.b"}) == ["E010"]
     assert ids({"REVOKE_ON": ["logout"], "TENANT": "a.b"}) == []
 
 
