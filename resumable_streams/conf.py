@@ -117,7 +117,7 @@ _MAPPING = Rule(lambda v: isinstance(v, Mapping), "a dictionary")
 
 REVOKE_EVENTS = ("logout", "password_change", "deactivate", "delete")
 WITHOUT_REQUEST = frozenset(REVOKE_EVENTS) - {"logout"}
-"""The events of REVOKE_ON without a request: of the default OWNER alone it is known who is meant."""
+"""The events of REVOKE_ON without a request: only the default OWNER can name a user then."""
 
 RULES: dict[str, Rule] = {
     "BACKEND": _DOTTED,

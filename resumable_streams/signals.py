@@ -245,8 +245,9 @@ stream_failed = StreamSignal("stream_failed")
 # `epoch` says which are the same. Errors are logged.
 # The code is "producer_lost" where that process died, "expired" for a stream that was deleted, or
 # taken away, or lost with all that the store had, under its producer (`owner` is None where nobody
-# remembers it any more), and "store_unavailable" where the end could not be written in time
-# (readers then see producer_lost).
+# remembers it any more), "revoked" or "rotated" (its status is CANCELLED) where that was
+# done to it, and "store_unavailable" where the end could not be written in time (readers then see
+# producer_lost).
 stream_finalized = StreamSignal("stream_finalized")
 
 # --- Readers, in the process of the reader; errors are logged ---

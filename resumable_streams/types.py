@@ -11,6 +11,7 @@ __all__ = [
     "Acquisition",
     "Claim",
     "Control",
+    "CutOff",
     "ErrorCode",
     "Fate",
     "Holding",
@@ -64,6 +65,16 @@ class ErrorCode(StrEnum):
     STORE_UNAVAILABLE = "store_unavailable"  # the store was away longer than STORE_TIMEOUT
     HOOK_FAILED = "hook_failed"  # a signal receiver raised and HOOK_ERRORS is "raise"
     EXPIRED = "expired"  # expired or deleted under an attached reader
+
+
+class CutOff(StrEnum):
+    """The operators' acts that end a running stream as cancelled.
+
+    Receivers get it as the error code of the end. To readers the stream is expired.
+    """
+
+    REVOKED = "revoked"  # its owner
+    ROTATED = "rotated"  # its tenant
 
 
 class CancellationReason(StrEnum):

@@ -1,6 +1,6 @@
 """The values of labels in metrics, and the bounds of histograms: the same for every exporter."""
 
-from ..types import ErrorCode, RefusalReason, StreamStatus
+from ..types import CutOff, ErrorCode, RefusalReason, StreamStatus
 
 __all__ = [
     "BYTES",
@@ -32,7 +32,7 @@ SEEN_BY = ("reader", "producer")
 
 ENDS = (
     (StreamStatus.DONE.value, ""),
-    (StreamStatus.CANCELLED.value, ""),
+    *((StreamStatus.CANCELLED.value, code) for code in ("", *(each.value for each in CutOff))),
     *((StreamStatus.ERROR.value, code.value) for code in ErrorCode),
 )
 """The ends of streams: status and error code."""

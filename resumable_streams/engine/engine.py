@@ -29,7 +29,7 @@ from ..signals import StreamSignal
 from ..stores import make_store
 from ..stores.base import known
 from ..stores.patience import patiently
-from ..types import Claim, Control, ErrorCode, Holding, Owner, StreamInfo, StreamKey
+from ..types import Claim, Control, CutOff, ErrorCode, Holding, Owner, StreamInfo, StreamKey
 
 __all__ = ["Engine", "get_engine"]
 
@@ -277,8 +277,8 @@ class Engine:
                     else:
                         unjudged.add(tail)
                 case Control() as control, _:
-                    if code := _reason_to_end(control, tail, known(outcome)):
-                        endings.append(self._end(tail, code))
+                    if reason := _reason_to_end(control, tail, known(outcome)):
+                        endings.append(self._end(tail, reason))
         await asyncio.gather(*endings)
         return unjudged
 
@@ -289,12 +289,16 @@ class Engine:
         except StoreUnavailable as error:
             return error
 
-    async def _end(self, tail: Tail, code: ErrorCode) -> None:
-        """End the readers first, so that they are told why; then the producer."""
+    async def _end(self, tail: Tail, reason: CutOff | ErrorCode) -> None:
+        """End the readers first, so that they hear of it; then the producer.
+
+        Readers are never told which act of an operator it was, receivers of the end are.
+        """
+        tail.cut_off = reason if isinstance(reason, CutOff) else ""
         # Released before `fail`, which would stop it too early: it would find the stream streaming,
         # take it for somebody else's by now, and tell no end.
         stop = tail.release_producer()
-        tail.fail(StreamFailed(code))
+        tail.fail(StreamFailed(ErrorCode.EXPIRED))
         if stop is not None:
             try:
                 with suppress(StoreUnavailable):  # nobody reaches it, and its lease runs out
@@ -342,10 +346,16 @@ class Engine:
         await self.store.aclose()
 
 
-def _reason_to_end(control: Control, tail: Tail, info: StreamInfo | None) -> ErrorCode | None:
+def _reason_to_end(
+    control: Control, tail: Tail, info: StreamInfo | None
+) -> CutOff | ErrorCode | None:
     """Return why the stream of a tail is served no more; None if it is."""
-    is_there = tail.own(info) is not None
-    return None if is_there and control.admits(tail.info) else ErrorCode.EXPIRED
+    if tail.own(info) is None:
+        return ErrorCode.EXPIRED
+    if control.admits(tail.info):
+        return None
+    is_older = tail.key.generation < (control.generation or 0)
+    return CutOff.ROTATED if is_older else CutOff.REVOKED
 
 
 def _have_platform_wait(wait_until: str, task: asyncio.Task[None]) -> None:

@@ -44,7 +44,7 @@ from ..process.green import Mailbox, mailbox, start_thread
 from ..process.runtime import runtime
 from ..signals import inline, owner_bound, process_taken_over, stream_deleted, stream_finalized
 from ..stores.base import known
-from ..types import ErrorCode, Owner, StreamInfo, StreamKey
+from ..types import CutOff, ErrorCode, Owner, StreamInfo, StreamKey
 from .bulk import Progress
 from .client_info import client_ip, request_id, user_id
 from .connection import open_store
@@ -363,6 +363,8 @@ def _finalized(
 ) -> None:
     if error_code == ErrorCode.EXPIRED:  # under its producer, by whatever process
         status = Status.DELETED
+    elif error_code in list(CutOff):
+        status, error_code = Status(error_code), ""
     recorder.put(
         RecordEnding(
             election=(alias, tenant, stream_id),

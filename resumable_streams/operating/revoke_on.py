@@ -6,8 +6,8 @@ a log-out that includes the streams of the session, from before the login. The s
 callable of your own are those that it names for the request.
 
 A change of password is one that Django calls so: `set_password`, then `save`. Each `save` with
-`is_active` False is a deactivation. A deletion is `delete`, of a user or a queryset. `update` and SQL
-send no signal. All of it is acted upon when it is committed. No request comes with it, so it is
+`is_active` False is a deactivation. A deletion is `delete`, of a user or a queryset. `update` and
+SQL send no signal. All of it is acted upon when it is committed. No request comes with it, so it is
 offered without OWNER and TENANT only (E010); with them, revoke by yourself:
 `await runtime.call(revoke, alias, tenant, owner)`.
 

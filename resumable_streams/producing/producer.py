@@ -287,6 +287,8 @@ class Producer:
         """Return the end that the store has; None if somebody goes on."""
         if info.is_streaming:
             return None
+        if info.status is StreamStatus.CANCELLED and self.tail.cut_off:
+            return self._ending(info.status, self.tail.cut_off)
         is_ours = info.status is conclusion.status and info.error_code == conclusion.code
         return self._ending(info.status, info.error_code, conclusion.cause if is_ours else None)
 

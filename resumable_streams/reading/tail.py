@@ -80,6 +80,7 @@ class Tail:
         "_stop_producer",
         "_store",
         "appended_at",
+        "cut_off",
         "heard_at",
         "info",
         "is_local",
@@ -96,6 +97,7 @@ class Tail:
         self.info = info
         self.window = Window(info.size)
         self.readers = 0
+        self.cut_off = ""  # the act of an operator that ended it here: a CutOff
         self.is_local = False  # fed by a producer of this process, which knows first
         self.is_settled = False  # looked up once subscribed: a gap is a loss from then on
         self.appended_at = 0.0  # of the newest bytes, by `time.perf_counter`

@@ -35,7 +35,7 @@ from resumable_streams.signals import (
 )
 from resumable_streams.stores.memory import MemoryStore
 from resumable_streams.streams import StreamManager
-from resumable_streams.types import ErrorCode, RefusalReason, Role
+from resumable_streams.types import CutOff, ErrorCode, RefusalReason, Role
 from tests.tools.readers import read_all, read_until, waits
 from tests.tools.sources import Tap
 
@@ -165,7 +165,7 @@ def test_every_counter_is_there_before_its_first_event(
         *((stream_acquired, {"role": role}) for role in Role),
         *(
             (stream_finalized, {"status": status, "error_code": code, "duration": 1})
-            for status, code in [("done", ""), ("cancelled", "")]
+            for status, code in [("done", ""), *(("cancelled", code) for code in ("", *CutOff))]
             + [("error", code) for code in ErrorCode]
         ),
         *(

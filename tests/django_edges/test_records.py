@@ -5,7 +5,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,7 +17,8 @@ from django.db import connections
 from django.test import RequestFactory
 from django.utils import timezone
 
-from resumable_streams import PUBLIC, StreamManager
+from resumable_streams import PUBLIC, StreamFailed, StreamManager
+from resumable_streams.control import revoke, rotate
 from resumable_streams.engine import get_engine
 from resumable_streams.identifiers import owner_digest
 from resumable_streams.models import IncidentAction, StreamNamespace, StreamRecord
@@ -139,6 +140,14 @@ def ending(stream_id: str = "s1", epoch: str = "", **changes: object) -> records
 # What is recorded.
 
 
+async def revoke_42() -> None:
+    await revoke("default", "default", "42")
+
+
+async def rotate_default() -> None:
+    await rotate("default", "default")
+
+
 async def test_a_stream_is_recorded_with_who_where_when_and_how_it_ended(streams, recorder, entry):
     entry(TRUSTED_PROXIES=1)
     request = RequestFactory().get(
@@ -198,6 +207,36 @@ async def test_a_stream_deleted_while_it_streams_and_its_successor_have_a_row_ea
     first, second = await written(recorder)
     assert (first.owner, first.status) == ("42", Status.DELETED)
     assert (second.owner, second.status) == ("43", Status.DONE)
+
+
+@pytest.mark.parametrize(
+    ("act", "status"),
+    [(revoke_42, "revoked"), (rotate_default, "rotated")],
+    ids=["revoke", "rotate"],
+)
+async def test_a_running_stream_that_is_cut_off_is_not_recorded_as_cancelled(
+    streams, recorder, act, status
+):
+    ended = asyncio.Event()
+
+    async def endless() -> AsyncIterator[bytes]:
+        yield b"x"
+        await asyncio.Event().wait()
+
+    def finalized(**named: object) -> None:
+        ended.set()
+
+    reader = await streams.arun("s1", endless, owner="42")
+    await anext(reader)
+    stream_finalized.connect(finalized)
+    await act()
+    with pytest.raises(StreamFailed) as failure:
+        await anext(reader)
+    assert failure.value.code == "expired"  # a reader is not told which act it was
+    await ended.wait()
+    stream_finalized.disconnect(finalized)
+    (row,) = await written(recorder)
+    assert (row.status, row.error_code) == (status, "")
 
 
 async def test_an_alias_that_did_not_opt_in_is_not_recorded(streams, recorder):
