@@ -223,7 +223,7 @@ class Producer:
             logger.error("%s", f"{_FAULTS[code]} {whose(cause)}".strip(), exc_info=cause)
         elif isinstance(cause, StoreUnavailable) and cause.reason:
             logger.error("A stream cannot go on: %s", cause)
-        detail = f"{type(cause).__name__}: {cause}" if self._settings.debug else ""
+        detail = _words(cause) if self._settings.debug else ""
         return Conclusion(status=StreamStatus.ERROR, code=code, detail=detail, cause=cause)
 
     async def _conclude(self, conclusion: Conclusion) -> None:
@@ -264,7 +264,7 @@ class Producer:
     async def _give_up(self, error: StoreUnavailable, conclusion: Conclusion) -> Ending | None:
         """End without the store: our readers are told now, everybody else when it is back.
 
-        In a drain we do not wait for that: whoever takes over this process tells the end.
+        In a drain we do not wait for that: the process that takes over this one tells the end.
         """
         logger.error("A stream could not be finalized: %s", error)
         self.tail.release_producer()
@@ -330,8 +330,8 @@ class Producer:
 async def _see_through(work: Coroutine[Any, Any, None], *, name: str) -> None:
     """Await work that a cancellation of ours must not end; we are not cancelled then.
 
-    A cancellation asks a producer to end, and whatever this is used for is part of that. A drain
-    waits for it within bounds of its own.
+    A cancellation asks a producer to end, and this work is part of the end. A drain waits for it
+    within bounds of its own.
     """
     task = asyncio.create_task(work, name=f"resumable_streams.{name}")
     while not task.done():
@@ -367,6 +367,15 @@ def _diagnose(error: Exception) -> tuple[ErrorCode | None, BaseException]:
             return ErrorCode.HOOK_FAILED, error.__cause__ or error
         case _:
             return ErrorCode.HOOK_FAILED, error
+
+
+def _words(error: BaseException) -> str:
+    """Return the name of an exception and its message, if it has one that can be read."""
+    name = type(error).__name__
+    try:
+        return f"{name}: {error}"
+    except Exception:  # of `__str__`: the stream has to end all the same
+        return name
 
 
 def _reason(error: Exception, tail: Tail) -> CancellationReason | None:

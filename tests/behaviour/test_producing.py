@@ -13,7 +13,7 @@ from resumable_streams.signals import stream_appended
 from tests.tools.readers import read_all, read_until
 from tests.tools.sources import Tap, finished, produced
 from tests.tools.streams import Configure
-from tests.tools.waiting import eventually, pass_time
+from tests.tools.waiting import eventually, pass_time, within
 
 KIB = 1024
 
@@ -203,6 +203,21 @@ async def test_the_detail_of_an_error_is_for_debug_only(
         assert "secret" not in str(failure.value)
     faults = [record for record in caplog.records if record.name != "resumable_streams.audit"]
     assert [fault.levelno for fault in faults] == [logging.ERROR]
+
+
+async def test_an_error_that_cannot_be_read_ends_the_stream_under_debug_too(
+    settings, memory_manager: StreamManager
+):
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise LookupError
+
+    settings.DEBUG = True
+    reader = await memory_manager.arun("chat", Tap(b"x", Mute()), owner="a")
+    async with within(5):
+        with pytest.raises(StreamFailed, match="source_failed") as failure:
+            await read_all(reader)
+    assert failure.value.detail == "Mute"
 
 
 async def test_an_error_that_names_the_store_is_still_an_error_of_the_source(manager):
