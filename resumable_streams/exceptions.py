@@ -70,8 +70,8 @@ def _restore(kind: type[StreamError], args: tuple[Any, ...], state: dict[str, An
 def fresh(error: E) -> E:
     """Return an equal error, to be raised in place of one that is kept.
 
-    Whatever an error is raised through stays alive with it, and shows in the reports of everybody
-    else who is told of it.
+    An error keeps alive every frame that it was raised through, and these show in the reports of
+    everybody else who gets it.
     """
     again = copy(error)
     again.__cause__ = error.__cause__
@@ -88,7 +88,8 @@ class StreamDoesNotExist(StreamError):
 class StreamReplaced(StreamError):
     """Another incarnation of the stream is there: the id was deleted, or expired, and begun again.
 
-    What a client has is of the old one; nothing of the new one, which `epoch` names, follows it.
+    The bytes of a client belong to the old one. Nothing of the new one, which `epoch` names,
+    continues them.
     """
 
     def __init__(self, epoch: str) -> None:

@@ -62,8 +62,8 @@ async def get_identity(request: Any, *, using: str, acquire: bool = False) -> Id
 def get_link(request: Any) -> SignedLink | None:
     """Return the signed link by which a request (or a Channels scope) comes: its `?token=`.
 
-    One that comes by a link reads in the name of the link, and in no other: a bad link is not
-    there, whoever follows it.
+    It reads in the name of the link, and in no other: behind a bad link nothing is there, even for
+    the owner.
     """
     query = QueryDict(request["query_string"]) if isinstance(request, dict) else request.GET
     token = query.get(TOKEN_PARAMETER)
@@ -73,7 +73,7 @@ def get_link(request: Any) -> SignedLink | None:
 async def load_user(request: Any) -> Any:
     """Return the user of a request, and have `request.user` and `request.auser()` agree on it.
 
-    A user that somebody has set stays, whoever set it: a middleware, a framework, a test. A lazy
+    A user that was set already stays, be it by a middleware, a framework or a test. A lazy
     one is loaded, in the thread of the request. None: nobody has set any.
     """
     user, auser = getattr(request, "user", None), getattr(request, "auser", None)
@@ -121,7 +121,7 @@ def derived_token(session: Any) -> str | None:
     """Return the token of a visitor whose session has none yet; None: it is a random one.
 
     A session is saved whole, so of two requests at once the last one wins. Where the session was
-    there before, both find the same token, therefore; nobody can tell it from the key. What is kept
+    there before, both find the same token, therefore; nobody can tell it from the key. A session
     in a cookie has no key of its own: two visitors with the same data may have the same cookie.
     """
     key = getattr(session, "session_key", None) or ""

@@ -96,7 +96,7 @@ def read_owners(owners: Owners) -> tuple[Owner, ...]:
 
 
 class Granted(NamedTuple):
-    """A stream that is there for whoever asks, and the owner in whose name that is."""
+    """A stream that the asker may reach, and the owner in whose name."""
 
     key: StreamKey
     info: StreamInfo

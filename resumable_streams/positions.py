@@ -53,7 +53,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """Where a reader wants to go on. At most one of the first three is set.
+    """The place at which a reader wants to go on. At most one of the first three is set.
 
     `epoch` is the incarnation that an offset is of; `condition` the incarnation, in quotes, without
     which a range is to be ignored.
@@ -69,7 +69,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """Where an answer starts.
+    """The place at which an answer starts.
 
     `reset`: elsewhere than the client asked for. `is_over`: the client has had all of it.
     """

@@ -84,7 +84,7 @@ class Run:
         self._control_version = engine.hub.control_version
 
     async def start(self, *, default_ttl: bool) -> StreamReader:
-        """Return a reader of the stream from byte 0, whoever produces it.
+        """Return a reader of the stream from byte 0, as its producer or not.
 
         With `default_ttl` the TTL of the tenant, if it has one, comes before that of the terms.
         """

@@ -80,7 +80,7 @@ class Fragment:
 class Framer:
     """The frames of a log, from the byte `offset` on.
 
-    An unfinished frame waits for its end, so that whatever else goes to the client stands between
+    An unfinished frame waits for its end, so that everything else for the client stands between
     two frames. One that outgrows `max_held` bytes is passed on in parts.
     """
 

@@ -43,9 +43,9 @@ class StreamManager:
     """The streams of one alias.
 
     Every verb takes the `owner` it acts for: a string, or PUBLIC for a stream that anybody who
-    knows its id may read. A stream of another owner is a missing stream. Somebody who has several
+    knows its id may read. A stream of another owner is a missing stream. An owner with several
     names, as after a login, is a tuple of them, or the `Identity` of a request, which brings its
-    tenant with it; a stream that is started is bound to the first name. `tenant` is `default`
+    tenant with it; a new stream is bound to the first name. `tenant` is `default`
     unless given. `request`, if given, is passed to the receivers of signals; to start or resume a
     stream it lets go of its database connections, since that may take its time.
 
@@ -273,8 +273,8 @@ class StreamManager:
         """Return a token with which anybody reads this stream, for `max_age` seconds at most.
 
         Add it to the address of the stream as `?token=…`. It resumes and tells the status, but
-        neither cancels nor deletes. It never outlives the stream, and ends with whatever ends the
-        owner's own right to it: rotation, revocation, deletion; nothing else takes it back.
+        neither cancels nor deletes. It never outlives the stream, and ends with the owner's own
+        right to it: by rotation, revocation or deletion. Nothing else takes it back.
 
         Raises StreamDoesNotExist where `aresume` would return None.
         """
@@ -347,7 +347,7 @@ class StreamManager:
     ) -> bool:
         """Remove the stream at once, whether it has ended or not; return whether it was there.
 
-        Its producer stops, its readers end with `expired`. Who may, and `epoch`: as for `cancel`.
+        Its producer stops, its readers end with `expired`. The owner and `epoch`: as for `cancel`.
         """
         address, owners = self._read(stream_id, tenant, owner)
         return await runtime.call(self._delete, address, owners, epoch, request)

@@ -140,7 +140,7 @@ class Holding:
 
 
 class Fate(Enum):
-    """What is known of the holder of a stream."""
+    """The knowledge of the holder of a stream."""
 
     LIVING = "living"  # a process that has renewed its lease
     ENDING = "ending"  # silent, or waited for in vain: some process takes its streams over
@@ -162,7 +162,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """What an election binds for good; durations in seconds.
+    """The terms that an election binds for good; durations in seconds.
 
     `pending` is how long an election counts that is not confirmed. `grace` is how long a stream
     whose process died waits for another one to go on with it. `seen_mark` is the last revocation
@@ -244,7 +244,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Control:
-    """What is in force for one owner in one tenant; `generation` is None if nobody knows.
+    """The rules in force for one owner in one tenant; `generation` is None if nobody knows it.
 
     `ttl` overrides the alias (seconds), `longest_ttl` is the longest any stream was bound to,
     `revoked_at` marks when the owner's streams were revoked (seconds, the store's clock).

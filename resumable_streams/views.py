@@ -178,7 +178,7 @@ async def _answer(
 
 
 class StreamMixin(AsyncView):
-    """What every view of streams shares; `using` is the alias."""
+    """The base of every view of streams; `using` is the alias."""
 
     using: str = "default"
 

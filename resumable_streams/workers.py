@@ -208,7 +208,7 @@ async def run_order(alias: str, signed: str) -> bool:
 
 
 def _interrupt(starting: "asyncio.Task[asyncio.Task[None] | None]") -> None:
-    """Cancel the producer that was started for somebody who has left meanwhile."""
+    """Cancel the producer of a caller that has left meanwhile."""
     if not starting.cancelled() and starting.exception() is None:
         producing = starting.result()
         if producing is not None:
@@ -251,7 +251,7 @@ async def _give_back(
 
 @dataclass(slots=True, kw_only=True)
 class _Job:
-    """What a worker has on its hands: an order, and the claim once it has been taken over."""
+    """An order in the hands of a worker, and the claim once it has been taken over."""
 
     ticket: str
     signed: bytes

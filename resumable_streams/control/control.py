@@ -149,8 +149,8 @@ async def rotate(alias: str, tenant: str) -> int:
     When this returns, no acquire or resume that starts later reaches an older stream, in any
     process; attached readers and producers end within a second. The new generation is written to
     the database and the store, or to neither: the store's part is the last before the commit, and
-    is repeated while STORE_TIMEOUT allows. What can be left is named by the error: `Unconfirmed`
-    (the store may have it, the database has not) and `Unsaved` (the store has it, the database has
+    is repeated while STORE_TIMEOUT allows. The error names the state that is left: `Unconfirmed`
+    (the store may have it, the database has not) or `Unsaved` (the store has it, the database has
     not).
     """
     engine = get_engine(alias)
@@ -248,7 +248,7 @@ async def put_in_force(engine: Engine, tenant: str, generation: int, ttl: float 
 async def revoke(alias: str, tenant: str, owner: Owner) -> float:
     """Revoke every stream that `owner` has acquired so far; return the time of the mark.
 
-    One write, whatever the number of streams. When this returns, none of them can be resumed, in
+    One write for any number of streams. When this returns, none of them can be resumed, in
     any process, and attached readers and producers end within a second. New acquires work.
     """
     engine = get_engine(alias)

@@ -62,8 +62,8 @@ async def secure(
 async def _reserve(engine: Engine, holding: Holding, ttl: float) -> None:
     """Count a stream as live; wait a moment where a place is about to come free.
 
-    What was cancelled or deleted keeps its place until its source is closed, or a visitor who
-    starts and cancels could have any number of sources running.
+    A cancelled or deleted stream keeps its place until its source is closed. Otherwise a visitor
+    who starts and cancels could have any number of sources running.
     """
     late = engine.loop.time() + PLACE_SECONDS
     while engine.store.has_quotas:

@@ -111,7 +111,7 @@ class Engine:
         """Tell the end of a stream, unless somebody else does."""
         told = await self._teller.tell(holding, ending, holder=holder, by=self.leases.process)
         if not told:
-            with suppress(StoreUnavailable):  # whoever takes over this process tells it
+            with suppress(StoreUnavailable):  # the process that takes over this one tells it
                 if await self.leases.was_forgotten():
                     await self._teller.tell(holding, ending, holder=holder, by=self.leases.process)
 
@@ -140,7 +140,8 @@ class Engine:
     def see_to(self, verb: Callable[[], Awaitable[None]], name: str) -> asyncio.Task[None]:
         """Do something in the background, as soon as the store answers; held until it is done.
 
-        In a drain a store that is away is not waited for: whoever takes over this process does it.
+        In a drain a store that is away is not waited for: the process that takes over this one does
+        it.
         """
 
         async def attempt() -> None:
@@ -159,7 +160,7 @@ class Engine:
     ) -> asyncio.Task[None]:
         """Start the detached producer of a stream that we hold.
 
-        What raises here has started nothing.
+        If this raises, nothing was started.
         """
         task = self._start(key, claim, info, source)
         if self.hub.control_version != control_version:

@@ -17,7 +17,7 @@ __all__ = ["end", "give_back", "take_over"]
 
 
 async def take_over(engine: Engine, key: StreamKey, held: str, claim: Claim) -> StreamInfo:
-    """Take a stream over from whoever has `held` its claim, or from a dead process.
+    """Take a stream over from the holder of the claim `held`, or from a dead process.
 
     Raises StreamClaimLost where another process works on it, StreamFinalized, StreamDoesNotExist.
     """
@@ -78,7 +78,8 @@ async def give_back(
 async def end(engine: Engine, info: StreamInfo, claim: Claim, code: ErrorCode) -> None:
     """End a stream that we hold and do not produce with an error, and tell it.
 
-    Waits for a store that is away, whoever cancels: nobody else would end it while we live.
+    Waits for a store that is away, even if the caller is cancelled: nobody else would end it while
+    we live.
     """
     holding = holding_of(info)
 

@@ -23,8 +23,9 @@ class StreamReader:
     StreamFailed when the stream ended with an error, ShuttingDown when this process drains and
     StoreUnavailable when the store stays away: after the last two, resume from `offset`.
 
-    A cancelled `__anext__` loses nothing. Whatever happens to a reader, production goes on.
-    Whoever iterates closes the reader; the end of the iteration, and garbage collection, do too.
+    A cancelled `__anext__` loses nothing, and nothing that happens to a reader stops production.
+    The code that iterates closes the reader; the end of the iteration, and garbage collection, do
+    too.
     """
 
     def __init__(

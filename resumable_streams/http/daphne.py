@@ -64,7 +64,7 @@ class DaphneTransport(Transport):
     def cut(self) -> BaseException:
         """Break the connection; daphne waits for the rest of an unfinished answer for ever.
 
-        What was sent has 15 seconds to arrive; a client that is behind is dropped at once.
+        Sent bytes have 15 seconds to arrive; a client that is behind is dropped at once.
         """
         channel = _channel(self._watched or self._find())
         if channel is None:

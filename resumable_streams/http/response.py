@@ -239,7 +239,7 @@ def _json_response(answer: Mapping[str, object], *, status: int) -> HttpResponse
 
 
 def missing_response(missing: Missing | str = Missing.NOT_FOUND) -> HttpResponse:
-    """Answer that there is nothing for this caller, the same whatever the reason."""
+    """Answer that there is nothing for this caller, in the same way for every reason."""
     if missing == Missing.NO_CONTENT:
         response = HttpResponse(status=204)
     elif missing == Missing.FINISH:

@@ -13,10 +13,10 @@ logger = logging.getLogger("resumable_streams.databases")
 
 
 def close_idle() -> bool:
-    """Close the connections of this thread, whatever CONN_MAX_AGE; return whether all are closed.
+    """Close the connections of this thread despite CONN_MAX_AGE; return whether all are closed.
 
-    What is in use stays open: a transaction, and a chunked cursor (`iterator()`), from which rows
-    are still to be fetched. The next query opens what it needs.
+    A connection in use stays open: with a transaction, or with a chunked cursor (`iterator()`) from
+    which rows are still to be fetched. The next query opens what it needs.
     """
     for connection in connections.all(initialized_only=True):
         if not _is_in_use(connection):

@@ -63,7 +63,7 @@ def is_eventlet() -> bool:
 
 
 def is_main_thread() -> bool:
-    """Return whether this is the main thread of the process, in whatever greenlet of it."""
+    """Return whether this is the main thread of the process, in any greenlet of it."""
     if is_green():
         return bool(_hub_here().main_hub)
     return threading.current_thread() is threading.main_thread()
@@ -181,7 +181,7 @@ class _GreenMailbox:
 
 
 class Greenlets(ThreadPoolExecutor):
-    """What an event loop in a real thread has for its thread pool: greenlets of the main thread.
+    """The thread pool of an event loop in a real thread, made of greenlets of the main thread.
 
     Its own threads would be greenlets of the loop's thread, which all see the loop.
     """

@@ -26,7 +26,7 @@ class Lasting:
     def start(
         self, work: Coroutine[Any, Any, T], *, name: str, context: Context | None = None
     ) -> asyncio.Task[T]:
-        """Start work that goes on whoever waits for it; await it through `asyncio.shield`.
+        """Start work that goes on when nobody waits any more; await it through `asyncio.shield`.
 
         It is done in the context of the caller, or in the one that is given.
         """
@@ -49,7 +49,7 @@ class Lasting:
             task.exception()  # whoever asked may be gone: nobody need retrieve it
 
     async def wait(self) -> None:
-        """Wait until the work of this moment is done, whatever comes of it."""
+        """Wait until the work of this moment is done, or has failed."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def aclose(self) -> None:

@@ -194,7 +194,7 @@ class Runtime:
     async def drain(self) -> None:
         """Refuse new producers, end readers, give producers `grace` seconds, interrupt the rest.
 
-        Happens once: whoever comes later waits for the same. Readers end without a terminal
+        Happens once: later callers wait for the same drain. Readers end without a terminal
         frame, so that their clients resume elsewhere.
         """
         await asyncio.shield(self._draining(self.grace or 0))

@@ -37,7 +37,7 @@ WAKE_SIGNAL = getattr(signal, "SIGURG", None)
 
 
 def install(grace: float) -> None:
-    """Hook into whatever this process runs in; call it on the home loop, any number of times."""
+    """Hook into the server of this process; call it on the home loop, any number of times."""
     if _process.is_ours():
         _hook_signals()
     if runtime.grace is None:
@@ -53,7 +53,7 @@ def limit_grace(graces: Collection[float]) -> None:
 
 
 class _Process:
-    """What is known of this process: a server, our worker, or somebody else's (a shell, a test)."""
+    """The role of this process: a server, our worker, or somebody else's (a shell, a test)."""
 
     serves = False
     works = False
@@ -78,7 +78,7 @@ def serve() -> None:
 
 
 def work() -> None:
-    """Say that this process is our worker: its signals are handled whatever HANDLE_SIGNALS says."""
+    """Say that this process is our worker: its signals are handled even with HANDLE_SIGNALS off."""
     _process.works = True
 
 

@@ -71,7 +71,7 @@ class AskingLoop:
 class AskingThread(Executor):
     """A thread that waits for the home loop and, meanwhile, runs what is meant for it.
 
-    What comes when it waits no more is run by a thread of its own.
+    Later calls run in a thread of their own.
     """
 
     def __init__(self) -> None:
@@ -218,7 +218,7 @@ os.register_at_fork(after_in_child=_reset)
 def run_soon(function: Callable[[], object]) -> None:
     """Have `function` called after those before it; raise RuntimeError where the process ends.
 
-    What it raises is lost.
+    Its exceptions are lost.
     """
     global _background
     if _background is None:

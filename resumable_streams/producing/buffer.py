@@ -52,7 +52,7 @@ class ChunkBuffer:
         return True
 
     def abort(self, error: Exception | None = None) -> None:
-        """End at the next take, whatever is left; with `error` if there is one."""
+        """End at the next take and drop the rest; with `error` if there is one."""
         self._chunks.clear()
         self._size = 0
         self._closed, self._error = True, error

@@ -13,7 +13,7 @@ heartbeat finds that another process has been silent for a lease, this one takes
                                   in time, for a whole lease: so an outage kills nobody
     the store lost these keys     everybody is new to it, holds again what it held, and judges
                                   nobody for a lease
-    whoever takes over dies       its own deadline in `dying` passes, and somebody else goes on
+    the one that takes over dies  its own deadline in `dying` passes, and another one goes on
 
 A heartbeat also brings the announcements since the last one, so that a revocation or a cancel
 reaches this process even without a push.

@@ -42,7 +42,7 @@ _END: Any = object()
 
 
 class Cancellation:
-    """What a source may ask about its end; known before it is cancelled or closed."""
+    """The reason for which a source is stopped; set before it is cancelled or closed."""
 
     def __init__(self) -> None:
         self.reason: CancellationReason | None = None
@@ -90,7 +90,7 @@ def encode(chunk: object) -> bytes:
 
 @asynccontextmanager
 async def open_source(source: Source) -> AsyncIterator[AsyncIterator[Chunk]]:
-    """Open the source; whatever happens it is closed, if it can be closed."""
+    """Open the source; close it in any case, if it can be closed."""
     opened: Any = source() if callable(source) else source
     if isawaitable(opened):
         opened = await opened
@@ -163,7 +163,7 @@ async def _in_thread(source: Iterable[Chunk]) -> AsyncIterator[Chunk]:
 
 
 def _contained(function: Callable[[], T]) -> Callable[[], T]:
-    """Have whatever a source raises in its thread reach the loop as an ordinary error.
+    """Turn everything that a source raises in its thread into an ordinary error for the loop.
 
     A future does not end with a StopIteration; a GeneratorExit or CancelledError in one would not
     fail who awaits it, but close or cancel it.

@@ -79,8 +79,8 @@ class TakeOver:
     async def take(self, holder: str) -> int:
         """End or hand on what a dead holder held, and tell; return how many ends were told.
 
-        Whatever is left when this process dies on the way is still held by the dead holder, or
-        told by us: the next one to take over goes on there.
+        If this process dies on the way, the rest is still held by the dead holder, or told by us:
+        the next one to take over goes on there.
         """
         taken = await self._table.take(holder, by=self._leases.process, lease=self._lease)
         if taken is None:

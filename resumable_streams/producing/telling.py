@@ -21,7 +21,7 @@ __all__ = ["Ending", "Teller", "ending_of"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How a stream ended, as whoever tells it knows it.
+    """The end of a stream, as its teller knows it.
 
     `owner` is None where the stream is gone and nobody remembers whose it was. `failure` is what
     the producer failed with, if it was the one who ended the stream. `duration` is seconds.
@@ -51,7 +51,8 @@ def ending_of(info: StreamInfo | None) -> Ending:
 class Teller:
     """The telling of ends in one alias. Exceptions of receivers are logged.
 
-    It waits for a store that is away; not in a drain: whoever takes over this process tells then.
+    It waits for a store that is away, except in a drain: the process that takes over this one tells
+    then.
     """
 
     def __init__(self, store: BaseStore):
@@ -81,7 +82,7 @@ class Teller:
                 await patiently(lambda: self._store.release(holding), _in_a_drain)
             await patiently(lambda: self._table.told(holding, by=by), _in_a_drain)
         except StoreUnavailable:
-            pass  # whoever takes over this process does it, having told it once more
+            pass  # the process that takes over this one does it, having told it once more
 
     async def _tell(self, holding: Holding, ending: Ending) -> None:
         if ending.failure is not None:

@@ -68,8 +68,8 @@ class Hub:
     def open(self, info: StreamInfo, key: StreamKey, *, live: bool = True) -> Tail:
         """Return the tail of a stream; close it with `close`.
 
-        Who reads a finished stream, or what is stored now, needs no news. Who comes with the state
-        of an incarnation that has been replaced since, is told so.
+        A reader of a finished stream, or of the bytes stored now, needs no news. A reader with the
+        state of an incarnation that has been replaced since is told so.
         """
         known = self._tails.get(key)
         replaced = known is not None and known.replaces(info)

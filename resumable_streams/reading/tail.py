@@ -156,7 +156,7 @@ class Tail:
 
     @property
     def failure(self) -> StreamError | None:
-        """The error that ended the readers here, whatever the store says."""
+        """The error that ended the readers here, if it was not an end in the store."""
         return self._failure
 
     @property
@@ -215,7 +215,7 @@ class Tail:
             self._stop_producer()
 
     def fail(self, error: StreamError) -> None:
-        """End every reader with `error`, whatever the store says later."""
+        """End every reader with `error`, for good: later news of the store change nothing."""
         if self._failure is None:
             self._failure = error
             self.wake()

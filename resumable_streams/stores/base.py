@@ -259,8 +259,8 @@ class BaseStore(ABC):
     ) -> StreamInfo:
         """Hand the incarnation `claim.epoch` to a new producer, and return where it stands.
 
-        It is handed over by whoever has `held`, the token of its claim, or taken from `silent`, a
-        holder that the caller knows to be dead. Whoever held the claim before appends nothing
+        The holder of `held`, the token of its claim, hands it over, or it is taken from `silent`, a
+        holder that the caller knows to be dead. The former holder of the claim appends nothing
         more. The stream ends as `producer_lost` instead when MAX_DEATHS producers in a row have
         died without a byte more: it is likely what they die of. Raises StreamClaimLost,
         StreamFinalized, StreamDoesNotExist.
@@ -314,8 +314,8 @@ class BaseStore(ABC):
     async def status(self, keys: Sequence[StreamKey]) -> Sequence[Finding]:
         """Look at `keys` in one batch, and return what was found of each, in their order.
 
-        Nothing is raised: what is wrong with one stream, or with the server that has it, stands in
-        its place and is no business of the others.
+        Nothing is raised: the trouble of one stream, or of its server, stands in its place and does
+        not affect the others.
         """
 
     async def look(self, key: StreamKey) -> StreamInfo | None:
@@ -359,7 +359,7 @@ class BaseStore(ABC):
     async def get_control(self, tenant: str, owner: Owner, *, keep: float | None = None) -> Control:
         """Return what is in force for the owner now, in one round trip; never from a cache.
 
-        With `keep`, what is there is kept for that many seconds from now, at least.
+        With `keep`, the control key is kept for at least that many seconds from now.
         """
 
     @abstractmethod
@@ -373,8 +373,9 @@ class BaseStore(ABC):
     ) -> int:
         """Set what is given, and return the generation in force.
 
-        `generation` and `longest_ttl` only ever grow; `ttl=0` removes the override. What says
-        nothing (the first generation, no TTL) expires after `control_life(longest_ttl)`.
+        `generation` and `longest_ttl` only ever grow; `ttl=0` removes the override. A key
+        with only the defaults (the first generation, no TTL) expires after
+        `control_life(longest_ttl)`.
         """
 
     @abstractmethod

@@ -36,7 +36,7 @@ class Beat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
-    """What a dead process left: the streams it held, and those whose end it had begun to tell."""
+    """The streams that a dead process held, and those whose end it had begun to tell."""
 
     held: Sequence[Holding]
     telling: Sequence[Holding]
@@ -65,9 +65,9 @@ class Processes(ABC):
     """The processes that share a store, and the streams that each of them holds.
 
     A process is alive until `lease` seconds after its last heartbeat. It *holds* a stream from
-    before its source starts until it *tells* the end; whoever takes over a dead process tells the
-    ends of what that one held. A stream moves from held to telling in one step, so its end is told
-    by one process, and again only if that one dies while it tells.
+    before its source starts until it *tells* the end; the process that takes over a dead one
+    tells the ends of the streams that it held. A stream moves from held to telling in one step, so
+    its end is told by one process, and again only if that one dies while it tells.
 
     All of it lives in one place with one clock. Each verb is atomic and may be repeated.
     """
@@ -96,7 +96,7 @@ class Processes(ABC):
     async def take(self, holder: str, *, by: str, lease: float) -> Taken | None:
         """Take over a dead holder; None if it lives, or another process is at it.
 
-        Whoever takes it has `lease` seconds, after which somebody else may.
+        The taker has `lease` seconds, after which another process may.
         """
 
     @abstractmethod
