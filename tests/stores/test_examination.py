@@ -10,6 +10,7 @@ import pytest
 
 from example_project.private_redis import free_port
 from resumable_streams.stores.redis import RedisStore, examination
+from resumable_streams.stores.redis.examination import SUPPORTED
 from resumable_streams.stores.redis.rights import PURPOSES
 from resumable_streams.stores.redis.store import SCRIPTS
 from resumable_streams.testing import StreamStoreContract
@@ -19,7 +20,7 @@ from tests.tools.waiting import within
 
 from ..nodes import CLUSTER_SLOTS, Node, binaries, node, replicated, until
 from ..proxy import proxy_to
-from .test_rights import rights
+from .test_rights import PAGE, rights
 
 PREFIX = "ours"
 PASSWORD = "very-secret"
@@ -94,7 +95,7 @@ async def test_nothing_is_wrong_with_a_good_server(server: Node) -> None:
     assert verdicts(found) == {"fine"}
     assert {"reach", "version", "rights", "scripts", "push", "clock"} <= found.keys()
     assert {"eviction", "memory", "persistence", "role", "cluster", "writes"} <= found.keys()
-    assert "which is tested" in found["version"][0].message
+    assert "which is supported" in found["version"][0].message
 
 
 async def test_a_wrong_password_is_told_as_the_login(server: Node) -> None:
@@ -144,6 +145,12 @@ async def test_rights_on_the_keys_of_another_prefix_are_missing_all(server: Node
     assert verdicts(found, "rights") == {"fault", "warning", "unknown"}
     assert "APPEND" in found["rights"][0].message
     assert "PING" not in found["rights"][0].message
+
+
+def test_the_supported_servers_are_those_of_the_documentation() -> None:
+    page = PAGE.with_name("servers.md").read_text()
+    rows = re.findall(r"^\| (Redis|Valkey) ([0-9., ]+) \| supported", page, re.MULTILINE)
+    assert {kind: tuple(versions.split(", ")) for kind, versions in rows} == SUPPORTED
 
 
 def test_the_rights_are_those_of_the_documentation() -> None:

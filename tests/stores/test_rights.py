@@ -13,6 +13,7 @@ from resumable_streams.stores.base import BaseStore
 from resumable_streams.stores.redis import RedisStore
 from resumable_streams.testing import StreamStoreContract
 from resumable_streams.testing.acts import KEY, refusal
+from resumable_streams.types import Verdict
 from tests.tools.lengthy import starts_a_process
 
 from ..nodes import Node, node
@@ -126,3 +127,17 @@ async def test_a_wrong_password_is_refused_and_a_strange_authority_is_an_unavail
 async def test_the_keys_of_others_are_out_of_reach(tls_port: int, certificates: Path) -> None:
     async with store_at(location(tls_port, certificates), prefix="theirs") as store:
         await refusal(StoreForbidden, store.look(KEY))
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [({}, "reach"), ({"ca": "stranger.pem"}, "tls"), ({"password": "x"}, "login")],
+)
+async def test_the_doctor_names_the_part_of_the_connection_that_fails(
+    tls_port: int, certificates: Path, change: dict[str, str], part: str
+) -> None:
+    async with store_at(location(tls_port, certificates, **change)) as store:
+        first, *rest = await store.examine()
+    assert first.check == part
+    assert bool(change) is (first.verdict is Verdict.FAULT) is (rest == [])
+    assert change or "TLS" in first.message

@@ -33,7 +33,7 @@ SUPPORTED: Mapping[str, tuple[str, ...]] = {
     "Redis": ("7.0", "7.2", "7.4", "8"),
     "Valkey": ("8", "9"),
 }
-"""The versions that are tested. docs/servers.md lists them, too."""
+"""The versions that are supported, as docs/servers.md lists them."""
 
 CLOCK_SECONDS = 2.0
 PUSH_SECONDS = 2.0
@@ -285,8 +285,8 @@ def _version(identity: tuple[str, str]) -> Observation:
         )
     tested = SUPPORTED[kind]
     if any(f"{version}.".startswith(f"{one}.") for one in tested):
-        return _fine("version", f"{kind} {version}, which is tested.")
-    words = f"{kind} {version}, which is expected to work; tested are {', '.join(tested)}."
+        return _fine("version", f"{kind} {version}, which is supported.")
+    words = f"{kind} {version}, which is expected to work; supported are {', '.join(tested)}."
     return _fine("version", words)
 
 
