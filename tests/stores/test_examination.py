@@ -168,6 +168,7 @@ def test_the_rights_are_all_that_scripts_use() -> None:
     assert called <= NAMED
 
 
+@pytest.mark.lengthy
 async def test_no_replica_is_written_to() -> None:
     with replicated() as (primary, replica):
         assert verdicts(await examined(primary.url), "role") == {"fine"}
@@ -250,6 +251,7 @@ async def test_one_question_that_breaks_the_connection_ends_no_other(server: Nod
     assert verdicts(found, "rights", "memory", "role") == {"fine"}
 
 
+@pytest.mark.lengthy
 async def test_commands_that_a_provider_took_away_are_unknown(tmp_path: Path) -> None:
     taken = ('rename-command INFO ""', 'rename-command CONFIG ""')
     with node(tmp_path, *taken) as running:
@@ -258,6 +260,7 @@ async def test_commands_that_a_provider_took_away_are_unknown(tmp_path: Path) ->
     assert verdicts(found, "info") == {"unknown"}
 
 
+@pytest.mark.lengthy
 async def test_a_cluster_and_settings_for_one_server_do_not_agree(
     server: Node, tmp_path: Path
 ) -> None:
