@@ -60,6 +60,18 @@ async def test_prometheus_has_no_series_of_a_made_up_tenant(
     assert registry.get_sample_value(name, granted) == 1
 
 
+async def test_the_series_of_a_tenant_begin_together_at_0(
+    streams: StreamManager, registry: CollectorRegistry
+):
+    """Or an alert would miss the first failure of a tenant."""
+    name = "resumable_streams_finalizes_total"
+    failed = {"alias": "default", "status": "error", "error_code": "source_failed"}
+    assert registry.get_sample_value(name, {**failed, "tenant": OTHER}) == 0
+    assert registry.get_sample_value(name, {**failed, "tenant": "acme"}) is None
+    assert await read_all(await streams.arun("s", ["x"], owner="a", tenant="acme")) == b"x"
+    assert registry.get_sample_value(name, {**failed, "tenant": "acme"}) == 0
+
+
 async def test_nor_has_opentelemetry(streams: StreamManager, meters: InMemoryMetricReader):
     await visit(streams)
     data: Any = meters.get_metrics_data()
