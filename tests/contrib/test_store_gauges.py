@@ -70,6 +70,7 @@ async def scrape_is(scrape: Scrape, name: str, expected: dict[tuple[str, ...], f
     return found == expected
 
 
+@pytest.mark.lengthy
 async def test_a_killed_process_leaves_nothing_behind(manager: StreamManager, scrape: Scrape):
     await manager.astatus("any", owner="a")
     engine = get_engine("default")
