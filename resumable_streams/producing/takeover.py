@@ -102,8 +102,8 @@ class TakeOver:
             )
         if left:
             logger.warning(
-                "A process was silent for longer than its lease; it held %d streams, and the end "
-                "of %d was told for it.",
+                "A process was silent for longer than its lease. Streams that it held: %d; "
+                "ends told for it: %d.",
                 len(left),
                 told,
             )
