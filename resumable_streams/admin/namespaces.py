@@ -64,7 +64,7 @@ class RetireForm(ReasonForm):
         label=_("Seconds to live"),
         min_value=0,
         max_value=10 * 365 * 86_400,
-        help_text=_("Shorter or longer than the alias has it; 0: as the alias has it."),
+        help_text=_("In place of the TTL of the alias. 0: the TTL of the alias again."),
     )
     existing = forms.BooleanField(
         label=_("Also shorten streams that would be kept longer"), required=False
@@ -268,7 +268,7 @@ def _retirement(rows: Sequence[StreamNamespace]) -> Plan:
     return Plan(
         action=Action.RETIRE,
         title=_t("Set the time to live"),
-        warning=_t("Streams of these tenants are kept for as long as you say from now on."),
+        warning=_t("Streams that these tenants acquire from now on get this time to live."),
         targets=[_target(row, partial(_retire, row)) for row in rows],
         form=RetireForm,
     )

@@ -175,7 +175,7 @@ def _cancellation(request: HttpRequest, rows: Sequence[StreamRecord]) -> Plan:
     return Plan(
         action=Action.CANCEL,
         title=_t("Cancel streams"),
-        warning=_t("These streams end now, if they have not ended. What was written stays."),
+        warning=_t("Those of these streams that run end now. Their stored bytes stay readable."),
         targets=[_stream(row, partial(_cancel, request, row)) for row in rows],
     )
 
