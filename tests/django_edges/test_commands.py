@@ -492,6 +492,13 @@ def test_wrong_usage_on_the_command_line_is_exit_code_2(arguments, capsys):
     assert "required" in capsys.readouterr().err
 
 
+def test_the_command_alone_lists_its_verbs(capsys):
+    with pytest.raises(SystemExit):
+        Command().run_from_argv(["manage.py", "resumable_streams"])
+    usage = "".join(capsys.readouterr().err.split())  # wrapped to the terminal
+    assert "{" + ",".join(VERBS) + "}" in usage
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "error"),
     [

@@ -32,7 +32,7 @@ class Command(BaseCommand):
         return parser
 
     def add_arguments(self, parser: CommandParser) -> None:
-        verbs = parser.add_subparsers(dest="verb", required=True, metavar="verb")
+        verbs = parser.add_subparsers(dest="verb", required=True)
         for name, verb in VERBS.items():
             verb.add_arguments(verbs.add_parser(name, help=verb.help, description=verb.description))
 
