@@ -219,5 +219,7 @@ async def test_without_three_rights_of_the_docs_the_gauges_are_missing(
         server.client.acl_log_reset()
         assert await scrape("live_streams") == {(): 0}
         assert await scrape("orders") == {("waiting",): 1, ("taken",): 0}
+        server.client.config_set("maxmemory", 100_000_000)
+        assert await scrape("store_memory_limit_bytes") == {(): 100_000_000}
         assert len(await scrape("store_memory_used_bytes")) == 1
         assert server.client.acl_log() == []

@@ -107,3 +107,17 @@ async def test_another_node_is_asked_where_the_one_of_the_location_is_away(
     more = [f"127.0.0.1:{nodes[1].port}"]
     async with cluster_store(away, key_prefix, cluster=more) as store:
         assert (await store.acquire(KEY, Claim(), TERMS)).info.is_streaming
+
+
+async def test_orders_and_memory_are_counted_on_their_servers(store: RedisStore):
+    queue = store.queue("worker")
+    await queue.put(b"order")
+    backlog = await queue.backlog(alive=30)
+    assert (backlog.waiting, backlog.taken, backlog.workers) == (1, 0, 0)
+    assert await queue.take(wait=1, idle=60) is not None
+    backlog = await queue.backlog(alive=30)
+    assert (backlog.waiting, backlog.taken, backlog.workers) == (0, 1, 1)
+    await queue.aclose()
+    memory = await store.memory()
+    assert memory is not None
+    assert memory.used > 100_000
