@@ -5,7 +5,9 @@ its answer. Nothing is changed.
 """
 
 import asyncio
+import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import fields, replace
 from importlib.util import find_spec
 from typing import Any
@@ -30,13 +32,14 @@ from ..conf import (
 )
 from ..control.saved import in_database
 from ..exceptions import InvalidStoreError
+from ..process.green import is_green
 from ..stores import make_store
 from ..types import Observation, Verdict
 from .connection import open_store
 
 __all__ = ["examine"]
 
-PART_SECONDS = 10.0  # stores give up sooner
+PART_SECONDS = 10.0  # three questions to a store, one after the other, take 9 at most
 
 APP = "resumable_streams"  # the label of the app, and the tag of its checks
 
@@ -50,9 +53,30 @@ Observations = Collection[Observation]
 
 async def examine(aliases: Sequence[str] | None = None) -> list[Observation]:
     """Return all observations, those about the project first. Call it on the home loop."""
-    parts = [_attempt(check, in_database(part)) for check, part in PROJECT.items()]
+    parts = [_attempt(check, _in_thread(part)) for check, part in PROJECT.items()]
     parts += [_of_alias(alias) for alias in (get_aliases() if aliases is None else aliases)]
     return [one for found in await asyncio.gather(*parts) for one in found]
+
+
+async def _in_thread(part: Callable[[], Observations]) -> Observations:
+    """Await sync code in a thread of its own, which keeps no process alive if it hangs."""
+    if is_green():
+        return await in_database(part)
+    outcome: Future[Observations] = Future()
+    outcome.set_running_or_notify_cancel()
+
+    def run() -> None:
+        try:
+            try:
+                found = part()
+            finally:
+                connections.close_all()
+            outcome.set_result(found)
+        except Exception as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, name="resumable_streams.doctor", daemon=True).start()
+    return await asyncio.wrap_future(outcome)
 
 
 async def _attempt(check: str, part: Any, alias: str = "") -> Observations:

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -255,6 +256,24 @@ def test_a_part_that_fails_or_hangs_is_unknown_and_ends_no_other(
     configured(chat={"BACKEND": f"{__name__}.{store.__name__}"})
     assert verdict("store", "chat") == "unknown"
     assert run()[0] == 0
+
+
+def test_a_database_that_hangs_is_unknown_and_keeps_no_process_alive(
+    configured: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released = threading.Event()
+
+    def hang() -> list[Observation]:
+        released.wait()
+        return []
+
+    monkeypatch.setattr(doctor, "PART_SECONDS", 0.2)
+    monkeypatch.setitem(doctor.PROJECT, "migrations", hang)
+    assert verdict("migrations") == "unknown"
+    (thread,) = [one for one in threading.enumerate() if one.name == "resumable_streams.doctor"]
+    assert thread.daemon
+    released.set()
+    thread.join()
 
 
 def test_a_store_of_ones_own_is_asked_whether_it_answers(configured: Configure) -> None:

@@ -18,7 +18,7 @@ from resumable_streams.types import Observation, Verdict
 from tests.tools.lengthy import starts_a_process
 from tests.tools.waiting import within
 
-from ..nodes import CLUSTER_SLOTS, Node, binaries, node, replicated, until
+from ..nodes import CLUSTER_SLOTS, Node, binaries, cluster, node, replicated, sentinel_group, until
 from ..proxy import proxy_to
 from .test_rights import PAGE, rights
 
@@ -258,6 +258,27 @@ async def test_commands_that_a_provider_took_away_are_unknown(tmp_path: Path) ->
         found = await examined(running.url)
     assert ill(found) == {}
     assert verdicts(found, "info") == {"unknown"}
+
+
+@pytest.mark.lengthy
+async def test_sentinels_are_asked_for_the_primary() -> None:
+    with sentinel_group() as (primary, _, sentinel):
+        sentinels = [f"127.0.0.1:{sentinel.port}"]
+        found = await examined("redis://", sentinels=sentinels)
+        assert str(primary.port) in found["reach"][0].message
+        assert verdicts(found, "role", "push", "rights") == {"fine"}
+        found = await examined("redis://", sentinels=sentinels, service="nosuch")
+        assert ill(found) == {"reach": "fault"}
+
+
+@pytest.mark.lengthy
+async def test_a_primary_of_a_cluster_that_is_away_keeps_no_other_from_its_answers() -> None:
+    with cluster(2, "cluster-require-full-coverage no") as nodes:
+        nodes[3].kill()  # the replica of the one that dies
+        nodes[1].kill()
+        found = await examined(nodes[0].url, cluster=True)
+        assert verdicts(found, "reach") == {"fine", "fault"}
+        assert verdicts(found, "rights", "memory") == {"fine"}
 
 
 @pytest.mark.lengthy

@@ -278,10 +278,13 @@ class CommandConnection:
         except TimeoutError as error:
             raise self._diagnosed(error) from error
 
+    @property
+    def current(self) -> AbstractConnection:
+        """The connection in use, or else one as it would be made, to read where it goes."""
+        return self._connect() if self._session is None else self._session.connection
+
     def _diagnosed(self, error: Exception) -> StoreUnavailable:
-        session = self._session
-        connection = self._connect() if session is None else session.connection
-        return diagnosed(self._alias, error, connection)
+        return diagnosed(self._alias, error, self.current)
 
     async def _connected(self) -> _Session:
         """Share one attempt to connect between all who need it now."""

@@ -122,23 +122,27 @@ class Examination:
         self._probe = StreamKey(tenant="doctor", generation=1, stream_id=uuid4().hex)
 
     async def observe(self) -> list[Observation]:
-        """Return everything that can be found out, the connection first."""
+        """Return everything that can be found out, the connections first."""
         try:
             async with asyncio.timeout(EXAMINE_SECONDS):
                 connections = await self._nodes.connections()
-                identities = await asyncio.gather(*map(_identity, connections))
-                plain = await self._plain_connection()
         except StoreUnavailable as error:
             return [_unreachable(error)]
         except TimeoutError:
-            return [_fault("reach", f"{self._address()}: {SILENT}", SILENT_REMEDY)]
-        found = [_reached(plain), *map(_version, identities)]
-        looks = [self._attempt(check, look) for check, look in self._looks(connections)]
-        for answers in await asyncio.gather(*looks):
-            found += answers
+            return [_silent(self._address())]
+        visits = await asyncio.gather(*map(_reach, connections))
+        found = [one for visit in visits for one in visit]
+        answering = [
+            connection
+            for connection, visit in zip(connections, visits, strict=True)
+            if visit[0].verdict is Verdict.FINE
+        ]
+        if answering:
+            looks = [self._attempt(check, look) for check, look in self._looks(answering)]
+            found += [one for answers in await asyncio.gather(*looks) for one in answers]
         return list(dict.fromkeys(found))  # servers of a cluster often say the same
 
-    def _looks(self, connections: list[CommandConnection]) -> Iterator[tuple[str, Look]]:
+    def _looks(self, connections: Collection[CommandConnection]) -> Iterator[tuple[str, Look]]:
         yield "scripts", self._scripts
         yield "push", self._push
         for connection in connections:
@@ -161,10 +165,6 @@ class Examination:
             return [_fault(check, SILENT, SILENT_REMEDY)]
         except Exception as error:  # whatever a server answers: the others have theirs to tell
             return [_unknown(check, f"The answer makes no sense ({type(error).__name__}).")]
-
-    async def _plain_connection(self) -> AbstractConnection:
-        """Return a connection object that is not connected, to read where it would go."""
-        return (await self._nodes.connect(self._keys.orders))()
 
     async def _scripts(self) -> Collection[Observation]:
         await self._look(self._probe)
@@ -192,17 +192,16 @@ class Examination:
         return [_fine("push", "A message was there and back.")]
 
     async def _rights(self, connection: CommandConnection) -> Collection[Observation]:
-        plain = await self._plain_connection()
         purposes = ["streams", "workers", "metrics"]
         purposes += ["wait_replicas"] if self._wait_replicas else []
         purposes += ["a cluster"] if self._is_cluster else []
-        purposes += ["a database other than 0"] if plain.db else []
+        purposes += ["a database other than 0"] if connection.current.db else []
         missing = await ask_for_rights(connection, self._keys.prefix, purposes)
         if missing is None:
             return [_unknown("rights", "A server before Redis 7.0 cannot tell them.")]
         if not missing:
             return [_fine("rights", f"All that is needed on keys and channels {self._pattern}.")]
-        return [self._missing(one, _user_of(plain)) for one in missing]
+        return [self._missing(one, _user_of(connection.current)) for one in missing]
 
     @property
     def _pattern(self) -> str:
@@ -251,12 +250,28 @@ class Examination:
 # --- The connection -----------------------------------------------------------------------------
 
 
+async def _reach(connection: CommandConnection) -> list[Observation]:
+    """Return that a server answers, and its version; or why it does not."""
+    try:
+        async with asyncio.timeout(EXAMINE_SECONDS):
+            identity = await _identity(connection)
+    except StoreUnavailable as error:
+        return [_unreachable(error)]
+    except TimeoutError:
+        return [_silent(address_of(connection.current))]
+    return [_reached(connection.current), _version(identity)]
+
+
 def _unreachable(error: StoreUnavailable) -> Observation:
     found = error.diagnosis
     words = found.words or error.reason or "There is no connection."
     part = next((part for part, pattern in PARTS.items() if re.search(pattern, words)), "reach")
     where = f"{found.server}: " if found.server else ""
     return _fault(part, f"{where}{words}", found.remedy)
+
+
+def _silent(address: str) -> Observation:
+    return _fault("reach", f"{address}: {SILENT}", SILENT_REMEDY)
 
 
 def _reached(connection: AbstractConnection) -> Observation:
