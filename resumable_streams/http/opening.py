@@ -19,7 +19,7 @@ OPENING_SECONDS = 1.0
 
 
 class Opening:
-    """A source that tells whoever waits once it is open, or why it is no source."""
+    """A source that tells the waiting answer when it is open, or why it is no source."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -44,6 +44,8 @@ class Opening:
         if reader.role is not Role.PRODUCER:
             return reader
         opened = asyncio.wrap_future(self._opened)
+        # Where we do not wait to the end, nobody asks for its exception: the producer tells it.
+        opened.add_done_callback(lambda done: done.cancelled() or done.exception())
         await asyncio.wait([opened], timeout=OPENING_SECONDS)
         if opened.done() and (error := opened.exception()) is not None:
             reader.close()
