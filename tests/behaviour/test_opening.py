@@ -16,7 +16,7 @@ from tests.tools.sources import finished
 async def test_a_source_that_proves_wrong_after_the_answer_is_no_news_to_the_loop(
     memory_manager: StreamManager, monkeypatch
 ):
-    """Its producer tells; the loop would tell once more, as of an exception nobody has asked for."""
+    """Its producer tells; the loop would once more, of an exception nobody asked for."""
     monkeypatch.setattr("resumable_streams.http.opening.OPENING_SECONDS", 0)
     told: list[dict[str, Any]] = []
     loop = asyncio.get_running_loop()
