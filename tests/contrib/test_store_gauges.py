@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
@@ -183,6 +184,22 @@ async def test_a_scrape_on_an_event_loop_gets_the_previous_reading(memory_manage
     registry.register(prometheus.StoreGauges())
     up = b'resumable_streams_store_up{alias="default"} 1.0'
     await eventually(lambda: up in generate_latest(registry))
+
+
+async def test_a_blocked_event_loop_is_scraped_all_the_same(manager: StreamManager):
+    tap, port = Tap(b"x"), free_port()
+    reader = await manager.arun("chat", tap, owner="a")
+    await read_until(reader, 1)
+    close = await asyncio.to_thread(prometheus.serve, port)
+    try:
+        with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:  # noqa: ASYNC210
+            text = answer.read().decode()  # the loop waits
+    finally:
+        await asyncio.to_thread(close)
+        prometheus.connect().disconnect()
+    assert 'resumable_streams_live_streams{alias="default"} 1.0' in text
+    tap.end()
+    await read_all(reader)
 
 
 async def test_nothing_is_asked_while_nobody_scrapes(

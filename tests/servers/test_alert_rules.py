@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 
 from resumable_streams.contrib import prometheus
 from tests.docs.pages import DOCS
@@ -77,6 +77,16 @@ def test_promtool_accepts_the_rules():
     assert "SUCCESS" in promtool("check", "rules", str(RULES))
 
 
+def test_promtool_finds_nothing_to_say_about_the_metrics():
+    """It knows the conventions: names, units, the suffix of counters, a text for each."""
+    registry = CollectorRegistry()
+    metrics = prometheus.connect(registry)
+    text = generate_latest(registry).decode()
+    metrics.disconnect()
+    assert "resumable_streams_store_up" in text
+    assert promtool("check", "metrics", given=text) == ""
+
+
 @pytest.mark.parametrize("alert", ALERTS)
 def test_an_alert_fires_at_the_first_event_and_not_before(alert: str, tmp_path: Path):
     rule = TEXT.partition(f"- alert: {alert}\n")[2].partition("- alert: ")[0]
@@ -116,12 +126,14 @@ def test_no_alert_fires_where_nothing_happens(tmp_path: Path):
     assert "SUCCESS" in promtool("test", "rules", str(file))
 
 
-def promtool(*arguments: str) -> str:
+def promtool(*arguments: str, given: str = "") -> str:
     found = shutil.which("promtool")
     assert found, "No promtool: install Debian's package prometheus."
-    done = subprocess.run([found, *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [found, *arguments], input=given, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return done.stdout + (done.stderr if given else "")
 
 
 def series(events: list[Change]) -> list[dict[str, str]]:
