@@ -38,8 +38,12 @@ HostPort = tuple[str, int]
 PORT, SENTINEL_PORT = 6379, 26379
 URL = re.compile(r"rediss?://[^/?#]*(/\d*)?(\?.*)?$|unix://", re.IGNORECASE)
 
-# By default every new connection looks redis-py's version up, on disk and on the event loop.
-QUIET: Mapping[str, Any] = {"driver_info": None} if find_spec("redis.driver_info") else {}
+# By default every new connection introduces itself with CLIENT SETINFO, which is a right of its own
+# that Redis 7.0 cannot grant; newer drivers look their version up, on disk and on the event loop.
+_HAS_DRIVER_INFO = find_spec("redis.driver_info") is not None
+QUIET: Mapping[str, Any] = (
+    {"driver_info": None} if _HAS_DRIVER_INFO else {"lib_name": None, "lib_version": None}
+)
 
 OURS: Mapping[str, Any] = {
     "decode_responses": False,
