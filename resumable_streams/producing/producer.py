@@ -279,9 +279,8 @@ class Producer:
             return None
         if info is None or info.error_code == ErrorCode.PRODUCER_LOST:
             return self._ending(StreamStatus.ERROR, ErrorCode.STORE_UNAVAILABLE, error)
-        return self._ending_in(
-            info, conclusion
-        )  # the end was written, and only the answer was lost
+        # The end was written, and only the answer was lost.
+        return self._ending_in(info, conclusion)
 
     def _ending_in(self, info: StreamInfo, conclusion: Conclusion) -> Ending | None:
         """Return the end that the store has; None if somebody goes on."""

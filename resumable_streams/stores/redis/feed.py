@@ -102,9 +102,8 @@ class RedisFeed(Feed):
             except* Exception:  # whatever it is, a process that hears nothing more would be worse
                 self._failures += 1
                 logger.exception("The push connection failed; reconnecting.")
-            if (
-                self._closed
-            ):  # a group of tasks that fails as it is cancelled tells the failure only
+            # A group of tasks that fails as it is cancelled tells the failure only.
+            if self._closed:
                 return
             self._on_trouble()
             self._tell_loss()
