@@ -60,7 +60,7 @@ def confirm(question: str) -> None:
     The question goes to stderr: stdout may be for JSON alone.
     """
     if not sys.stdin.isatty():
-        raise CommandError(f"{question} Not an interactive terminal; confirm with --yes.")
+        raise CommandError(f"{question} Nothing was done: without a terminal, confirm with --yes.")
     try:
         sys.stderr.write(f"{question} [y/N] ")
         sys.stderr.flush()

@@ -39,7 +39,7 @@ def perform(verb: "ActingVerb", terminal: Terminal) -> None:
         raise CommandError(error, returncode=code)
     if not verb.options["json"]:
         seconds = time.monotonic() - started
-        terminal.say(f"{verb.progress.met:,} streams, {seconds:.1f} seconds.", verbosity=2)
+        terminal.say(f"{verb.progress.met:,} streams met, {seconds:.1f} seconds.", verbosity=2)
 
 
 def _attempt(verb: "ActingVerb", terminal: Terminal) -> tuple[str, int]:
@@ -80,6 +80,7 @@ def _act(verb: "ActingVerb", terminal: Terminal) -> None:
             terminal.complain("This action could not be written down in the database.")
         try:
             runtime.call_sync(_run, verb)
+            verb.follow_up()
         except Interrupted:  # on a loop, KeyboardInterrupt itself would stop the loop
             raise KeyboardInterrupt from None
         finally:
@@ -107,6 +108,8 @@ def _print(verb: "ActingVerb", terminal: Terminal, error: str) -> None:
     if not (verb.asks or verb.progress.met or not error):
         return
     lines = verb.report() + verb.notes(all_names=terminal.verbosity > 1)
+    if verb.dry_run:
+        lines.append("Dry run: nothing was changed.")
     if error:
         terminal.complain(*lines)
     else:

@@ -1,6 +1,7 @@
 """The admin: who may see and do what, that it asks, acts, and writes down what it did."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -241,7 +242,8 @@ def test_cancelling_asks_first_then_ends_the_stream_and_writes_it_down(staff, st
     assert info is not None
     assert info.is_streaming
     assert not IncidentAction.objects.exists()
-    done = act(client, "streamrecord", "cancel", rows, confirmed="yes")
+    reason = {"reason": "ticket 7"}
+    done = act(client, "streamrecord", "cancel", rows, confirmed="yes", **reason)
     assert done.status_code == 302
     assert "1 of 2 done. 1 gone already" in told(done)
     info = streams.status("s1", owner="user:42")
@@ -254,6 +256,8 @@ def test_cancelling_asks_first_then_ends_the_stream_and_writes_it_down(staff, st
     }
     assert acts["s1"].action == "cancel"
     assert acts["s1"].who == "admin:jane"
+    assert (acts["s1"].reason, acts["s1"].host) == ("ticket 7", socket.gethostname())
+    assert "reason" not in acts["s1"].arguments
     assert acts["s1"].outcome == "done"
     assert "user:42" not in str(acts["s1"].arguments)
 

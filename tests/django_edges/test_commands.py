@@ -21,6 +21,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.contrib.sessions.backends.db import SessionStore
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 from redis import Redis
 
 from resumable_streams import PUBLIC, StreamManager
@@ -29,7 +30,12 @@ from resumable_streams.identifiers import owner_digest
 from resumable_streams.management.arguments import age
 from resumable_streams.management.commands.resumable_streams import Command
 from resumable_streams.management.verbs import VERBS
-from resumable_streams.models import IncidentAction, NamespaceQuerySet, StreamNamespace
+from resumable_streams.models import (
+    IncidentAction,
+    NamespaceQuerySet,
+    StreamNamespace,
+    StreamRecord,
+)
 from resumable_streams.owners import SESSION_KEY, derived_token
 from resumable_streams.process.runtime import runtime
 from resumable_streams.signals import stream_finalized
@@ -349,6 +355,24 @@ def test_reap_ends_what_dead_processes_left_and_tells_it(
     assert len(ends) == 2
 
 
+def test_reap_settles_the_records_of_the_alias(site, run, settings):
+    entry = settings.RESUMABLE_STREAMS["default"]
+    settings.RESUMABLE_STREAMS = {
+        "default": {**entry, "LEASE": 0.4, "STORE_TIMEOUT": 0.2, "RECORDS": True}
+    }
+    StreamRecord.objects.create(
+        alias="default",
+        tenant="t",
+        stream_id="gone",
+        owner_digest="d",
+        acquired=timezone.now() - timedelta(days=1),
+    )
+    assert "settled" not in counts(run("reap", "--tenant", "t", "--dry-run", "--json"))
+    assert StreamRecord.objects.get().status == "streaming"
+    assert counts(run("reap", "--tenant", "t", "--json"))["settled"] == 1
+    assert StreamRecord.objects.get().status == "lost"
+
+
 # How it is answered.
 
 
@@ -580,7 +604,7 @@ def test_verbosity_2_prints_how_long_it_took_and_each_unreadable_stream(
     assert "seconds." not in output
     output = run("audit", "--tenant", "t", "-v", "2")
     assert all(f"{{{number}}}" in output for number in range(11))
-    assert re.search(r"^1 streams, [0-9.]+ seconds\.$", output, re.MULTILINE)
+    assert re.search(r"^1 streams met, [0-9.]+ seconds\.$", output, re.MULTILINE)
 
 
 # What is written down.
@@ -692,7 +716,8 @@ def test_a_revocation_counts_what_it_cuts_off_and_nothing_twice(site, run):
     fill(("t", "1", "a"), ("t", "2", "a"), ("t", "3", "b"))
     assert counts(run("revoke", "--tenant", "t", "--owner", "a", "--yes", "--json"))["streams"] == 2
     assert counts(run("revoke", "--tenant", "t", "--owner", "a", "--yes", "--json"))["streams"] == 0
-    assert "are cut off: 3 streams." in run("rotate", "--tenant", "t", "--yes")
+    assert "No stream was cut off" in run("revoke", "--tenant", "t", "--owner", "a", "--yes")
+    assert "are cut off: 1 stream." in run("rotate", "--tenant", "t", "--yes")
     output = run("revoke", "--tenant", "t", "--owner", "b", "--yes", "--no-count")
     assert "are revoked: not counted." in output
 

@@ -260,7 +260,7 @@ def test_a_user_of_two_tenants_has_the_streams_of_each_there_only(site: Project)
         assert here.get(f"/streams/{identifier}/").status_code == 200
         assert there.get(f"/streams/{identifier}/").status_code == 404
         stream_id(ask(there, 1))
-    assert "1 streams" in site.operate("audit", "--tenant", "4")
+    assert "1 stream in" in site.operate("audit", "--tenant", "4")
 
 
 def test_a_tenant_that_is_no_slug_is_refused(site: Project) -> None:

@@ -18,7 +18,7 @@ from resumable_streams.types import Owner, StreamStatus
 
 from .verb import Verb, common_arguments, reason_argument
 
-__all__ = ["ActingVerb", "SelectingVerb"]
+__all__ = ["ActingVerb", "SelectingVerb", "streams"]
 
 MAX_NAMED = 10
 
@@ -108,6 +108,9 @@ class ActingVerb(Verb):
         """Do it, on the home loop."""
         raise NotImplementedError
 
+    def follow_up(self) -> None:
+        """Do what follows from the act, in sync code."""
+
     def counts(self) -> dict[str, Any]:
         """Return the counts so far."""
         raise NotImplementedError
@@ -148,6 +151,11 @@ class ActingVerb(Verb):
 
     def would(self, done: str) -> str:
         return f"would be {done}" if self.dry_run else done
+
+
+def streams(count: int, noun: str = "stream") -> str:
+    """Return a number of streams in words."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 class SelectingVerb(ActingVerb):
@@ -202,9 +210,13 @@ class SelectingVerb(ActingVerb):
         }
         return super().arguments() | {name: value for name, value in given.items() if value}
 
+    def counted(self, count: int, noun: str = "stream") -> str:
+        """Describe a number of the streams, for a report."""
+        return f"{streams(count, noun)} {self.which.removeprefix('streams ')}"
+
     @property
     def which(self) -> str:
-        """Describe the streams, for a question and a report."""
+        """Describe the streams, for a question."""
         given = {name: value for name, value in self.arguments().items() if name != "dry_run"}
         criteria = ", ".join(
             f"{name} {'/'.join(value) if isinstance(value, list) else value}"

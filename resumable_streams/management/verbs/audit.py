@@ -65,7 +65,7 @@ class Audit(SelectingVerb):
         }
 
     def report(self) -> list[str]:
-        lines = [f"{self.progress.met:,} {self.which}."]
+        lines = [f"{self.counted(self.progress.met)}."]
         for tenant, found in sorted(self.tenants.items()):
             lines += ["", f"tenant {tenant}", *self._rows(found)]
             if self.is_behind(tenant):

@@ -29,4 +29,4 @@ class Cancel(SelectingVerb):
         return {"looked_at": self.progress.met, "cancelled": self.progress.done}
 
     def report(self) -> list[str]:
-        return [f"{self.progress.done:,} running {self.which} {self.would('cancelled')}."]
+        return [f"{self.counted(self.progress.done, 'running stream')} {self.would('cancelled')}."]

@@ -1,7 +1,7 @@
 """The base class of `rotate` and `revoke`: one write that cuts off, and a count after it."""
 
 from argparse import ArgumentParser
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from resumable_streams.exceptions import StoreUnavailable
@@ -11,7 +11,7 @@ from resumable_streams.operating.selection import Selection
 from resumable_streams.stores.base import BaseStore
 from resumable_streams.types import StreamInfo
 
-from .acting import ActingVerb
+from .acting import ActingVerb, streams
 
 __all__ = ["CuttingVerb"]
 
@@ -51,7 +51,7 @@ class CuttingVerb(ActingVerb):
         store: BaseStore,
         selection: Selection,
         progress: Progress,
-        is_affected: Callable[[StreamInfo], bool],
+        is_affected: Callable[[StreamInfo], Awaitable[bool]],
     ) -> None:
         """Count what the write affects, unless the operator said not to."""
         if self.options["no_count"]:
@@ -76,4 +76,4 @@ class CuttingVerb(ActingVerb):
             return "not counted"
         least = "" if self.affected.is_complete else "at least "
         running = f", {self.affected.running:,} of them running" if self.dry_run else ""
-        return f"{least}{self.affected.streams:,} streams{running}"
+        return f"{least}{streams(self.affected.streams)}{running}"

@@ -32,4 +32,4 @@ class Purge(SelectingVerb):
         return {"purged": self.progress.done}
 
     def report(self) -> list[str]:
-        return [f"{self.progress.done:,} {self.which} {self.would('purged')}."]
+        return [f"{self.counted(self.progress.done)} {self.would('purged')}."]

@@ -21,7 +21,7 @@ from .clearing import clear_rows, clearing_arguments
 from .forgetting import Forgetting, forgetting_arguments
 from .verb import Verb, common_arguments
 
-__all__ = ["Records"]
+__all__ = ["Records", "settle_alias"]
 
 
 class Records(Verb):
@@ -86,7 +86,7 @@ class Records(Verb):
             total = sum(unsettled(one).count() for one in aliases)
             with progress_bar(progress, is_wanted=terminal.verbosity > 0, unit="rows", total=total):
                 for one in aliases:
-                    _settle_alias(one, progress)
+                    settle_alias(one, progress)
         except (DatabaseError, ImproperlyConfigured) as error:
             raise CommandError(f"The database refused: {error}") from error
         outcome = {
@@ -94,14 +94,14 @@ class Records(Verb):
             "counts": {"looked_at": progress.met, "settled": progress.done},
             "error": None,
         }
-        line = (
-            f"{progress.done:,} of {progress.met:,} unfinished stream records completed; the "
-            f"others are of streams that run."
-        )
+        line = f"{progress.done:,} of {progress.met:,} unfinished stream records completed."
+        if progress.done < progress.met:
+            line += " The others are of streams that run."
         terminal.conclude(outcome, [line], is_json=self.options["json"])
 
 
-def _settle_alias(alias: str, progress: Progress) -> None:
+def settle_alias(alias: str, progress: Progress) -> None:
+    """Settle the records of an alias, and close what was not in use in this process before."""
     was_open = is_open(alias)
     try:
         settle(alias, progress=progress)

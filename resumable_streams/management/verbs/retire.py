@@ -11,7 +11,7 @@ from resumable_streams.operating.bulk import shorten
 from resumable_streams.operating.selection import Selection
 from resumable_streams.stores.base import BaseStore
 
-from .acting import ActingVerb
+from .acting import ActingVerb, streams
 
 __all__ = ["Retire"]
 
@@ -80,5 +80,6 @@ class Retire(ActingVerb):
         verb = "would be kept for" if self.dry_run else "are kept for"
         lines = [f"New streams in {self.where} {verb} {self._span}."]
         if self.existing:
-            lines.append(f"{self.progress.done:,} existing streams {self.would('shortened')}.")
+            existing = streams(self.progress.done, "existing stream")
+            lines.append(f"{existing} {self.would('shortened')}.")
         return lines

@@ -49,7 +49,7 @@ class Revoke(CuttingVerb):
             self.mark = await revoke(self.alias, self.tenant, self.owner)
             after = await store.get_control(self.tenant, self.owner)
 
-        def is_affected(info: StreamInfo) -> bool:
+        async def is_affected(info: StreamInfo) -> bool:
             return before.admits(info) and (self.dry_run or not after.admits(info))
 
         selection = Selection(tenant=self.tenant, owner=self.owner)
@@ -67,7 +67,7 @@ class Revoke(CuttingVerb):
         if self.mark is None:
             return [f"The streams of {whose} are not revoked."]
         until = _when(self.mark)
-        return [
-            f"The streams of {whose}, acquired until {until}, are revoked: {self.number()}.",
-            "Nobody can resume them; their readers and producers end. New streams work.",
-        ]
+        line = f"The streams of {whose}, acquired until {until}, are revoked: {self.number()}."
+        if self.affected.is_complete and not self.affected.streams:
+            return [line, "No stream was cut off: this owner had none that could be resumed."]
+        return [line, "Nobody can resume them; their readers and producers end. New streams work."]

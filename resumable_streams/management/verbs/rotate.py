@@ -2,6 +2,7 @@
 
 from argparse import ArgumentParser
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from django.db import Error as DatabaseTrouble
@@ -12,8 +13,9 @@ from resumable_streams.models import IncidentAction
 from resumable_streams.operating.bulk import Progress, purge
 from resumable_streams.operating.selection import Selection
 from resumable_streams.stores.base import BaseStore
-from resumable_streams.types import PUBLIC
+from resumable_streams.types import PUBLIC, Owner, StreamInfo
 
+from .acting import streams
 from .cutting import CuttingVerb
 
 __all__ = ["Rotate"]
@@ -37,6 +39,7 @@ class Rotate(CuttingVerb):
         super().__init__(options)
         self.purge_old: bool = options["purge_old"]
         self.generation: int | None = None
+        self._marks: dict[Owner, float | None] = {}
 
     def question(self) -> str:
         then = ", and delete them" if self.purge_old else ""
@@ -54,10 +57,17 @@ class Rotate(CuttingVerb):
         until_now = Selection(tenant=self.tenant, generation=self.generation - 1)
         # With a purge, the bar is about the purge.
         progress = Progress() if self.purge_old else self.progress
-        await self.count(store, until_now, progress, lambda info: True)
+        await self.count(store, until_now, progress, partial(self._is_reachable, store))
         if self.purge_old:
             old = Selection(tenant=self.tenant, before_generation=self.generation)
             await purge(self.start(store, old), self.progress, dry_run=self.dry_run)
+
+    async def _is_reachable(self, store: BaseStore, info: StreamInfo) -> bool:
+        """Return whether the owner of a stream is not revoked; one look for each owner."""
+        if info.owner not in self._marks:
+            self._marks[info.owner] = (await store.get_control(info.tenant, info.owner)).revoked_at
+        mark = self._marks[info.owner]
+        return mark is None or info.seen_mark >= mark
 
     async def _next_generation(self, store: BaseStore, tenant: str) -> int:
         """Return the generation that a rotation would start, from store and database."""
@@ -88,5 +98,6 @@ class Rotate(CuttingVerb):
             f"The streams acquired before it {would}: {self.number()}.",
         ]
         if self.purge_old:
-            lines.append(f"{self.progress.done:,} older streams {self.would('purged')}.")
+            older = streams(self.progress.done, "older stream")
+            lines.append(f"{older} {self.would('purged')}.")
         return lines
