@@ -22,7 +22,7 @@ __all__ = ["StreamStore"]
 class StreamStore(HealthCheck):
     """A check that this process does not drain, and that the store of an alias answers.
 
-    Its page shows no details: the log `resumable_streams.health` has them.
+    Its page shows no details: the log `resumable_streams.store` has them.
     """
 
     alias: str = DEFAULT_ALIAS

@@ -1,16 +1,17 @@
 """The readiness of this process: it does not drain, and its stores answer.
 
 Strangers may ask as often as they like, so callers at the same time share one question to a store,
-and nobody waits for longer than ANSWER_SECONDS.
+and nobody waits for longer than ANSWER_SECONDS. The log tells a cause once a minute.
 """
 
 import asyncio
 import logging
 from collections.abc import Sequence
 
-from ..exceptions import InvalidStoreError, StoreUnavailable
+from ..exceptions import Diagnosis, InvalidStoreError, StoreUnavailable
 from ..identifiers import DEFAULT_TENANT
 from ..process.runtime import runtime
+from ..stores.outages import log_outage
 from ..types import PUBLIC
 from .connection import open_store
 
@@ -46,12 +47,13 @@ async def _silence_of(alias: str) -> str:
     try:
         async with asyncio.timeout(ANSWER_SECONDS), open_store(alias) as store:
             await store.get_control(DEFAULT_TENANT, PUBLIC)
-    except (StoreUnavailable, InvalidStoreError) as error:
-        logger.warning("Not ready: %s", error)
+    except StoreUnavailable as error:
+        log_outage(error)
     except TimeoutError:
-        logger.warning(
-            "Not ready: the stream store %r gave no answer in %g seconds.", alias, ANSWER_SECONDS
-        )
+        words = f"no answer in {ANSWER_SECONDS:g} seconds"
+        log_outage(StoreUnavailable(alias, diagnosis=Diagnosis(words=words)))
+    except InvalidStoreError as error:
+        logger.error("Not ready: %s", error)
     else:
         return ""
     return f"the stream store {alias!r} does not answer"

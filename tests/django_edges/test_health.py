@@ -87,10 +87,12 @@ async def test_without_its_store_a_process_lives_and_strangers_learn_no_cause(
 ) -> None:
     away = {"BACKEND": REDIS, "LOCATION": NOWHERE}
     settings.RESUMABLE_STREAMS = {"default": {}, "drafts": away}
-    with caplog.at_level(logging.WARNING, "resumable_streams.health"):
+    with caplog.at_level(logging.WARNING, "resumable_streams"):
         assert await statuses(async_client) == (200, 503)
-    (line,) = [one.getMessage() for one in caplog.records if one.name == "resumable_streams.health"]
-    assert line.startswith("Not ready: The stream store 'drafts'")
+        assert await statuses(async_client) == (200, 503)
+    (line,) = [one.getMessage() for one in caplog.records if one.name == "resumable_streams.store"]
+    assert "'drafts'" in line
+    assert "127.0.0.1:1" in line
     answer = await async_client.get(READY)
     assert answer.content == b"unavailable\n"
     assert (await async_client.get("/ready/drafts/")).status_code == 503
@@ -106,6 +108,13 @@ async def test_a_store_that_is_back_makes_the_process_ready(
         assert await statuses(async_client) == (200, 503)
         proxy.refused = b""
         assert await statuses(async_client) == (200, 200)
+
+
+async def test_wrong_settings_are_no_reason_to_crash(
+    settings: Settings, async_client: AsyncClient
+) -> None:
+    settings.RESUMABLE_STREAMS = {"default": {}}
+    assert (await async_client.get("/ready/drafts/")).status_code == 503
 
 
 @pytest.fixture
@@ -126,6 +135,7 @@ async def test_many_who_ask_a_silent_store_cost_one_connection_and_wait_no_longe
     key_prefix: str,
     async_client: AsyncClient,
     monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(readiness, "ANSWER_SECONDS", 0.3)
     settings.RESUMABLE_STREAMS = {"default": entry(silent, key_prefix)}
@@ -133,4 +143,5 @@ async def test_many_who_ask_a_silent_store_cost_one_connection_and_wait_no_longe
     async with within(5):
         answers = await asyncio.gather(*asked)
     assert {answer.status_code for answer in answers} == {503}
+    assert "no answer in 0.3 seconds" in caplog.text
     assert silent.connections == 1
