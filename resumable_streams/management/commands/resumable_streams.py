@@ -83,7 +83,7 @@ class Command(BaseCommand):
 def _refused(options: Mapping[str, Any], refusal: CommandError) -> dict[str, Any]:
     """Return the JSON of a run that came to nothing."""
     return {
-        "action": options.get("verb"),
+        "action": " ".join(filter(None, (options.get("verb"), options.get("act")))),
         "alias": options.get("using"),
         "tenant": options.get("tenant"),
         "arguments": {},
