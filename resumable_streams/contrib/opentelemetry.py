@@ -20,6 +20,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from django.dispatch import Signal
@@ -62,6 +63,22 @@ MAX_REQUESTS = 10_000
 SAME_READING_SECONDS = 1.0
 
 _connected: list["Telemetry"] = []
+
+
+def _counter(meter: metrics.Meter, name: str, unit: str, text: str) -> metrics.Counter:
+    return meter.create_counter(f"{NAME}.{name}", unit=unit, description=text)
+
+
+def _histogram(
+    meter: metrics.Meter, name: str, unit: str, text: str, bounds: Sequence[float]
+) -> metrics.Histogram:
+    # Advice, which a view of the project overrides: the default bounds begin at 5 seconds.
+    return meter.create_histogram(
+        f"{NAME}.{name}",
+        unit=unit,
+        description=text,
+        explicit_bucket_boundaries_advisory=bounds,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,51 +129,22 @@ class Telemetry:
         self._gauges = ObservedGauges(meter, self._tenants)
 
     def _make_instruments(self, meter: metrics.Meter) -> None:
-        def counter(name: str, unit: str, text: str) -> metrics.Counter:
-            return meter.create_counter(f"{NAME}.{name}", unit=unit, description=text)
-
-        def histogram(
-            name: str, unit: str, text: str, bounds: Sequence[float]
-        ) -> metrics.Histogram:
-            # Advice, which a view of the project overrides: the default bounds begin at 5 seconds.
-            return meter.create_histogram(
-                f"{NAME}.{name}",
-                unit=unit,
-                description=text,
-                explicit_bucket_boundaries_advisory=bounds,
-            )
-
-        self._acquired = counter("stream.acquired", "{stream}", "Streams acquired.")
-        self._ended = counter("stream.ended", "{stream}", "Ends of streams.")
-        self._stream_duration = histogram(
-            "stream.duration", "s", "From the start of a stream to its end.", LONG_SECONDS
-        )
-        self._first_byte = histogram(
-            "stream.time_to_first_byte",
-            "s",
-            "From the start of a producer to its first stored byte.",
-            WAITING_SECONDS,
-        )
-        self._appended_bytes = counter("append.io", "By", "Bytes that the store accepted.")
-        self._appended_chunks = counter("append.chunks", "{chunk}", "Chunks of sources, stored.")
-        self._append_duration = histogram(
-            "append.duration", "s", "Append, with its retries.", SECONDS
-        )
-        self._resumes = counter("resume.requests", "{request}", "Resumes asked for.")
-        self._checks = counter("owner.checks", "{check}", "Owner checks.")
-        self._refused = counter("request.refused", "{request}", "Requests that a view refused.")
+        self._count(partial(_counter, meter))
+        self._measure(partial(_histogram, meter))
         self._readers = meter.create_up_down_counter(
             f"{NAME}.reader.count",
             unit="{reader}",
             description="Readers attached to this process now.",
         )
-        self._lag = histogram("reader.lag", "By", "Bytes that readers were behind, a page.", BYTES)
-        self._delivery_duration = histogram(
-            "delivery.duration",
-            "s",
-            "From the append (or the arrival of its news) to a waiting reader.",
-            SECONDS,
-        )
+
+    def _count(self, counter: Callable[[str, str, str], metrics.Counter]) -> None:
+        self._acquired = counter("stream.acquired", "{stream}", "Streams acquired.")
+        self._ended = counter("stream.ended", "{stream}", "Ends of streams.")
+        self._appended_bytes = counter("append.io", "By", "Bytes that the store accepted.")
+        self._appended_chunks = counter("append.chunks", "{chunk}", "Chunks of sources, stored.")
+        self._resumes = counter("resume.requests", "{request}", "Resumes asked for.")
+        self._checks = counter("owner.checks", "{check}", "Owner checks.")
+        self._refused = counter("request.refused", "{request}", "Requests that a view refused.")
         self._lost = counter("producer.lost", "{stream}", "Producers whose lease ran out.")
         self._takeovers = counter(
             "process.takeovers", "{process}", "Dead processes that this one took over."
@@ -166,6 +154,29 @@ class Telemetry:
         )
         self._gaps = counter("news.gaps", "{gap}", "Gaps in the news, filled from the store.")
         self._reconnects = counter("feed.reconnects", "{connection}", "Push connections made anew.")
+
+    def _measure(
+        self, histogram: Callable[[str, str, str, Sequence[float]], metrics.Histogram]
+    ) -> None:
+        self._stream_duration = histogram(
+            "stream.duration", "s", "From the start of a stream to its end.", LONG_SECONDS
+        )
+        self._first_byte = histogram(
+            "stream.time_to_first_byte",
+            "s",
+            "From the start of a producer to its first stored byte.",
+            WAITING_SECONDS,
+        )
+        self._append_duration = histogram(
+            "append.duration", "s", "Append, with its retries.", SECONDS
+        )
+        self._lag = histogram("reader.lag", "By", "Bytes that readers were behind, a page.", BYTES)
+        self._delivery_duration = histogram(
+            "delivery.duration",
+            "s",
+            "From the append (or the arrival of its news) to a waiting reader.",
+            SECONDS,
+        )
 
     def connect(self) -> None:
         for signal, receiver in self._receivers():
