@@ -258,6 +258,7 @@ async def test_commands_that_a_provider_took_away_are_unknown(tmp_path: Path) ->
         found = await examined(running.url)
     assert ill(found) == {}
     assert verdicts(found, "info") == {"unknown"}
+    assert verdicts(found, "rights") == {"fine"}
 
 
 @pytest.mark.lengthy
