@@ -14,9 +14,10 @@ from typing import Any
 from ..exceptions import StoreUnavailable
 from ..identifiers import holding_of
 from ..process.lasting import Lasting, as_a_whole
+from ..process.runtime import runtime
 from ..signals import process_taken_over
 from ..stores.base import BaseStore
-from ..stores.patience import for_seconds, patiently
+from ..stores.patience import patiently
 from ..stores.processes import WAITING
 from ..types import Fate, Holding, StreamInfo
 from .leases import LeaseKeeper
@@ -167,7 +168,15 @@ class TakeOver:
             for info, fate in zip(infos, fates, strict=True)
             if fate is Fate.UNKNOWN and not self._is_on_its_way(info)
         ]
-        return await self._count(self._end_orphan(info, me) for info in orphans)
+        return await self._count(self._for_a_lease(self._end_orphan(info, me)) for info in orphans)
+
+    async def _for_a_lease(self, work: Coroutine[Any, Any, bool]) -> bool:
+        """Wait a lease for work that goes on after that: an end that was begun has to be told."""
+        try:
+            async with asyncio.timeout(self._lease):
+                return await work
+        except TimeoutError as error:
+            raise StoreUnavailable(self._store.alias) from error
 
     def _is_on_its_way(self, info: StreamInfo) -> bool:
         """Return whether a stream may have been ordered just now, and not be known as waiting yet.
@@ -204,7 +213,7 @@ class TakeOver:
             return False
         ended = await patiently(  # or nobody would tell what was done, and not answered
             lambda: self._store.reap(holding.key, holding.epoch, holder=holder, by=me),
-            for_seconds(self._lease),
+            lambda pause: runtime.is_draining,
         )
         if ended is None or ended.is_streaming or ended.holder != me:
             await self._table.told(holding, by=me)  # somebody else's

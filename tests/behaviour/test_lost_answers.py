@@ -18,6 +18,7 @@ from resumable_streams.stores.redis import RedisStore
 from resumable_streams.types import StreamKey
 from resumable_streams.workers import Worker
 from tests.tools.lengthy import takes_time
+from tests.tools.processes import die_producing, forget, judge
 from tests.tools.readers import read_all, read_until
 from tests.tools.sources import Tap
 from tests.tools.streams import Configure
@@ -140,6 +141,23 @@ async def test_an_end_whose_answer_is_lost_is_told_as_it_was_written(
     assert (await state()).status == "done"
     assert [(end["status"], end["error_code"]) for end in ends] == [("done", "")]
     assert failures == []
+
+
+async def test_an_orphan_whose_end_was_not_answered_for_longer_than_a_lease_is_told(
+    short: None, manager: StreamManager, hear
+):
+    ends = hear(stream_finalized)
+    await manager.astatus("chat", owner="a")
+    engine = get_engine("default")
+    await engine.leases.ready()
+    await die_producing(manager, KEY, b"half", lease=60)
+    await forget(engine.store, "dead")
+    lose_answers(engine.store, "reap", 10)
+    judge(engine)
+    assert await engine.takeover.end_orphans([await state()]) == 0
+    assert not ends
+    await eventually(lambda: ends)
+    assert [end["error_code"] for end in ends] == ["producer_lost"]
 
 
 @pytest.mark.parametrize("times", [1, 2])
