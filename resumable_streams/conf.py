@@ -310,7 +310,8 @@ def get_settings(alias: str = DEFAULT_ALIAS) -> AliasSettings:
     for problem in problems(raw):
         raise InvalidStoreError(f"{problem.message} {problem.hint}")
     if not isinstance(raw, Mapping) or alias not in raw:
-        raise InvalidStoreError(f"{SETTING} has no alias {alias!r}.")
+        known = ", ".join(map(repr, get_aliases()))
+        raise InvalidStoreError(f"{SETTING} has no alias {alias!r}; it has {known}.")
     entry = {name.lower(): value for name, value in raw[alias].items()}
     limits = {name.lower(): value for name, value in entry.pop("limits", {}).items()}
     return AliasSettings(
