@@ -221,6 +221,8 @@ class Producer:
             return Conclusion(status=None)
         if code in _FAULTS:
             logger.error("%s", f"{_FAULTS[code]} {whose(cause)}".strip(), exc_info=cause)
+        elif isinstance(cause, StreamLimitExceeded):
+            logger.warning("A stream was ended: %s Raise it in LIMITS, or yield less.", cause)
         elif isinstance(cause, StoreUnavailable) and cause.reason:
             logger.error("A stream cannot go on: %s", cause)
         detail = _words(cause) if self._settings.debug else ""

@@ -1,6 +1,7 @@
 """Log lines about unavailable stores: one for each cause and minute, however many callers fail."""
 
 import logging
+import re
 import time
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ logger = logging.getLogger("resumable_streams.store")
 
 QUIET_SECONDS = 60.0
 MAX_KEPT = 1_000
+_NUMBER = re.compile(r"\d+")  # ports, hash slots, seconds: the cause is the same
 
 
 @dataclass(slots=True)
@@ -31,7 +33,8 @@ def log_outage(error: StoreUnavailable) -> None:
     The next line about the same cause tells how often it was met meanwhile.
     """
     found, now = error.diagnosis, time.monotonic()
-    cause = (error.alias, found.server, found.remedy or found.words or error.reason)
+    words = _NUMBER.sub("", f"{error.reason} {found.words}")
+    cause = (error.alias, found.server, words)
     last = _lines.get(cause)
     if last is not None and now - last.written_at < QUIET_SECONDS:
         last.repeats += 1

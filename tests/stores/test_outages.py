@@ -50,7 +50,7 @@ def test_a_cause_is_told_once_a_minute_and_counted_meanwhile(
 def test_what_is_remembered_of_causes_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outages, "MAX_KEPT", 3)
     for number in range(10):
-        log_outage(outage(words=f"cause {number}"))
+        log_outage(outage(words=f"cause {'x' * number}"))
     assert len(outages._lines) == 3
 
 

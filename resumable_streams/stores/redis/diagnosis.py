@@ -11,6 +11,8 @@ from redis.exceptions import (
     AskError,
     AuthenticationError,
     BusyLoadingError,
+    ClusterDownError,
+    MasterDownError,
     MovedError,
     NoPermissionError,
     OutOfMemoryError,
@@ -45,6 +47,8 @@ CODES: dict[type[BaseException], str] = {
     NoPermissionError: "NOPERM ",
     MovedError: "MOVED ",
     AskError: "ASK ",
+    ClusterDownError: "CLUSTERDOWN ",
+    MasterDownError: "MASTERDOWN ",
 }
 """The first words of the server that the driver takes off."""
 
@@ -83,7 +87,8 @@ REMEDIES: dict[str, str] = {
         "The server asks for a password: put it into LOCATION (redis://user:password@host/0)."
     ),
     r"NOPERM|The user executing the script can't|ACL failure": (
-        "Give this user the rights that docs/security.md lists, with ACL SETUSER."
+        "Give this user the rights that docs/security.md lists, with ACL SETUSER; `manage.py "
+        "resumable_streams doctor` names each that is missing."
     ),
     r"DB index is out of range|Invalid Database": (
         "The server has no database of that number: correct the number at the end of LOCATION, or "
@@ -170,7 +175,7 @@ def words_of(error: BaseException) -> str:
 
 def _remedy(words: str) -> str:
     found = (remedy for pattern, remedy in REMEDIES.items() if re.search(pattern, words))
-    return next(found, "See docs/troubleshooting.md.")
+    return next(found, "Run `manage.py resumable_streams doctor`.")
 
 
 def address_of(connection: AbstractConnection) -> str:
