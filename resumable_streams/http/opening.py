@@ -44,6 +44,7 @@ class Opening:
         if reader.role is not Role.PRODUCER:
             return reader
         opened = asyncio.wrap_future(self._opened)
+        opened.add_done_callback(_observe)  # after we left, too: the stream tells its readers
         # Where we do not wait to the end, nobody asks for its exception: the producer tells it.
         opened.add_done_callback(lambda done: done.cancelled() or done.exception())
         await asyncio.wait([opened], timeout=OPENING_SECONDS)
@@ -51,3 +52,8 @@ class Opening:
             reader.close()
             raise error
         return reader
+
+
+def _observe(opened: asyncio.Future[None]) -> None:
+    if not opened.cancelled():
+        opened.exception()

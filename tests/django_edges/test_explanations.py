@@ -1,5 +1,6 @@
 """What the log says of a refused request: a 503 always, a 401 or 404 with DEBUG only."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -15,9 +16,11 @@ from pytest_django import Settings
 from resumable_streams import streams
 from resumable_streams.engine.validation import refuse_wrong_settings, worker_processes
 from resumable_streams.exceptions import InvalidStoreError
+from resumable_streams.http import opening
 from resumable_streams.producing.sources import WrongSource
 from resumable_streams.views import AcquireView, resume_response, stream_response
 from tests.tools.streams import Configure
+from tests.tools.waiting import eventually
 
 ANSWER = b"nobody else reads this"
 
@@ -47,6 +50,14 @@ class Raises(Answer):
         yield b""
 
 
+class Slow(Answer):
+    may_return: asyncio.Event
+
+    async def produce(self, request: HttpRequest) -> Any:
+        await self.may_return.wait()
+        return None
+
+
 async def active(request: HttpRequest, stream_id: str | None = None) -> Any:
     return await resume_response(request, stream_id, active=True)
 
@@ -56,6 +67,7 @@ urlpatterns = [
     path("function/", returns_a_function),
     path("text/", returns_text),
     path("nothing/", ReturnsNothing.as_view()),
+    path("slow/", Slow.as_view()),
     path("raises/", Raises.as_view()),
     path("active/", active),
     path("active/<str:stream_id>/", active),
@@ -179,6 +191,18 @@ async def test_what_is_no_source_fails_before_the_first_byte(
 ) -> None:
     with pytest.raises(WrongSource, match=words):
         await AsyncClient().post(address)
+
+
+async def test_an_answer_waits_for_a_slow_coroutine_for_a_moment_only(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(opening, "OPENING_SECONDS", 0.01)
+    Slow.may_return = asyncio.Event()
+    answer: Any = await AsyncClient().post("/slow/")
+    assert answer.status_code == 200
+    Slow.may_return.set()
+    await eventually(lambda: "The source of a stream failed" in caplog.text)
+    answer.close()
 
 
 async def test_a_source_that_raises_is_a_stream_that_failed(configure: Configure) -> None:
