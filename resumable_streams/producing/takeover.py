@@ -168,13 +168,13 @@ class TakeOver:
             for info, fate in zip(infos, fates, strict=True)
             if fate is Fate.UNKNOWN and not self._is_on_its_way(info)
         ]
-        return await self._count(self._for_a_lease(self._end_orphan(info, me)) for info in orphans)
+        return await self._count(self._end_orphan_soon(info, me) for info in orphans)
 
-    async def _for_a_lease(self, work: Coroutine[Any, Any, bool]) -> bool:
-        """Wait a lease for work that goes on after that: an end that was begun has to be told."""
+    async def _end_orphan_soon(self, info: StreamInfo, me: str) -> bool:
+        """Wait a lease at most for the end of an orphan; once begun, it is told in any case."""
         try:
             async with asyncio.timeout(self._lease):
-                return await work
+                return await self._end_orphan(info, me)
         except TimeoutError as error:
             raise StoreUnavailable(self._store.alias) from error
 

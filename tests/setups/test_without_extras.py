@@ -117,7 +117,7 @@ def test_the_memory_store_needs_django_alone(interpreter: Path, tmp_path: Path):
     )
     records = [*manage, "resumable_streams", "records", "clear", "--older-than", "30d"]
     code, output = run(interpreter, tmp_path, *records, backend=backend)
-    assert (code, output) == (0, "0 stream records deleted.\n")
+    assert (code, output[:25]) == (0, "0 stream records deleted,")
     audit = [*manage, "resumable_streams", "audit", "--tenant", "default"]
     code, output = run(interpreter, tmp_path, *audit, backend=backend)
     assert (code, "Traceback" in output) == (1, False)
