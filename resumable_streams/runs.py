@@ -1,7 +1,7 @@
 """One call of `arun` or `aenqueue`: be elected and have the stream produced, or join it."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -16,7 +16,7 @@ from .exceptions import (
     StreamDoesNotExist,
     StreamLimitExceeded,
 )
-from .permissions import StreamAddress, judge, tell_checked
+from .permissions import StreamAddress, judge, name_of, tell_checked
 from .producing.sources import Source
 from .producing.telling import Ending
 from .signals import owner_bound, stream_acquired
@@ -74,12 +74,14 @@ class Run:
         address: StreamAddress,
         production: Production,
         terms: Terms,
+        names: Sequence[Owner],
         request: Any,
     ):
         self._engine = engine
         self._address = address
         self._production = production
         self._terms = terms
+        self._names = names  # who asks; the first one owns what is started
         self._request = request
         self._control_version = engine.hub.control_version
 
@@ -117,10 +119,11 @@ class Run:
         info = acquisition.info
         if acquisition.role is Role.PRODUCER:
             info = await self._produce(key, claim, info, wait)
-        elif await self._is_in_the_way(key, info, control):
-            return await self._elect(key, control)
         else:
-            await self._tell_acquired(key, self._terms.owner, acquisition.role, info)
+            owner = name_of(info, self._names)
+            if await self._is_in_the_way(key, info, owner, control):
+                return await self._elect(key, control)
+            await self._tell_acquired(key, owner, acquisition.role, info)
         return StreamReader(
             engine, key, info, role=acquisition.role, control_version=self._control_version
         )
@@ -139,12 +142,16 @@ class Run:
             raise
         return info
 
-    async def _is_in_the_way(self, key: StreamKey, info: StreamInfo, control: Control) -> bool:
+    async def _is_in_the_way(
+        self, key: StreamKey, info: StreamInfo, owner: Owner, control: Control
+    ) -> bool:
         """Remove a stream of our own that nobody can reach any more; return whether it was one.
 
         Raises StreamDoesNotExist for one that we may not join.
         """
-        engine, owner = self._engine, self._terms.owner
+        engine = self._engine
+        if owner != self._terms.owner:
+            control = await read_control(engine, key.tenant, owner)
         outcome = await judge(engine, key, info, owner, "run", control)
         is_own = outcome == "revoked" and info.owner == owner
         if is_own and await engine.store.delete(key, epoch=info.epoch):

@@ -95,7 +95,9 @@ class StreamManager:
         if runtime.is_draining:
             raise ShuttingDown
         await _let_go(request)
-        return await runtime.call(self._run, address, Here(source), terms, ttl is None, request)
+        return await runtime.call(
+            self._run, address, Here(source), terms, owners, ttl is None, request
+        )
 
     run = sync_twin(arun, lets_go=True)
 
@@ -135,7 +137,7 @@ class StreamManager:
             raise ValueError("wait is a number of seconds, shorter than the ttl.")
         terms = replace(terms, grace=2 * settings.lease)
         await _let_go(request)
-        return await runtime.call(self._run, address, order, terms, ttl is None, request)
+        return await runtime.call(self._run, address, order, terms, owners, ttl is None, request)
 
     enqueue = sync_twin(aenqueue, lets_go=True)
 
@@ -144,10 +146,11 @@ class StreamManager:
         address: StreamAddress,
         production: Production,
         terms: Terms,
+        names: tuple[Owner, ...],
         default_ttl: bool,
         request: HttpRequest | None,
     ) -> StreamReader:
-        run = Run(get_engine(self.alias), address, production, terms, request)
+        run = Run(get_engine(self.alias), address, production, terms, names, request)
         return await run.start(default_ttl=default_ttl)
 
     async def aresume(

@@ -86,8 +86,7 @@ async def _start(
     reader = await StreamManager(using).arun(
         stream_id,
         opening,
-        owner=identity.owners[0],
-        tenant=identity.tenant,
+        owner=identity,
         ttl=ttl,
         attrs={**(attrs or {}), "format": format_name},
         request=request,
@@ -279,7 +278,9 @@ class AcquireView(StreamMixin):
         stream_id = await self._ask("get_stream_id", request)
         await sync_to_async(_read_request)(request)
         attrs = {**await self._ask("get_attrs", request), "format": self.format}
-        return ResumableStreamResponse(await self._run(request, stream_id, attrs), request)
+        names = dict.fromkeys((self.owner, *identity.owners))  # a hook may have replaced the first
+        reader = await self._run(request, stream_id, attrs, tuple(names))
+        return ResumableStreamResponse(reader, request)
 
     async def _ask(self, name: str, request: HttpRequest) -> Any:
         hook = getattr(self, name)
@@ -289,7 +290,11 @@ class AcquireView(StreamMixin):
         return await answer if isawaitable(answer) else answer
 
     async def _run(
-        self, request: HttpRequest, stream_id: str | None, attrs: Mapping[str, str]
+        self,
+        request: HttpRequest,
+        stream_id: str | None,
+        attrs: Mapping[str, str],
+        names: tuple[Owner, ...],
     ) -> StreamReader:
         close_files = _keep_files_open(request)
         opening = Opening(partial(self.produce, request))
@@ -297,7 +302,7 @@ class AcquireView(StreamMixin):
             reader = await StreamManager(self.using).arun(
                 stream_id,
                 lambda: _produce(opening, close_files),
-                owner=self.owner,
+                owner=names,
                 tenant=self.tenant,
                 ttl=self.ttl,
                 attrs=attrs,

@@ -16,10 +16,10 @@ from resumable_streams.engine import get_engine
 from resumable_streams.stores.base import MAX_DEATHS
 from resumable_streams.stores.redis.keys import KeySpace
 from resumable_streams.workers import Order, Worker, run_order
+from tests.tools.readers import read_all
 from tests.tools.waiting import PATIENCE_SECONDS, eventually
 
 from .conftest import Configure
-from .sources import read_all
 from .test_worker_command import Start, first_line
 from .test_worker_command import start as start  # a fixture
 

@@ -21,9 +21,10 @@ from resumable_streams.operating import records
 from resumable_streams.process.runtime import runtime
 from tests.ledger import ALIAS as PRIMARY
 from tests.ledger import open_ledger
+from tests.tools.readers import read_all
+from tests.tools.sources import finished
 
 from .conftest import Configure
-from .sources import finished, read_all
 
 REPLICA = "replica"
 TENANT = "acme"

@@ -15,8 +15,8 @@ from resumable_streams.engine import get_engine
 from resumable_streams.stores.base import MIN_CONTROL_SECONDS
 from resumable_streams.stores.memory import MemoryStore
 from tests.ledger import Ledger, open_ledger
-
-from .sources import finished, read_all
+from tests.tools.readers import read_all
+from tests.tools.sources import finished
 
 DAY = 86_400
 MADE_UP = [f"made-up-{number}" for number in range(50)]

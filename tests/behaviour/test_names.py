@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from resumable_streams import PUBLIC, InvalidOwner, StreamDoesNotExist, StreamManager
+from resumable_streams import PUBLIC, InvalidOwner, Role, StreamDoesNotExist, StreamManager
 from resumable_streams.control import revoke
 from resumable_streams.engine import get_engine
-from resumable_streams.signals import owner_checked, stream_resumed
-
-from .sources import finished, read_all
+from resumable_streams.signals import owner_checked, stream_acquired, stream_resumed
+from tests.tools.readers import read_all
+from tests.tools.sources import finished
 
 Hear = Callable[..., list[dict[str, Any]]]
 
@@ -33,6 +33,23 @@ async def test_a_stream_from_before_the_login_is_not_foreign_to_its_owner(
     heard = hear(owner_checked)
     assert await getattr(manager, "a" + verb)("chat", owner=NAMES)
     assert told(heard) == [(verb.removeprefix("require_"), "match", "session:a")]
+
+
+async def test_a_stream_from_before_the_login_is_joined_by_its_owner(
+    manager: StreamManager, hear: Hear
+):
+    await written(manager)
+    heard = hear(owner_checked, stream_acquired)
+    reader = await manager.arun("chat", [b"another"], owner=NAMES)
+    assert (reader.role, reader.info.owner) == (Role.CONSUMER, "session:a")
+    assert await read_all(reader) == b"0123456789"
+    assert [one["owner"] for one in heard] == ["session:a", "session:a"]
+    with pytest.raises(StreamDoesNotExist):
+        await manager.arun("chat", [b"another"], owner=("user:1", "session:other"))
+    await revoke("default", "default", "session:a")
+    again = await manager.arun("chat", [b"another"], owner=NAMES)
+    assert (again.role, again.info.owner) == (Role.PRODUCER, "user:1")
+    assert await read_all(again) == b"another"
 
 
 async def test_a_resume_is_told_once_with_its_offset(manager: StreamManager, hear: Hear):

@@ -4,9 +4,10 @@ import pytest
 
 from resumable_streams import StreamManager
 from resumable_streams.control import retire
+from tests.tools.readers import read_all, read_until
+from tests.tools.sources import Tap
 
 from .conftest import Configure
-from .sources import Tap, read_all, read_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

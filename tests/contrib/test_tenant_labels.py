@@ -13,7 +13,7 @@ from resumable_streams.contrib import opentelemetry, prometheus
 from resumable_streams.contrib.tenants import OTHER, TenantLabels
 from resumable_streams.identifiers import validate_tenant
 from resumable_streams.streams import StreamManager
-from tests.behaviour.sources import read_all
+from tests.tools.readers import read_all
 
 
 @pytest.fixture
