@@ -89,8 +89,7 @@ class StreamManager:
         Raises StreamDoesNotExist if the id belongs to another owner, ShuttingDown while this
         process drains, StreamLimitExceeded where a quota is set.
         """
-        stream_id = str(uuid.uuid4()) if stream_id is None else stream_id
-        address, owners = self._read(stream_id, tenant, owner)
+        address, owners = self._read(_or_new(stream_id), tenant, owner)
         terms = make_terms(get_settings(self.alias), owners[0], ttl, attrs)
         if runtime.is_draining:
             raise ShuttingDown
@@ -126,16 +125,14 @@ class StreamManager:
         thread with the order as a string, puts it on another queue than ours, for
         `workers.run_order`: see `contrib.celery`, `contrib.tasks`.
         """
-        stream_id = str(uuid.uuid4()) if stream_id is None else stream_id
         settings = get_settings(self.alias)
-        address, owners = self._read(stream_id, tenant, owner)
+        address, owners = self._read(_or_new(stream_id), tenant, owner)
         order = Order(
             path=path, kwargs=dict(kwargs or {}), recover=recover, wait=wait, through=through
         )
-        terms = make_terms(settings, owners[0], ttl, attrs)
+        terms = replace(make_terms(settings, owners[0], ttl, attrs), grace=2 * settings.lease)
         if not 0 < wait < terms.ttl:
             raise ValueError("wait is a number of seconds, shorter than the ttl.")
-        terms = replace(terms, grace=2 * settings.lease)
         await _let_go(request)
         return await runtime.call(self._run, address, order, terms, owners, ttl is None, request)
 
@@ -446,6 +443,10 @@ class StreamManager:
     def __repr__(self) -> str:
         tenant = "" if self._tenant is None else f" tenant={self._tenant}"
         return f"<StreamManager {self.alias}{tenant}>"
+
+
+def _or_new(stream_id: str | None) -> str:
+    return str(uuid.uuid4()) if stream_id is None else stream_id
 
 
 async def _let_go(request: HttpRequest | None) -> None:
