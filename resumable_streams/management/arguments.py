@@ -1,22 +1,59 @@
-"""The arguments of an operator's command line: ages, numbers, owners."""
+"""The arguments of an operator's command line: ages, numbers, owners, and their parser."""
 
 import re
-from argparse import ArgumentTypeError, _ActionsContainer
-from collections.abc import Mapping
+from argparse import ArgumentTypeError, Namespace, _ActionsContainer, _SubParsersAction
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from itertools import takewhile
 from typing import Any
 
 from django.contrib.sessions.middleware import SessionMiddleware
-from django.core.management.base import CommandError
+from django.core.management.base import CommandError, CommandParser
 from django.http import HttpResponse
 
 from resumable_streams.identifiers import validate_owner
 from resumable_streams.owners import SESSION_KEY, derived_token
 from resumable_streams.types import PUBLIC, Owner
 
-__all__ = ["age", "chosen_owner", "number", "owner_arguments", "pause", "port"]
+__all__ = ["VerbParser", "age", "chosen_owner", "number", "owner_arguments", "pause", "port"]
 
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 LONGEST_AGE = 36_500 * UNITS["d"]
+
+MISSING = {
+    "--tenant": "name a tenant with --tenant",
+    "--tenant --all-tenants": "name a tenant with --tenant, or all of them with --all-tenants",
+    "--owner --user": "name a person with --owner or --user",
+    "--owner --user --session --public": (
+        "name an owner with --owner, --user, --session or --public"
+    ),
+}
+"""What to say when none of these options is given."""
+
+
+class VerbParser(CommandParser):
+    """The parser of one verb. It reports a misspelt option before an option that is missing."""
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: Namespace | None = None
+    ) -> tuple[Namespace, list[str]]:
+        if not any(isinstance(action, _SubParsersAction) for action in self._actions):
+            self._refuse_misspelt(args or ())
+        return super().parse_known_args(args, namespace)
+
+    def _refuse_misspelt(self, arguments: Sequence[str]) -> None:
+        known = [name for name in self._option_string_actions if name.startswith("--")]
+        for argument in takewhile(lambda one: one != "--", arguments):
+            name = argument.partition("=")[0]
+            is_option = name.startswith("--") and " " not in name  # argparse takes these for values
+            if is_option and not any(one.startswith(name) for one in known):
+                similar = get_close_matches(name, known, n=1)
+                hint = f" (did you mean {similar[0]}?)" if similar else ""
+                self.error(f"unrecognized arguments: {name}{hint}")
+
+    def error(self, message: str) -> Any:
+        missing = re.fullmatch("one of the arguments (.+) is required", message)
+        super().error(MISSING.get(missing[1], message) if missing else message)
 
 
 def age(text: str) -> int:

@@ -483,18 +483,25 @@ def unsettled(alias: str) -> QuerySet[StreamRecord]:
     return rows.filter(alias=alias, status=Status.STREAMING, acquired__lt=before)
 
 
-def settle(alias: str, *, progress: Progress | None = None, batch: int = BATCH_ROWS) -> int:
+def settle(
+    alias: str,
+    *,
+    progress: Progress | None = None,
+    batch: int = BATCH_ROWS,
+    dry_run: bool = False,
+) -> int:
     """Complete the records of streams that ended unheard (a killed process); return how many.
 
-    The store says how they ended; a stream that it no longer knows is `lost`. For sync code.
+    The store says how they ended; a stream that it no longer knows is `lost`. With `dry_run`, the
+    records are counted and stay as they are. For sync code.
     """
     flush()
     progress = progress or Progress()
-    _settle(alias, progress, batch=batch)
+    _settle(alias, progress, batch=batch, dry_run=dry_run)
     return progress.done
 
 
-def _settle(alias: str, progress: Progress, *, batch: int) -> None:
+def _settle(alias: str, progress: Progress, *, batch: int, dry_run: bool = False) -> None:
     streaming, last = unsettled(alias).order_by("pk"), 0
     while records := list(streaming.filter(pk__gt=last)[:batch]):
         last = records[-1].pk
@@ -503,6 +510,9 @@ def _settle(alias: str, progress: Progress, *, batch: int) -> None:
             for record, info in zip(records, look(alias, records), strict=True)
             if info is None or not info.is_streaming
         ]
+        if dry_run:
+            progress.add(len(records), len(ended))
+            continue
         settled = sum(_complete(record, info, timezone.now()) for record, info in ended)
         progress.add(len(records), settled)
 

@@ -487,7 +487,7 @@ def test_a_worker_takes_its_options_as_keywords(ledger, settings):
 @pytest.mark.parametrize(
     ("verb", "keywords", "message"),
     [
-        ("audit", {}, "one of the arguments --tenant --all-tenants is required"),
+        ("audit", {}, "name a tenant with --tenant, or all of them with --all-tenants"),
         ("audit", {"tenant": "t", "all_tenants": True}, "not allowed with argument"),
         ("purge", {"tenant": "t", "older_than": "1y"}, "'1y' is not an age"),
         ("purge", {"tenant": "t", "status": ["over"]}, "invalid choice: 'over'"),
@@ -513,7 +513,37 @@ def test_wrong_usage_on_the_command_line_is_exit_code_2(arguments, capsys):
     with pytest.raises(SystemExit) as ended:
         Command().run_from_argv(["manage.py", "resumable_streams", *arguments])
     assert ended.value.code == 2
-    assert "required" in capsys.readouterr().err
+    assert re.search("required|error: name a tenant with", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("rotate", "error: name a tenant with --tenant\n"),
+        ("revoke --tenant=t", "error: name an owner with --owner, --user, --session or --public\n"),
+        ("records forget", "error: name a person with --owner or --user\n"),
+        (
+            "rotate --tenat acme",
+            "error: unrecognized arguments: --tenat (did you mean --tenant?)\n",
+        ),
+        (
+            "records clear --older-then=3d",
+            "error: unrecognized arguments: --older-then (did you mean --older-than?)\n",
+        ),
+        ("audit --qqq", "error: unrecognized arguments: --qqq\n"),
+        ("audit --ten=t --reason=--tenat --using nope", "no alias 'nope'"),
+        ("rotate --tenant=t --reason -- --tenat", "error: argument --reason: expected"),
+    ],
+)
+def test_a_missing_option_and_a_misspelt_one_are_told_apart(arguments, message, capsys):
+    with pytest.raises(SystemExit):
+        Command().run_from_argv(["manage.py", "resumable_streams", *arguments.split()])
+    assert message in capsys.readouterr().err
+
+
+def test_a_misspelt_option_in_code_is_told_as_well():
+    with pytest.raises(CommandError, match=r"--tenat \(did you mean --tenant\?\)"):
+        call_command("resumable_streams", "rotate", "--tenat", "acme")
 
 
 def test_the_command_alone_lists_its_verbs(capsys):
@@ -531,7 +561,7 @@ def test_the_command_alone_lists_its_verbs(capsys):
         (["audit", "--tenant=t", "--using=nope", "--json"], 1, "no alias 'nope'"),
         (["records", "settle", "--using=nope", "--json"], 1, "no alias 'nope'"),
         (["records", "forget", "--owner=a", "--json"], 1, "confirm with --yes"),
-        (["purge", "--json"], 2, "one of the arguments --tenant --all-tenants is required"),
+        (["purge", "--json"], 2, "name a tenant with --tenant"),
         (["purge", "--tenant=t", "--json", "--nonsense"], 2, "unrecognized arguments: --nonsense"),
         (["retire", "--tenant=t", "--ttl=1y", "--json"], 2, "is not an age"),
         (["records", "clear", "--json"], 2, "--older-than"),

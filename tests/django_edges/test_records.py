@@ -574,6 +574,10 @@ def test_records_are_settled_per_alias(archive, entry, capsys):
     assert StreamRecord.objects.get().status == "streaming"
     runtime.call_sync(open_engine)
     try:
+        call_command("resumable_streams", "records", "settle", using="default", dry_run=True)
+        printed = capsys.readouterr().out
+        assert printed == "1 of 1 unfinished stream records would be completed.\n"
+        assert StreamRecord.objects.get().status == "streaming"
         call_command("resumable_streams", "records", "settle", using="default")
         assert "1 of 1 unfinished stream records completed" in capsys.readouterr().out
         call_command("resumable_streams", "records", "settle", json=True)

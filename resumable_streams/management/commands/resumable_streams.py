@@ -12,6 +12,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from resumable_streams.exceptions import InvalidStoreError, StreamError
+from resumable_streams.management.arguments import VerbParser
 from resumable_streams.management.console import INTERRUPTED, Terminal
 from resumable_streams.management.keywords import as_arguments, loosen, refuse_strangers
 from resumable_streams.management.verbs import VERBS
@@ -32,7 +33,7 @@ class Command(BaseCommand):
         return parser
 
     def add_arguments(self, parser: CommandParser) -> None:
-        verbs = parser.add_subparsers(dest="verb", required=True)
+        verbs = parser.add_subparsers(dest="verb", required=True, parser_class=VerbParser)
         for name, verb in VERBS.items():
             verb.add_arguments(verbs.add_parser(name, help=verb.help, description=verb.description))
 

@@ -51,6 +51,7 @@ class Records(Verb):
             "says 'lost'.",
         )
         settling.add_argument("--using", metavar="ALIAS", help="only of this stream alias")
+        settling.add_argument("--dry-run", action="store_true", help="count, and complete nothing")
         settling.add_argument("--json", action="store_true", help="print one JSON object")
         common_arguments(settling)
         forgetting_arguments(
@@ -77,7 +78,7 @@ class Records(Verb):
                 self._settle(terminal)
 
     def _settle(self, terminal: Terminal) -> None:
-        alias = self.options["using"]
+        alias, dry_run = self.options["using"], self.options["dry_run"]
         if alias is not None and not is_reachable(alias):
             raise CommandError(out_of_reach(alias))
         aliases = [one for one in get_aliases() if one == (alias or one) and is_reachable(one)]
@@ -86,24 +87,26 @@ class Records(Verb):
             total = sum(unsettled(one).count() for one in aliases)
             with progress_bar(progress, is_wanted=terminal.verbosity > 0, unit="rows", total=total):
                 for one in aliases:
-                    settle_alias(one, progress)
+                    settle_alias(one, progress, dry_run=dry_run)
         except (DatabaseError, ImproperlyConfigured) as error:
             raise CommandError(f"The database refused: {error}") from error
         outcome = {
             "action": "records settle",
+            "dry_run": dry_run,
             "counts": {"looked_at": progress.met, "settled": progress.done},
             "error": None,
         }
-        line = f"{progress.done:,} of {progress.met:,} unfinished stream records completed."
+        done = "would be completed" if dry_run else "completed"
+        line = f"{progress.done:,} of {progress.met:,} unfinished stream records {done}."
         if progress.done < progress.met:
             line += " The others are of streams that run."
         terminal.conclude(outcome, [line], is_json=self.options["json"])
 
 
-def settle_alias(alias: str, progress: Progress) -> None:
+def settle_alias(alias: str, progress: Progress, *, dry_run: bool = False) -> None:
     """Settle the records of an alias, and close what was not in use in this process before."""
     was_open = is_open(alias)
     try:
-        settle(alias, progress=progress)
+        settle(alias, progress=progress, dry_run=dry_run)
     finally:
         runtime.call_sync(close_unused, alias, was_open=was_open)
