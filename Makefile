@@ -70,13 +70,13 @@ $(NPM): tests/npm/package.json tests/npm/package-lock.json
 	@npm ci --prefix tests/npm --no-audit --no-fund --loglevel=error
 	@touch $@
 
-servers: $(VENV)/.dev needs-servers $(NPM) ## Try streams behind nginx, clients from npm, and the alert rules (needs nginx, node, npm, promtool)
+servers: $(VENV)/.dev needs-servers $(NPM) ## Try streams behind nginx and Caddy, clients from npm, and the alert rules (needs nginx, caddy, node, npm, promtool)
 	@$(BIN)/python -m pytest -q -n 2 --dist load tests/servers $(ARGS)
 
 needs-servers:
-	@for tool in nginx node npm promtool; do \
+	@for tool in nginx caddy node npm promtool; do \
 		PATH="$$PATH:/usr/sbin:/usr/local/sbin" command -v $$tool >/dev/null || missing="$$missing $$tool"; \
-	done; test -z "$$missing" || { echo "Missing:$$missing. On Debian: apt-get install nginx-light nodejs npm prometheus" >&2; exit 1; }
+	done; test -z "$$missing" || { echo "Missing:$$missing. On Debian: apt-get install nginx-light caddy nodejs npm prometheus" >&2; exit 1; }
 
 browser: $(VENV)/.dev ## Try the pages of the example and of the README in Chromium (yours: CHROMIUM, or the first on PATH)
 	@$(PIP) install --group browser

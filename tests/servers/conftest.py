@@ -8,16 +8,19 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.acceptance import conftest as acceptance
+from tests.acceptance.servers import Server
 
 from .nginx import nginx
 
 Proxy = Callable[..., str]
+Start = Callable[..., Server]
 Node = Callable[..., "subprocess.Popen[str]"]
 
 NPM = Path(__file__).parent.parent / "npm"
@@ -30,6 +33,13 @@ def pytest_ignore_collect(config: pytest.Config) -> bool | None:
     """Leave this folder out unless the command line names it."""
     named = any("tests/servers" in str(argument) for argument in config.invocation_params.args)
     return None if named else True
+
+
+@pytest.fixture
+def start(site: Any, redis_url: str) -> Start:
+    """Return what starts a server."""
+    module = "tests.acceptance.frames_site"
+    return partial(site, "uvicorn", DJANGO_SETTINGS_MODULE=module, REDIS_URL=redis_url)
 
 
 @pytest.fixture

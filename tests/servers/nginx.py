@@ -1,7 +1,6 @@
 """A real nginx, with a prefix of its own and the locations of a test."""
 
 import os
-import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -9,8 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.acceptance.servers import free_port
-from tests.docs.pages import DOCS
 from tests.tools.serving import until_it_answers
+
+from .blocks import documented
 
 __all__ = ["BLOCKS", "nginx"]
 
@@ -41,16 +41,10 @@ http {{
 """
 
 
-def _documented() -> str:
-    match = re.search(r"^```nginx\n(.*?)^```$", (DOCS / "servers.md").read_text(), re.M | re.S)
-    assert match is not None
-    return match[1]
-
-
 BLOCKS = {
     # All but the name of the host, which Django asks for, as nginx comes.
     "defaults": "location / { proxy_pass http://127.0.0.1:8000; proxy_set_header Host $host; }",
-    "documented": _documented(),
+    "documented": documented("nginx"),
 }
 
 
