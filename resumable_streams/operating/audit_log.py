@@ -139,17 +139,18 @@ def _stream(
     tenant: str,
     generation: int,
     stream_id: str,
-    owner: Owner,
+    owner: Owner | None,
     epoch: str | None = None,
     **rest: Any,
 ) -> dict[str, Any]:
+    """Describe a stream; without an owner where nobody remembers whose it was."""
     return {
         "alias": alias,
         "tenant": tenant,
         "generation": generation,
         "stream_id": stream_id,
         "epoch": epoch,
-        "owner_digest": owner_digest(owner),
+        "owner_digest": None if owner is None else owner_digest(owner),
         "owner": None if owner is PUBLIC else owner,
         "public": owner is PUBLIC,
     }

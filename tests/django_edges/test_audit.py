@@ -12,17 +12,20 @@ from django.http import HttpRequest
 from django.test import AsyncClient, RequestFactory
 from django.urls import path
 
+from resumable_streams.engine import get_engine
 from resumable_streams.exceptions import StreamDoesNotExist, StreamFailed
 from resumable_streams.identifiers import owner_digest
 from resumable_streams.operating import audit_log
 from resumable_streams.signals import producer_lost, stream_acquired, stream_finalized
 from resumable_streams.stores.memory import MemoryStore
 from resumable_streams.streams import StreamManager
-from resumable_streams.types import PUBLIC
+from resumable_streams.types import PUBLIC, StreamKey
 from resumable_streams.views import resume_response, stream_response
+from tests.tools.processes import die_producing, judge
 from tests.tools.readers import read_all
 from tests.tools.sources import Tap, finished
 from tests.tools.streams import Configure
+from tests.tools.waiting import pass_time
 
 STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -55,6 +58,26 @@ def records(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
 
 def extra(record: logging.LogRecord) -> dict[str, Any]:
     return {name: value for name, value in vars(record).items() if name not in STANDARD}
+
+
+@pytest.mark.lengthy
+async def test_the_end_of_a_stream_whose_owner_nobody_remembers_is_in_the_log(
+    streams: StreamManager, caplog
+):
+    """It was deleted, and whoever held it was killed before it could tell."""
+    await streams.astatus("any", owner="a")
+    key = StreamKey(tenant="default", generation=1, stream_id="chat")
+    await die_producing(streams, key, b"x", lease=0.001)
+    await streams.adelete("chat", owner="a")
+    engine = get_engine("default")
+    await engine.leases.ready()
+    judge(engine)
+    await pass_time(0.01)
+    await engine.takeover.take("dead")
+    ended = records(caplog)[-1]
+    assert ended.getMessage().startswith("stream.finalized alias=default tenant=default")
+    assert (extra(ended)["owner"], extra(ended)["owner_digest"]) == (None, None)
+    assert extra(ended)["error_code"] == "expired"
 
 
 async def test_an_acquire_names_who_from_where_and_its_role(streams: StreamManager, caplog):

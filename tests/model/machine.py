@@ -7,7 +7,7 @@ the state in the store, every byte and the end of every reader. What never comes
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, TypeVar
 
 from hypothesis import strategies as st
@@ -332,6 +332,7 @@ class StreamMachine(RuleBasedStateMachine):
         engine, stream = get_engine(alias), old.stream
         key, claim = self.key(stream.stream_id), Claim(epoch=old.claim.epoch)
         info = await take_over(engine, key, old.claim.token, claim)
+        claim = replace(claim, holder=info.holder)
         assert info.size == len(stream.body)
         old.has_lost_claim, stream.own, stream.held_back = True, 0, b""
         tap = Tap()
