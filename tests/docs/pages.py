@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["DOCS", "Command", "commands", "write_files"]
+__all__ = ["DOCS", "Command", "commands", "section", "write_files"]
 
 DOCS = Path(__file__).parents[2] / "docs"
 ADDED_TO = ("settings.py", "urls.py")
@@ -27,8 +27,15 @@ class Command:
     output: str
 
 
-def _blocks(page: str, language: str) -> Iterator[str]:
-    for found, text in _BLOCK.findall((DOCS / page).read_text()):
+def section(page: str, title: str) -> str:
+    """Return a section of a page, up to the next title of its level."""
+    _, _, rest = (DOCS / page).read_text().partition(f"\n## {title}\n")
+    assert rest, f"{page} has no section {title!r}"
+    return rest.partition("\n## ")[0]
+
+
+def _blocks(page: str, language: str, title: str = "") -> Iterator[str]:
+    for found, text in _BLOCK.findall(section(page, title) if title else (DOCS / page).read_text()):
         if found == language:
             yield text
 
@@ -48,10 +55,10 @@ def write_files(page: str, project: Path) -> list[str]:
     return written
 
 
-def commands(page: str) -> list[Command]:
-    """Return the commands of a page, in its order."""
+def commands(page: str, title: str = "") -> list[Command]:
+    """Return the commands of a page or of one section, in its order."""
     found: list[Command] = []
-    for text in _blocks(page, "console"):
+    for text in _blocks(page, "console", title):
         for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
             line, _, output = part.partition("\n")
             found.append(Command(line, output.strip()))
