@@ -64,7 +64,7 @@ def site(
             "BACKEND": REDIS,
             "LOCATION": server.url,
             "KEY_PREFIX": "mysite",
-            "STORE_TIMEOUT": 0.5,
+            "STORE_TIMEOUT": 2,
             "OWNER": f"{__name__}.acme",
             "TENANT": f"{__name__}.acme",
         }
