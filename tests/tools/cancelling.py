@@ -54,12 +54,16 @@ class Outcome(Generic[T]):
 async def cut(work: Coroutine[Any, Any, T], where: Cut) -> Outcome[T]:
     """Run a coroutine in a task of its own, cancel that there, and tell how it ended."""
     outcome: Outcome[T] = Outcome()
-    task = asyncio.create_task(_stepwise(work, where, outcome), name="cut")
+    task = asyncio.create_task(_walk(work, where, outcome), name="cut")
     try:
         outcome.value = await task
     except BaseException as error:
         outcome.error = error
     return outcome
+
+
+async def _walk(work: Coroutine[Any, Any, T], where: Cut, outcome: Outcome[T]) -> T:
+    return await _stepwise(work, where, outcome)
 
 
 @coroutine
