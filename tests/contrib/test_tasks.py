@@ -41,7 +41,8 @@ async def test_an_order_that_comes_twice_is_produced_once(
     task_enqueued.disconnect(collect)
     (result,) = results
     both = [asyncio.to_thread(tasks.produce.call, *result.args) for _ in range(2)]
-    assert sorted(await asyncio.gather(*both)) == [False, True]
+    # The other one meets somebody at work on it (False), or comes when it is done (True).
+    assert True in await asyncio.gather(*both)
     assert await read_all(reader) == b"000001002"
 
 
