@@ -44,9 +44,7 @@ class Opening:
         if reader.role is not Role.PRODUCER:
             return reader
         opened = asyncio.wrap_future(self._opened)
-        opened.add_done_callback(_observe)  # after we left, too: the stream tells its readers
-        # Where we do not wait to the end, nobody asks for its exception: the producer tells it.
-        opened.add_done_callback(lambda done: done.cancelled() or done.exception())
+        opened.add_done_callback(_observe)  # also after we have left: the producer tells of it
         await asyncio.wait([opened], timeout=OPENING_SECONDS)
         if opened.done() and (error := opened.exception()) is not None:
             reader.close()
