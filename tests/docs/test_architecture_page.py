@@ -17,7 +17,7 @@ PLACES = {
     "redis/": PACKAGE / "stores" / "redis",
     **{f"{name}/": PACKAGE / name for name in ("http", "operating", "management", "control")},
     **{f"{name}/": PACKAGE / name for name in ("engine", "producing", "reading", "process")},
-    **{f"{name}/": PACKAGE / name for name in ("stores", "admin", "contrib", "testing")},
+    **{f"{name}/": PACKAGE / name for name in ("stores", "admin", "contrib", "formats", "testing")},
 }
 NOT_ROOMS = {"migrations/", "templates/", "commands/", "verbs/", "lua/", "contract/"}
 """Folders with many files of one kind, which have a line and no section."""

@@ -7,7 +7,16 @@ from typing import Any
 import pytest
 
 from resumable_streams import formats
-from resumable_streams.formats import Encoder, Format, get_format, raw, register, sse, ui_message
+from resumable_streams.formats import (
+    Encoder,
+    Format,
+    get_format,
+    raw,
+    register,
+    registry,
+    sse,
+    ui_message,
+)
 from resumable_streams.types import StreamInfo, StreamStatus
 
 KEEP_ALIVE = b": keep-alive\n\n"
@@ -208,7 +217,7 @@ def test_ui_message_says_which_protocol_it_speaks():
 
 @pytest.fixture
 def restores_formats(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(formats, "_formats", dict(formats._formats))
+    monkeypatch.setattr(registry, "_formats", dict(registry._formats))
 
 
 @pytest.mark.usefixtures("restores_formats")

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from resumable_streams import formats
-from resumable_streams.formats import Format, sse, ui_message
+from resumable_streams.formats import Format, frames, sse, ui_message
 from resumable_streams.sse import LOOK_BACK, EventId, Framer, ends_frame
 from tests.whatwg import BOM, Event, events
 
@@ -39,7 +38,7 @@ CUTS = st.lists(st.integers(0, 80), max_size=6)
 def body(log: bytes, cuts: Sequence[int] = (), start: int = 0, wire: Format = sse) -> bytes:
     """Return the body of a done stream from a byte on, with silence at every cut of the log."""
     short = partial(Framer, max_held=SHORT)
-    with mock.patch.object(formats, "Framer", short):
+    with mock.patch.object(frames, "Framer", short):
         encoder = wire.encoder(info(), start)
     edges = [start, *sorted(cut for cut in cuts if start < cut < len(log)), len(log)]
     parts = [encoder.opening()]

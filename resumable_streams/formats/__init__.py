@@ -1,0 +1,38 @@
+"""The wire formats: a byte log as a client sees it.
+
+| name         | the log holds       | a client gets                                      |
+|--------------|---------------------|----------------------------------------------------|
+| `raw`        | anything            | the same bytes; the connection breaks at all but a |
+|              |                     | clean end                                          |
+| `sse`        | server-sent events  | the events with ids, then an event for the end     |
+| `ui_message` | UI message parts    | the parts, then the AI SDK's terminal parts; the   |
+|              |                     | connection breaks if the stream goes on            |
+
+A stream remembers its format by name (`attrs["format"]`), so that every reader gets the same. The
+log holds only the bytes of the source: keep-alives, ids and terminal frames are made here, for each
+reader, on the way out. `register` adds a format of your own.
+"""
+
+from .base import Encoder, Format, Missing
+from .frames import FrameEncoder
+from .raw import Raw, raw
+from .registry import format_of, get_format, register
+from .sse import ServerSentEvents, sse
+from .ui_message import RESUME, UIMessageStream, ui_message
+
+__all__ = [
+    "RESUME",
+    "Encoder",
+    "Format",
+    "FrameEncoder",
+    "Missing",
+    "Raw",
+    "ServerSentEvents",
+    "UIMessageStream",
+    "format_of",
+    "get_format",
+    "raw",
+    "register",
+    "sse",
+    "ui_message",
+]

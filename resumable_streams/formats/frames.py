@@ -1,0 +1,80 @@
+"""The encoder of whole frames, for the formats whose log holds server-sent events."""
+
+from codecs import BOM_UTF8
+
+from ..sse import Fragment, Framer, comment
+from ..types import StreamInfo, StreamStatus
+from .base import Encoder
+
+__all__ = ["KEEP_ALIVE", "FrameEncoder"]
+
+
+class FrameEncoder(Encoder):
+    """An encoder of whole frames, with keep-alives and terminal frames only between two of them.
+
+    Half a frame at the end of the log is completed when the stream is done, and dropped otherwise.
+    """
+
+    def __init__(self, offset: int) -> None:
+        self._framer = Framer(offset)
+        self._offset = offset
+        self._starts_log = offset == 0
+        self._is_first = True
+
+    def frame(self, data: bytes, end: int) -> bytes:
+        """Return a whole frame (given without its blank line) that ends at byte `end`."""
+        return data + b"\n\n"
+
+    def terminal(self, info: StreamInfo) -> bytes:
+        """Return the frame that says how the stream ended."""
+        return b""
+
+    def error(self, info: StreamInfo, code: str, detail: str) -> bytes:
+        """Return the frame that says that, and why, the stream failed."""
+        return b""
+
+    def encode(self, data: bytes) -> bytes:
+        return b"".join(self._encode(fragment) for fragment in self._framer.push(data))
+
+    def _encode(self, fragment: Fragment) -> bytes:
+        data = self._guard_start(fragment.data)
+        if not fragment.complete:
+            return data
+        self._offset = fragment.end
+        # More than one blank line ends nothing; the first ends what was passed on in parts.
+        is_frame = data.strip() or not self._framer.between_frames
+        return self.frame(data, fragment.end) if is_frame else b""
+
+    def _guard_start(self, data: bytes) -> bytes:
+        """Return the first bytes of a body such that no client takes a byte order mark off them.
+
+        One that a source relays at the start of the log is for nobody: it is dropped, as behind a
+        keep-alive it would be part of the first field. One further on is where a body may start.
+        """
+        is_first, self._is_first = self._is_first, False
+        if not is_first or not data.startswith(BOM_UTF8):
+            return data
+        return data.removeprefix(BOM_UTF8) if self._starts_log else b"\n" + data
+
+    def keep_alive(self) -> bytes:
+        return KEEP_ALIVE if self._framer.between_frames else b""
+
+    def end(self, info: StreamInfo) -> bytes:
+        if info.status is not StreamStatus.DONE:
+            return self._close_long_frame() + self.terminal(info)
+        # A line end of its own would end the frame before its id.
+        rest = self._guard_start(self._framer.rest()).rstrip(b"\r\n")
+        is_frame = rest.strip() or not self._framer.between_frames
+        return (self.frame(rest, info.size) if is_frame else b"") + self.terminal(info)
+
+    def failure(self, info: StreamInfo, code: str, detail: str) -> bytes:
+        return self._close_long_frame() + self.error(info, code, detail)
+
+    def interruption(self) -> bytes | None:
+        return b""
+
+    def _close_long_frame(self) -> bytes:
+        return b"" if self._framer.between_frames else b"\n\n"
+
+
+KEEP_ALIVE = comment("keep-alive")

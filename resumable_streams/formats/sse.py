@@ -1,0 +1,57 @@
+"""Server-sent events, with ids and an event for the end."""
+
+from collections.abc import Mapping
+
+from ..sse import EventId, event
+from ..types import StreamInfo, StreamStatus
+from .base import Encoder, Format
+from .frames import FrameEncoder
+from .json_text import json_text
+
+__all__ = ["ServerSentEvents", "sse"]
+
+
+class ServerSentEvents(Format):
+    """The log's frames, each with an id from which `Last-Event-ID` resumes exactly.
+
+    The id is the epoch of the stream and the byte at which the frame ends in the log. The end is an
+    event of its own: `done`, `cancelled` or `error`, with JSON as data. An id of another epoch (the
+    stream was deleted and begun again) is answered from the start, after an event `reset`.
+    """
+
+    name = "sse"
+    content_type = "text/event-stream"
+    is_framed = True
+    can_reset = True
+
+    def encoder(self, info: StreamInfo, offset: int, *, reset: bool = False) -> Encoder:
+        return _EventEncoder(info.epoch, offset, reset=reset)
+
+
+class _EventEncoder(FrameEncoder):
+    def __init__(self, epoch: str, offset: int, *, reset: bool) -> None:
+        super().__init__(offset)
+        self._epoch = epoch
+        self._reset = reset
+
+    def opening(self) -> bytes:
+        if not self._reset:
+            return b""
+        start = str(EventId(self._epoch, self._offset))
+        return event(json_text({"offset": self._offset}), "reset", event_id=start)
+
+    def frame(self, data: bytes, end: int) -> bytes:
+        return b"%b\nid: %b-%d\n\n" % (data, self._epoch.encode(), end)
+
+    def terminal(self, info: StreamInfo) -> bytes:
+        return self._last(info.status, {"status": info.status})
+
+    def error(self, info: StreamInfo, code: str, detail: str) -> bytes:
+        answer = {"status": StreamStatus.ERROR, "code": code}
+        return self._last("error", {**answer, "detail": detail} if detail else answer)
+
+    def _last(self, name: str, answer: Mapping[str, str]) -> bytes:
+        return event(json_text(answer), name, event_id=str(EventId(self._epoch, None)))
+
+
+sse = ServerSentEvents()

@@ -1,0 +1,72 @@
+"""The UI message stream protocol of the AI SDK."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..sse import event
+from ..types import StreamInfo, StreamStatus
+from .base import Encoder, Format, Missing
+from .frames import FrameEncoder
+from .json_text import json_text
+
+__all__ = ["RESUME", "UIMessageStream", "ui_message"]
+
+
+class UIMessageStream(Format):
+    """The AI SDK's UI message stream protocol, version 1.
+
+    The source yields `part(…)`s, `start` and `finish` among them. A failed stream ends with an
+    `error` part, a cancelled one with `abort`, and both, like a done one, with `[DONE]`. The client
+    refuses parts it does not know, so that nothing else is ever sent, except comments. A body that
+    ends before its stream does is cut, so that the client knows; where it could not see that, it
+    gets an `error` part with the text RESUME.
+    """
+
+    name = "ui_message"
+    content_type = "text/event-stream"
+    headers = {"x-vercel-ai-ui-message-stream": "v1"}
+    missing = Missing.NO_CONTENT
+    is_framed = True
+
+    def part(self, part: Mapping[str, Any]) -> bytes:
+        """Encode one part, as in `part({"type": "text-delta", "id": "0", "delta": "Hel"})`."""
+        return event(json_text(part))
+
+    def encoder(self, info: StreamInfo, offset: int, *, reset: bool = False) -> Encoder:
+        return _PartEncoder(offset)
+
+
+class _PartEncoder(FrameEncoder):
+    _last = b""
+
+    def frame(self, data: bytes, end: int) -> bytes:
+        self._last = data
+        return super().frame(data, end)
+
+    def terminal(self, info: StreamInfo) -> bytes:
+        abort = info.status is StreamStatus.CANCELLED
+        return (ui_message.part({"type": "abort"}) if abort else b"") + self._done()
+
+    def error(self, info: StreamInfo, code: str, detail: str) -> bytes:
+        text = detail or f"The stream ended with an error: {code}."
+        return ui_message.part({"type": "error", "errorText": text}) + self._done()
+
+    def interruption(self) -> None:
+        """Cut the connection: a client takes a body that ends for the whole answer."""
+
+    def unseen_interruption(self) -> bytes:
+        # No `[DONE]`: it is not.
+        return self._close_long_frame() + ui_message.part({"type": "error", "errorText": RESUME})
+
+    def _done(self) -> bytes:
+        return b"" if self._last.strip() == _DONE.strip() else _DONE
+
+
+RESUME = "The connection ended before the answer did: resume."
+"""The text of the error at the end of a body whose stream goes on. The part has no room for a code:
+clients refuse what they do not know."""
+
+_DONE = event("[DONE]")
+
+
+ui_message = UIMessageStream()
