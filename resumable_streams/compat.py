@@ -20,6 +20,7 @@ from asgiref.sync import AsyncToSync, SyncToAsync, ThreadSensitiveContext
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.http import HttpRequest
 from django.utils import functional
+from django.views.decorators.csrf import csrf_exempt
 
 __all__ = [
     "blocks_a_thread",
@@ -27,10 +28,12 @@ __all__ = [
     "executor_here",
     "have_shared_sync_code_run_by",
     "have_sync_code_run_by",
+    "is_exempted_from_csrf",
     "is_unloaded",
     "keep_unread",
     "loads_session_user",
     "open_cursors",
+    "plain_request",
     "replace_executor",
     "running_loop",
     "runs_one_call",
@@ -225,3 +228,36 @@ def _inside(value: object, default: Any) -> Any:
 def keep_unread(request: HttpRequest) -> None:
     """Have `request.read()` go on when the server's file of the body is gone."""
     request._stream = BytesIO(request.read())
+
+
+# --- Django: a view that a project has exempted from the CSRF check ---
+
+
+def is_exempted_from_csrf(view: object) -> bool:
+    """Return whether `csrf_exempt` is among the decorators of a view; if in doubt, it is not.
+
+    Its mark alone does not tell: decorators hand it on from the view below them.
+    """
+    while view is not None:
+        if getattr(view, "__code__", None) in _EXEMPTING:
+            return True
+        view = getattr(view, "__wrapped__", None)
+    return False
+
+
+def _view(request: HttpRequest) -> Any: ...
+
+
+async def _async_view(request: HttpRequest) -> Any: ...
+
+
+_EXEMPTING = frozenset(csrf_exempt(view).__code__ for view in (_view, _async_view))
+
+
+# --- Django REST framework: the request around a request ---
+
+
+def plain_request(request: Any) -> Any:
+    """Return Django's request inside one of Django REST framework; any other as it is."""
+    inner = getattr(request, "__dict__", {}).get("_request")
+    return inner if isinstance(inner, HttpRequest) else request

@@ -13,6 +13,7 @@ from typing import Any, cast
 from django.conf import settings as django_settings
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.core.signals import setting_changed
+from django.middleware.csrf import CsrfViewMiddleware
 from django.utils.module_loading import import_string
 
 from .exceptions import InvalidStoreError
@@ -21,6 +22,7 @@ from .types import Limits
 __all__ = [
     "AliasSettings",
     "Problem",
+    "csrf_middleware",
     "get_aliases",
     "get_raw",
     "get_settings",
@@ -177,6 +179,20 @@ def _gives_sessions(path: str) -> bool:
     except ImportError:  # which Django says itself, louder
         return True
     return not isinstance(middleware, type) or issubclass(middleware, SessionMiddleware)
+
+
+def csrf_middleware() -> type[CsrfViewMiddleware] | None:
+    """Return the middleware that protects this site from forged requests; None: it has none."""
+    return next(filter(None, map(_protecting, django_settings.MIDDLEWARE)), None)
+
+
+def _protecting(path: str) -> type[CsrfViewMiddleware] | None:
+    try:
+        middleware = import_string(path)
+    except ImportError:
+        return None
+    is_one = isinstance(middleware, type) and issubclass(middleware, CsrfViewMiddleware)
+    return middleware if is_one else None
 
 
 def load_callable(settings: AliasSettings, name: str) -> Callable[..., Any] | None:

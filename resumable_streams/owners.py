@@ -6,6 +6,10 @@ first: a stream is bound to the first, and each of them may read. If it has a ke
 is told whether a stream is being started: only then may it leave a trace, such as a new session.
 
 `TENANT` is the same with a slug; without it there is one tenant, `default`.
+
+A request with a token (`Authorization` of a scheme that browsers do not send by themselves) is its
+user's, or nobody's. It never becomes a visitor: no cookie of a client with a token is the same next
+time, so nobody would find the stream again.
 """
 
 import inspect
@@ -17,10 +21,10 @@ from functools import partial
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
-from django.http import HttpRequest, QueryDict
+from django.http import QueryDict
 from django.utils.crypto import salted_hmac
 
-from .compat import is_unloaded, loads_session_user, unwrapped
+from .compat import is_unloaded, loads_session_user, plain_request, unwrapped
 from .conf import AliasSettings, get_settings, load_callable
 from .identifiers import DEFAULT_TENANT
 from .links import TOKEN_PARAMETER, SignedLink
@@ -28,9 +32,11 @@ from .types import Owner, Public
 
 __all__ = [
     "Identity",
+    "carries_token",
     "derived_token",
     "get_identity",
     "get_link",
+    "is_user_of_session",
     "load_user",
     "owner_of_user",
     "owners_of",
@@ -38,6 +44,11 @@ __all__ = [
 ]
 
 SESSION_KEY = "_resumable_streams_owner"
+
+AMBIENT_SCHEMES = frozenset({"basic", "digest", "negotiate", "ntlm"})
+"""What browsers send by themselves, also with a form of another site: as good as a cookie."""
+
+_USER_OF_SESSION = "_resumable_streams_user_of_session"
 
 _RANDOM_KEY = re.compile(r"[a-z0-9]{32}")  # as Django draws them
 
@@ -70,32 +81,86 @@ def get_link(request: Any) -> SignedLink | None:
     return None if token is None else SignedLink.of(str(token), tenant=DEFAULT_TENANT)
 
 
+def carries_token(request: Any) -> bool:
+    """Return whether a request has an `Authorization` that its client has added on purpose.
+
+    No page of another origin can have a browser send it without asking this site first (a
+    preflight of CORS).
+    """
+    header = getattr(request, "headers", {}).get("Authorization", "")
+    scheme, _, _ = header.strip().partition(" ")
+    return scheme != "" and scheme.lower() not in AMBIENT_SCHEMES
+
+
 async def load_user(request: Any) -> Any:
     """Return the user of a request, and have `request.user` and `request.auser()` agree on it.
 
-    A user that was set already stays, be it by a middleware, a framework or a test. A lazy
-    one is loaded, in the thread of the request. None: nobody has set any.
+    A user that was set already stays, be it by a middleware, a framework or a test; so does one
+    that an authenticator of ninja left in `request.auth`. A lazy one is loaded, in the thread of
+    the request. None: nobody has set any.
     """
-    user, auser = getattr(request, "user", None), getattr(request, "auser", None)
-    if user is None:
+    request = await _authenticated(request)
+    user, auser = getattr(request, "user", _UNSET), getattr(request, "auser", None)
+    if user is _UNSET:
         return None if auser is None else await auser()
+    if user is None:
+        return None
     if is_unloaded(user):
         if auser is not None and loads_session_user(user):
             user = request.user = await auser()  # asks the database only if there is a session
+            setattr(request, _USER_OF_SESSION, user)
         else:
             await sync_to_async(bool)(user)
     request.auser = partial(_user_of, request)
     return unwrapped(user)
 
 
+_UNSET = object()
+
+
 async def _user_of(request: Any) -> Any:
     return request.user
 
 
-async def user_or_session(request: HttpRequest, *, acquire: bool = False) -> tuple[Owner, ...]:
-    """Return the owners of a request: its user, and the visitor its session remembers."""
+async def _authenticated(request: Any) -> Any:
+    """Return the request of Django, with the user whom a framework on top of it has found."""
+    plain = plain_request(request)
+    if plain is not request:
+        await sync_to_async(lambda: request.user)()  # it is set on both
+    elif _is_user(auth := getattr(request, "auth", None)):
+        request.user = auth
+    return plain
+
+
+def _is_user(auth: object) -> bool:
+    """Return whether what an authenticator has found is a user, and no token or key of one."""
+    if is_unloaded(auth) or not hasattr(auth, "pk"):
+        return False
+    return bool(getattr(auth, "is_authenticated", False))
+
+
+def is_user_of_session(request: Any) -> bool:
+    """Return whether the session of a request has logged its user in; if in doubt, it has."""
+    user = getattr(request, "user", None)
+    if is_unloaded(user):
+        return loads_session_user(user)
+    if not getattr(user, "is_authenticated", False):
+        return False
+    return loads_session_user(user) or user is getattr(request, _USER_OF_SESSION, None)
+
+
+async def user_or_session(request: Any, *, acquire: bool = False) -> tuple[Owner, ...]:
+    """Return the owners of a request: its user, and the visitor its session remembers.
+
+    Who shows more than a cookie is a user or nobody: see `carries_token`. The same holds where an
+    authenticator has let a request in for something that is no user, such as a key.
+    """
     user = await load_user(request)
-    return await owners_of(user, getattr(request, "session", None), acquire=acquire)
+    plain = plain_request(request)
+    auth = getattr(plain, "auth", None)
+    has_shown = carries_token(plain) or (auth is not None and not _is_user(auth))
+    session = None if has_shown else getattr(plain, "session", None)
+    return await owners_of(user, session, acquire=acquire)
 
 
 async def owners_of(user: Any, session: Any, *, acquire: bool = False) -> tuple[Owner, ...]:

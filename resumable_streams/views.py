@@ -1,7 +1,7 @@
 """The views: start a stream, come back to it, look at it, end it. All are async.
 
-Subclass `AcquireView`, or call `stream_response` in a view function; the rest is in `urls`. Nothing
-here is exempt from Django's CSRF protection.
+Subclass `AcquireView`, or call `stream_response` in a view function; the rest is in `urls`. All
+check for forged requests as Django does, but for clients with a token: see `http.csrf`.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping

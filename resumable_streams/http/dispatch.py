@@ -19,9 +19,11 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.views.generic import View
 
+from ..conf import csrf_middleware
 from ..owners import load_user
 from ..process.green import is_green
 from ..process.runtime import runtime
+from .csrf import refuse_forgery
 
 __all__ = ["AsyncView", "non_atomic"]
 
@@ -40,7 +42,8 @@ class AsyncView(View):
     """A view with async handlers, in a class that any mixin or decorator can be put around.
 
     `request.user` is loaded before anything else is called, so that async code may look at it;
-    not where a view does not need it.
+    not where a view does not need it. Forged requests are refused here, in place of the middleware
+    of the project, which knows nothing of clients with tokens.
     """
 
     needs_user: ClassVar[bool] = True
@@ -49,13 +52,18 @@ class AsyncView(View):
     def as_view(cls, **initkwargs: Any) -> Callable[..., Any]:
         answer = super().as_view(**initkwargs)
         is_bare = cls.dispatch is AsyncView.dispatch and cls.setup is View.setup
+        is_protected = not getattr(cls.dispatch, "csrf_exempt", False)
 
         @wraps(answer)
         async def view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             if cls.needs_user:
                 await load_user(request)
+            if is_protected and (refusal := await refuse_forgery(request)) is not None:
+                return refusal
             return await _respond(partial(answer, request, *args, **kwargs), in_thread=not is_bare)
 
+        if csrf_middleware() is not None:  # else `csrf_protect` around the view is all there is
+            view.csrf_exempt = True  # type: ignore[attr-defined]
         return non_atomic(_in_greenlet(view) if is_green() else view)
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:

@@ -12,8 +12,10 @@ from django.contrib.auth.middleware import AuthenticationMiddleware, auser
 from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.sessions.backends.db import SessionStore
 from django.http import HttpRequest, HttpResponse
-from django.test import AsyncRequestFactory
+from django.test import AsyncRequestFactory, override_settings
 from django.utils.functional import SimpleLazyObject
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.request import Request
 
 from resumable_streams.owners import load_user, user_or_session
 from resumable_streams.views import StatusView
@@ -146,3 +148,75 @@ async def test_a_user_is_loaded_in_the_thread_of_the_request():
     request.user = SimpleLazyObject(load)
     await load_user(request)
     assert threads == [await sync_to_async(threading.get_ident)()]
+
+
+# --- Frameworks: what an authenticator has found
+
+
+async def test_a_user_in_auth_counts_and_not_the_session_beside_it():
+    """An authenticator of ninja returns the user, and sets `request.auth` alone."""
+    user = await ann()
+    request = await coming(await User.objects.acreate_user("other"))
+    request.auth = user
+    assert await load_user(request) == user
+    assert request.user == await request.auser() == user
+    assert await user_or_session(request) == (f"user:{user.pk}",)
+
+
+@pytest.mark.parametrize("auth", ["key", {"sub": "ann"}, object(), AnonymousUser()])
+async def test_whoever_was_let_in_for_no_user_is_nobody(auth: object):
+    """A visitor it could only be until its next request, which brings no cookie."""
+    request = await coming()
+    request.auth = auth
+    assert await user_or_session(request, acquire=True) == ()
+    assert not request.session.modified
+
+
+async def test_nobody_was_found_is_a_visitor():
+    request = await coming()
+    request.auth = None
+    (owner,) = await user_or_session(request)
+    assert str(owner).startswith("session:")
+
+
+@pytest.mark.parametrize("user", [None, AnonymousUser()])
+async def test_a_token_makes_no_visitor(user: Any):
+    request = await coming()
+    request.user = user
+    request.META["HTTP_AUTHORIZATION"] = "Token unknown"
+    assert await user_or_session(request, acquire=True) == ()
+    assert not request.session.modified
+
+
+async def test_basic_credentials_of_the_web_server_make_a_visitor():
+    request = await coming()
+    request.META["HTTP_AUTHORIZATION"] = "Basic YTpi"
+    (owner,) = await user_or_session(request, acquire=True)
+    assert str(owner).startswith("session:")
+
+
+async def test_a_user_without_middleware_counts():
+    """What a unit test does first: a request of the factory, and its user."""
+    request: Any = AsyncRequestFactory().get("/")
+    request.user = await ann()
+    assert await user_or_session(request) == (f"user:{request.user.pk}",)
+
+
+async def test_a_request_of_rest_framework_knows_its_user():
+    user = await ann()
+
+    class Everybody(BaseAuthentication):
+        def authenticate(self, request: Any) -> tuple[User, str]:
+            return User.objects.get(username="ann"), "token"
+
+    plain = await coming(await User.objects.acreate_user("other"))
+    request: Any = Request(plain, authenticators=[Everybody()])
+    assert await user_or_session(request) == (f"user:{user.pk}",)
+    assert plain.user == await plain.auser() == user
+
+
+async def test_nobody_of_rest_framework_is_nobody_of_the_session_either(settings: Any):
+    plain = await coming(await ann())
+    with override_settings(REST_FRAMEWORK={"UNAUTHENTICATED_USER": None}):
+        (owner,) = await user_or_session(Request(plain))
+    assert str(owner).startswith("session:")

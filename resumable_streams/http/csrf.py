@@ -1,0 +1,65 @@
+"""Forged requests: Django's own check, which clients with tokens need not pass.
+
+A page of another origin can have a browser send cookies, and the credentials that browsers send by
+themselves, but no `Authorization` of its own. So a request that carries one is no forgery, unless
+it was the session that logged its user in: a proxy may have added the header. Whatever a cookie
+has authenticated needs the token, also if the cookie is not Django's.
+"""
+
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.middleware.csrf import CsrfViewMiddleware
+
+from ..compat import is_exempted_from_csrf, plain_request
+from ..conf import csrf_middleware
+from ..owners import carries_token, is_user_of_session
+
+__all__ = ["forgery_of", "refuse_forgery"]
+
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
+
+
+async def refuse_forgery(request: HttpRequest) -> HttpResponseBase | None:
+    """Return the answer of this site to a request that may be forged; None for any other.
+
+    A project that has put `csrf_exempt` around its view has said that none is.
+    """
+    middleware = csrf_middleware()
+    if middleware is None or not _may_be_forged(request):
+        return None
+    if is_exempted_from_csrf(getattr(request.resolver_match, "func", None)):
+        return None
+    answer: HttpResponseBase | None = await sync_to_async(_check)(middleware, request)
+    return answer
+
+
+def forgery_of(request: Any) -> str | None:
+    """Return why a request may be forged, in words; None for any other. It is sync code."""
+    request, middleware = plain_request(request), csrf_middleware()
+    if middleware is None or not _may_be_forged(request):
+        return None
+    reason: str | None = _check(_telling(middleware), request)
+    return reason
+
+
+def _may_be_forged(request: HttpRequest) -> bool:
+    if request.method in SAFE_METHODS:
+        return False
+    return not carries_token(request) or is_user_of_session(request)
+
+
+def _check(middleware: type[CsrfViewMiddleware], request: HttpRequest) -> Any:
+    check = middleware(_no_response)
+    check.process_request(request)
+    return check.process_view(request, None, (), {})  # type: ignore[arg-type]
+
+
+def _no_response(request: HttpRequest) -> Any: ...
+
+
+def _telling(middleware: type[CsrfViewMiddleware]) -> type[CsrfViewMiddleware]:
+    """Return a middleware that returns the reason, and leaves the answer to its caller."""
+    return type("Telling", (middleware,), {"_reject": lambda self, request, reason: reason})
