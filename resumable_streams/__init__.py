@@ -21,7 +21,7 @@ from .exceptions import (
     StreamReplaced,
     StreamUnreadable,
 )
-from .producing.sources import cancellation_reason
+from .producing.sources import cancellation_reason, report_usage
 from .streams import StreamManager, streams
 from .types import PUBLIC, CancellationReason, ErrorCode, Owner, Role, StreamInfo, StreamStatus
 
@@ -56,5 +56,6 @@ __all__ = [
     "StreamStatus",
     "StreamUnreadable",
     "cancellation_reason",
+    "report_usage",
     "streams",
 ]

@@ -62,7 +62,7 @@ class Here:
     async def start(
         self, engine: Engine, key: StreamKey, claim: Claim, info: StreamInfo, control_version: int
     ) -> None:
-        engine.produce(key, claim, info, self.source, control_version)
+        engine.produce(claim, info, self.source, control_version=control_version)
 
 
 class Run:

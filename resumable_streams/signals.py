@@ -239,10 +239,11 @@ stream_appended = StreamSignal("stream_appended", is_frequent=True)
 # error_code: ErrorCode; error: the exception; size. Once the end is written, before
 # stream_finalized; errors are logged.
 stream_failed = StreamSignal("stream_failed")
-# status: StreamStatus; error_code; size; duration: since the stream was acquired. Exactly once for
-# every stream_acquired that had the role producer, by the process that produces it, or by whichever
-# finds that this one died: also in a command. Once more if the teller dies while it tells: the
-# `epoch` says which are the same. Errors are logged.
+# status: StreamStatus; error_code; size; duration: since the stream was acquired; usage: the counts
+# that the source reported (`report_usage`), {} where another process tells the end. Exactly once
+# for every stream_acquired that had the role producer, by the process that produces it, or by
+# whichever finds that this one died: also in a command. Once more if the teller dies while it
+# tells: the `epoch` says which are the same. Errors are logged.
 # The code is "producer_lost" where that process died, "expired" for a stream that was deleted, or
 # taken away, or lost with all that the store had, under its producer (`owner` is None where nobody
 # remembers it any more), "revoked" or "rotated" (its status is CANCELLED) where that was

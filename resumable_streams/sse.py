@@ -11,7 +11,16 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["LOOK_BACK", "EventId", "Fragment", "Framer", "comment", "ends_frame", "event"]
+__all__ = [
+    "LOOK_BACK",
+    "EventId",
+    "Fragment",
+    "Framer",
+    "comment",
+    "data_of",
+    "ends_frame",
+    "event",
+]
 
 MAX_HELD = 65_536  # bytes of an unfinished frame that wait for their end
 LOOK_BACK = 4  # bytes of the longest blank line
@@ -31,6 +40,12 @@ def event(data: str | bytes, event: str | None = None, *, event_id: str | None =
     if event_id is not None:
         lines.append(f"id: {_one_line(event_id)}")
     return "\n".join([*lines, "", ""]).encode()
+
+
+def data_of(frame: bytes) -> str:
+    """Return the data of a frame, given without its blank line: its `data:` lines, joined."""
+    lines = (line.partition(":") for line in _LINE_END.split(frame.decode()))
+    return "\n".join(value.removeprefix(" ") for name, _, value in lines if name == "data")
 
 
 def comment(text: str) -> bytes:

@@ -118,9 +118,10 @@ class StreamManager:
         """Do as `arun`, with a producer in a worker process (`manage.py resumable_streams worker`).
 
         `path` names a callable that a worker calls as `path(stream_id=…, **kwargs)` for the
-        source; `kwargs` is JSON, and names neither `stream_id` nor `offset`. `recover`, called with
-        `offset=…` as well, continues at that byte if a worker died; without it such a stream ends
-        as `producer_lost`. A stream that no worker takes within `wait` seconds does, too. With a
+        source; `kwargs` is JSON, and names none of `stream_id`, `offset` and `items`. `recover`,
+        called with `offset=…` and `items=…` as well, goes on if a worker died: with bytes from that
+        byte of the log on, or with what follows that many items. Without it such a stream ends as
+        `producer_lost`. A stream that no worker takes within `wait` seconds does, too. With a
         store that has no queue (memory) the source is run in this process. `through`, called in a
         thread with the order as a string, puts it on another queue than ours, for
         `workers.run_order`: see `contrib.celery`, `contrib.tasks`.

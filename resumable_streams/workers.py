@@ -33,7 +33,7 @@ from django.core import signing
 from django.utils.module_loading import import_string
 
 from .engine import Engine, get_engine
-from .engine.handover import end, give_back, take_over
+from .engine.handover import end, give_back, take_over, undo
 from .exceptions import (
     InvalidStoreError,
     ShuttingDown,
@@ -46,6 +46,7 @@ from .exceptions import (
 )
 from .process.databases import close_idle
 from .process.runtime import runtime
+from .producing.continuing import Continuation, continue_after
 from .producing.sources import Source
 from .stores.base import Queue
 from .stores.patience import backoff_seconds
@@ -60,7 +61,7 @@ WAIT_SECONDS = 2.0
 FIRST_BACKOFF_SECONDS = 0.5
 MAX_BACKOFF_SECONDS = 15.0
 WAIT_FOR_WORKER_SECONDS = 60.0
-RESERVED = frozenset({"stream_id", "offset"})
+RESERVED = frozenset({"stream_id", "offset", "items"})
 STALE = -1  # no `control_version`: control is read when the stream starts
 
 
@@ -100,7 +101,7 @@ class Order:
         elif (queue := engine.store.queue()) is not None:
             await queue.put(self.sign(key, claim))
         else:
-            engine.produce(key, claim, info, self.source(key, offset=0), control_version)
+            engine.produce(claim, info, self.source(key), control_version=control_version)
 
     def sign(self, key: StreamKey, claim: Claim) -> bytes:
         """Return the order as signed text, together with the claim that it hands over."""
@@ -115,15 +116,15 @@ class Order:
         }
         return signing.dumps(text, salt=SALT).encode()
 
-    def source(self, key: StreamKey, *, offset: int) -> Source:
-        """Return the source from byte `offset` on.
+    def source(self, key: StreamKey, *, offset: int = 0, items: int = 0) -> Source:
+        """Return the source from byte `offset` on, which is after that many items.
 
         Raises ImportError for a path that leads nowhere, and what a module raises on import.
         """
         named: dict[str, Any] = {**self.kwargs, "stream_id": key.stream_id}
         if offset == 0:
             return partial(_imported(self.path), **named)
-        return partial(_imported(self.recover or ""), **{**named, "offset": offset})
+        return partial(_imported(self.recover or ""), **named, offset=offset, items=items)
 
 
 def _imported(path: str) -> Any:
@@ -222,8 +223,9 @@ async def _start(engine: Engine, ordered: SignedOrder, claim: Claim) -> asyncio.
     if info.size and ordered.order.recover is None:
         await end(engine, info, claim, ErrorCode.PRODUCER_LOST)
         return None
+    continuation = await _look_back(engine, ordered, info, claim)
     try:
-        source = ordered.order.source(ordered.key, offset=info.size)
+        source = ordered.order.source(ordered.key, offset=info.size, items=continuation.items)
     except Exception:  # whatever it is, the next worker would meet it, too
         logger.exception(
             "The source of an order could not be created; its stream ends with source_failed."
@@ -231,12 +233,23 @@ async def _start(engine: Engine, ordered: SignedOrder, claim: Claim) -> asyncio.
         await end(engine, info, claim, ErrorCode.SOURCE_FAILED)
         return None
     try:
-        return engine.produce(ordered.key, claim, info, source, control_version=STALE)
+        return engine.produce(claim, info, source, continuation=continuation, control_version=STALE)
     except ShuttingDown:
         await _give_back(engine, ordered, info, claim)
         raise
     except Exception:
         await end(engine, info, claim, ErrorCode.PRODUCER_LOST)  # we hold it: nobody else would
+        raise
+
+
+async def _look_back(
+    engine: Engine, ordered: SignedOrder, info: StreamInfo, claim: Claim
+) -> Continuation:
+    """Return where its log ends, or have the stream wait for another worker."""
+    try:
+        return await continue_after(engine.store, info)
+    except StoreUnavailable:  # it is ours by now: nobody else would end it while we live
+        undo(engine, info, claim, Claim(token=ordered.held, epoch=ordered.epoch))
         raise
 
 

@@ -14,10 +14,12 @@ from django.utils.module_loading import import_string
 
 from ..conf import SETTING, AliasSettings, get_settings
 from ..exceptions import InvalidStoreError, ShuttingDown, StoreUnavailable, StreamFailed
+from ..formats import format_of
 from ..process import shutdown
 from ..process.lasting import Lasting
 from ..process.runtime import INTERRUPT_SECONDS, runtime
 from ..process.threads import AskingThread
+from ..producing.continuing import Continuation
 from ..producing.leases import LeaseKeeper
 from ..producing.producer import Producer
 from ..producing.sources import Source
@@ -156,31 +158,40 @@ class Engine:
     # Production.
 
     def produce(
-        self, key: StreamKey, claim: Claim, info: StreamInfo, source: Source, control_version: int
+        self,
+        claim: Claim,
+        info: StreamInfo,
+        source: Source,
+        *,
+        continuation: Continuation | None = None,
+        control_version: int,
     ) -> asyncio.Task[None]:
-        """Start the detached producer of a stream that we hold.
+        """Start the detached producer of a stream that we hold; a new one, or one to go on with.
 
         If this raises, nothing was started.
         """
-        task = self._start(key, claim, info, source)
+        if continuation is None:
+            continuation = Continuation(encoder=format_of(info).item_encoder(info))
+        task = self._start(claim, info, source, continuation)
         if self.hub.control_version != control_version:
-            self.enforce_control_soon(key.tenant)
+            self.enforce_control_soon(info.tenant)
         return task
 
     def _start(
-        self, key: StreamKey, claim: Claim, info: StreamInfo, source: Source
+        self, claim: Claim, info: StreamInfo, source: Source, continuation: Continuation
     ) -> asyncio.Task[None]:
         if self._is_retired:  # between the election and now
             raise ShuttingDown
         if claim.holder != self.leases.process:  # the same: its end is told by another process
             raise StoreUnavailable(self.settings.alias, "this process was taken for dead")
-        tail = self.hub.open_local(info, key)
+        tail = self.hub.open_local(info, info.key)
         producer = Producer(
             store=self.store,
             settings=self.settings,
             claim=claim,
             tail=tail,
             source=source,
+            continuation=continuation,
             tell=lambda ending: self._tell_own(producer, ending),
         )
 
@@ -193,7 +204,7 @@ class Engine:
                 self.hub.close_local(tail)
 
         try:
-            task = runtime.detach(work, name=f"resumable_streams.producer {key.stream_id}")
+            task = runtime.detach(work, name=f"resumable_streams.producer {info.stream_id}")
         except ShuttingDown:
             self.hub.close_local(tail)
             raise

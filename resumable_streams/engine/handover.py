@@ -13,7 +13,7 @@ from ..producing.telling import ending_of
 from ..types import Claim, ErrorCode, Fate, StreamInfo, StreamKey, StreamStatus
 from . import Engine
 
-__all__ = ["end", "give_back", "take_over"]
+__all__ = ["end", "give_back", "take_over", "undo"]
 
 
 async def take_over(engine: Engine, key: StreamKey, held: str, claim: Claim) -> StreamInfo:
@@ -34,7 +34,7 @@ async def take_over(engine: Engine, key: StreamKey, held: str, claim: Claim) -> 
     try:
         info = await engine.store.reclaim(key, held, claim, silent=silent)
     except StoreUnavailable:  # it may be ours: nobody else would end it while we live
-        _undo(engine, replace(info, holder=me), claim, Claim(token=held, epoch=claim.epoch))
+        undo(engine, replace(info, holder=me), claim, Claim(token=held, epoch=claim.epoch))
         raise
     except StreamError:
         await processes.drop(me, holding)
@@ -44,7 +44,7 @@ async def take_over(engine: Engine, key: StreamKey, held: str, claim: Claim) -> 
     return info
 
 
-def _undo(engine: Engine, info: StreamInfo, taken: Claim, held: Claim) -> None:
+def undo(engine: Engine, info: StreamInfo, taken: Claim, held: Claim) -> None:
     """Have a stream that we may have taken wait for another process, once the store answers."""
 
     async def undo() -> None:

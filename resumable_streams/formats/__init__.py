@@ -8,13 +8,15 @@
 | `ui_message` | UI message parts    | the parts, then the AI SDK's terminal parts; the   |
 |              |                     | connection breaks if the stream goes on            |
 
-A stream remembers its format by name (`attrs["format"]`), so that every reader gets the same. The
-log holds only the bytes of the source: keep-alives, ids and terminal frames are made here, for each
-reader, on the way out. `register` adds a format of your own.
+A stream remembers its format by name (`attrs["format"]`), so that every reader gets the same.
+A format has two sides. Its `ItemEncoder` writes what a source yields into the log, once. Its
+`Encoder` makes the body of one reader of it: keep-alives, ids and terminal frames are made there,
+and never stored. `register` adds a format of your own.
 """
 
 from .base import Encoder, Format, Missing
 from .frames import FrameEncoder
+from .items import ItemEncoder, WrongItem, encoded
 from .raw import Raw, raw
 from .registry import format_of, get_format, register
 from .sse import ServerSentEvents, sse
@@ -25,10 +27,13 @@ __all__ = [
     "Encoder",
     "Format",
     "FrameEncoder",
+    "ItemEncoder",
     "Missing",
     "Raw",
     "ServerSentEvents",
     "UIMessageStream",
+    "WrongItem",
+    "encoded",
     "format_of",
     "get_format",
     "raw",

@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from ..types import StreamInfo
+from .items import ItemEncoder
 
 __all__ = ["Encoder", "Format", "Missing"]
 
@@ -20,7 +21,8 @@ class Missing(StrEnum):
 class Format:
     """One wire format; an instance holds no state of any stream.
 
-    A subclass sets the attributes, and returns from `encoder` what holds the state of one body.
+    A subclass sets the attributes, and returns from `encoder` what holds the state of one body,
+    and from `item_encoder` what holds that of one source.
     """
 
     name: ClassVar[str]
@@ -36,6 +38,10 @@ class Format:
 
     def get_content_type(self, info: StreamInfo) -> str:
         return self.content_type
+
+    def item_encoder(self, info: StreamInfo) -> ItemEncoder:
+        """Start the log of a stream, or go on with it."""
+        return ItemEncoder()
 
     def encoder(self, info: StreamInfo, offset: int, *, reset: bool = False) -> "Encoder":
         """Start a body at the byte `offset`; `reset`: not where the client asked to go on."""

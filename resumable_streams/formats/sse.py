@@ -1,11 +1,13 @@
 """Server-sent events, with ids and an event for the end."""
 
 from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from ..sse import EventId, event
 from ..types import StreamInfo, StreamStatus
 from .base import Encoder, Format
 from .frames import FrameEncoder
+from .items import ItemEncoder
 from .json_text import json_text
 
 __all__ = ["ServerSentEvents", "sse"]
@@ -24,8 +26,25 @@ class ServerSentEvents(Format):
     is_framed = True
     can_reset = True
 
+    def item_encoder(self, info: StreamInfo) -> ItemEncoder:
+        return _EventWriter()
+
     def encoder(self, info: StreamInfo, offset: int, *, reset: bool = False) -> Encoder:
         return _EventEncoder(info.epoch, offset, reset=reset)
+
+
+class _EventWriter(ItemEncoder):
+    """Text as the data of one event, line breaks and all; a mapping as JSON."""
+
+    remedy: ClassVar[str] = (
+        "Yield str for the data of one event, a mapping for JSON, or `sse.event(data, name)`."
+    )
+
+    def text(self, text: str) -> bytes:
+        return event(text) if text else b""
+
+    def part(self, part: Mapping[str, Any], item: Any) -> bytes:
+        return event(json_text(part))
 
 
 class _EventEncoder(FrameEncoder):

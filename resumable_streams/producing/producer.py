@@ -1,9 +1,10 @@
 """From the source to the store: gather, append, end.
 
-Two tasks and a bounded buffer between them. One advances the source; the other appends, one append
-in flight, and chunks yielded meanwhile *gather* and leave with the next append. A slow
-source pays one round trip a chunk and waits for none; a fast one is limited by bytes, not by round
-trips; a full buffer makes the source wait.
+Two tasks and a bounded buffer between them. One advances the source, and encodes each item as the
+format of the stream writes it, once for all readers; the other appends, one append in flight, and
+chunks encoded meanwhile *gather* and leave with the next append. A slow source pays one round trip
+a chunk and waits for none; a fast one is limited by bytes, not by round trips; a full buffer makes
+the source wait.
 
 The failures, and the state after each (`appender` has those of an append):
 
@@ -45,7 +46,8 @@ from ..stores.patience import patiently
 from ..types import CancellationReason, Claim, ErrorCode, StreamInfo, StreamStatus
 from .appender import Appender
 from .buffer import ChunkBuffer
-from .sources import Cancellation, Chunk, Source, encode, is_for_the_process, open_source
+from .continuing import Continuation
+from .sources import Item, Source, SourceContext, is_for_the_process, open_source
 from .telling import Ending
 
 __all__ = ["Producer"]
@@ -57,6 +59,17 @@ CLOSE_SECONDS = 5.0
 
 class SourceFailed(Exception):
     """An exception of the source, as the cause, told apart from those of the store."""
+
+
+class NotContinued(StreamFailed):
+    """A source that goes on with a log, but not with the item that the log has a part of."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            ErrorCode.PRODUCER_LOST,
+            "The log ends inside an item, and the source that goes on did not yield the same one "
+            "again. Have `recover` start after `items` items.",
+        )
 
 
 class HookFailed(Exception):
@@ -90,6 +103,7 @@ class Producer:
         claim: Claim,
         tail: Tail,
         source: Source,
+        continuation: Continuation,
         tell: Callable[[Ending], Awaitable[None]],
     ):
         self.key = tail.key
@@ -109,9 +123,11 @@ class Producer:
         self._store = store
         self._settings = settings
         self._source = source
+        self._encoder = continuation.encoder
+        self._rest = continuation.rest
         self._started = time.monotonic()
         self._buffer = ChunkBuffer()
-        self._cancellation = Cancellation()
+        self._context = SourceContext()
         self._most = settings.limits.max_chunk_bytes
 
     async def run(self) -> None:
@@ -130,7 +146,7 @@ class Producer:
             conclusion = Conclusion(status=StreamStatus.DONE)
         except asyncio.CancelledError:
             conclusion = Conclusion(status=StreamStatus.ERROR, code=ErrorCode.INTERRUPTED)
-            self._cancellation.reason = CancellationReason.INTERRUPTED
+            self._context.reason = CancellationReason.INTERRUPTED
         except Exception as error:
             conclusion = self._diagnose(error)
             self._stopped_by(error)
@@ -161,18 +177,18 @@ class Producer:
 
     def _stopped_by(self, error: Exception) -> None:
         """Have the source know why it is stopped; the first reason stays."""
-        if self._cancellation.reason is None:
-            self._cancellation.reason = _reason(error, self.tail)
+        if self._context.reason is None:
+            self._context.reason = _reason(error, self.tail)
 
     # From the source.
 
     async def _gather(self) -> None:
-        self._cancellation.enter()
+        self._context.enter()
         try:
             if stream_started.receivers:
                 await self._notify(stream_started)
-            async with open_source(self._source) as chunks:
-                await self._gather_from(chunks)
+            async with open_source(self._source) as items:
+                await self._gather_from(items)
         except HookFailed as error:
             self._buffer.close(error)
         except BaseException as error:
@@ -182,18 +198,17 @@ class Producer:
             if is_ours:
                 raise
 
-    async def _gather_from(self, chunks: AsyncIterator[Chunk]) -> None:
+    async def _gather_from(self, items: AsyncIterator[Item]) -> None:
         """Gather until the source ends; that is said before it is closed, which may take long."""
         try:
-            async for chunk in chunks:
-                data = encode(chunk)
-                if self._most is not None and len(data) > self._most:
-                    excess = StreamLimitExceeded("MAX_CHUNK_BYTES", self._most)
-                    self._stopped_by(excess)
-                    self._buffer.close(excess)
+            async for item in items:
+                if not await self._put(self._encode(item)):
                     return
-                if data and not await self._buffer.put(data):
-                    return
+            if not await self._put(self._encode_end()):
+                return
+        except NotContinued as error:
+            logger.error("%s Until then such a stream ends: %s.", error.detail, error.code)
+            self._refuse_more(error)
         except BaseException as error:
             # Also a cancellation: ours comes when nobody takes any more, one of the source's own
             # making must end the stream. And what was raised after ours must be told by somebody.
@@ -201,6 +216,34 @@ class Producer:
                 raise
         else:
             self._buffer.close()
+
+    def _encode(self, item: Item) -> bytes:
+        """Return the bytes of an item, without those of it that the log has already."""
+        data = self._encoder.encode(item)
+        if not self._rest:
+            return data
+        rest, self._rest = self._rest, b""
+        if isinstance(item, bytes | bytearray | memoryview):  # from the end of the log on
+            return data
+        if not data.startswith(rest):
+            raise NotContinued
+        return data[len(rest) :]
+
+    def _encode_end(self) -> bytes:
+        if self._rest:
+            raise NotContinued
+        return self._encoder.end()
+
+    async def _put(self, data: bytes) -> bool:
+        """Have the bytes of one item appended; False when nobody takes any more."""
+        if self._most is not None and len(data) > self._most:
+            self._refuse_more(StreamLimitExceeded("MAX_CHUNK_BYTES", self._most))
+            return False
+        return not data or await self._buffer.put(data)
+
+    def _refuse_more(self, error: StreamError) -> None:
+        self._stopped_by(error)
+        self._buffer.close(error)
 
     def _source_failed(self, error: BaseException) -> bool:
         failure = SourceFailed()
@@ -303,6 +346,7 @@ class Producer:
             duration=time.monotonic() - self._started,
             owner=self.tail.info.owner,
             failure=cause,
+            usage=dict(self._context.usage),
         )
 
     # Signals.

@@ -1,8 +1,11 @@
-"""The source of a producer, made one async iterator of bytes.
+"""The source of a producer, made one async iterator of items.
 
-A source is an async or sync iterable of `bytes | str`, or a callable that returns one, or returns
-an awaitable of one. The callable is called on the home loop, by the elected producer only, and
-must not block. A sync iterable is advanced in the producer's own thread.
+A source is an async or sync iterable of items (see `formats.items`), or a callable that returns
+one, or returns an awaitable of one. The callable is called on the home loop, by the elected
+producer only, and must not block. A sync iterable is advanced in the producer's own thread.
+
+The code of a source has two things to say to and to ask of its producer: `cancellation_reason` and
+`report_usage`.
 """
 
 import asyncio
@@ -20,20 +23,22 @@ from ..process.holdings import kept_thread
 from ..types import CancellationReason
 
 __all__ = [
-    "Cancellation",
-    "Chunk",
+    "Item",
     "Iterables",
     "Source",
+    "SourceContext",
     "WrongSource",
     "cancellation_reason",
-    "encode",
     "is_for_the_process",
     "open_source",
     "refuse_wrong",
+    "report_usage",
 ]
 
-Chunk = bytes | str
-Iterables = AsyncIterable[Chunk] | Iterable[Chunk]
+Item = Any
+"""Bytes, text, or what else the format of the stream can write."""
+
+Iterables = AsyncIterable[Item] | Iterable[Item]
 Source = Iterables | Callable[[], Iterables | Awaitable[Iterables]]
 
 T = TypeVar("T")
@@ -41,20 +46,23 @@ T = TypeVar("T")
 _END: Any = object()
 
 
-class Cancellation:
-    """The reason for which a source is stopped; set before it is cancelled or closed."""
+class SourceContext:
+    """The words between a source and its producer.
+
+    `reason` is why the source is stopped; set before it is cancelled or closed. `usage` is what the
+    source has reported.
+    """
 
     def __init__(self) -> None:
         self.reason: CancellationReason | None = None
+        self.usage: dict[str, int] = {}
 
     def enter(self) -> None:
-        """Have the code that runs in this context, and what it starts, ask here."""
-        _cancellation.set(self)
+        """Have the code that runs in this context, and what it starts, ask and report here."""
+        _context.set(self)
 
 
-_cancellation: ContextVar[Cancellation | None] = ContextVar(
-    "resumable_streams.cancellation", default=None
-)
+_context: ContextVar[SourceContext | None] = ContextVar("resumable_streams.source", default=None)
 
 
 def cancellation_reason() -> CancellationReason | None:
@@ -63,8 +71,18 @@ def cancellation_reason() -> CancellationReason | None:
     For the `finally` of a source, async or sync, and what it calls. A sync source that works for
     long between two chunks asks now and then, and returns: nothing else stops a thread.
     """
-    cancellation = _cancellation.get()
-    return None if cancellation is None else cancellation.reason
+    context = _context.get()
+    return None if context is None else context.reason
+
+
+def report_usage(**counts: int) -> None:
+    """Note what a source has used so far, as in `report_usage(input_tokens=12, output_tokens=96)`.
+
+    For a source and what it calls, also in a thread of it. The last count of each name comes with
+    `stream_finalized`, as `usage`, however the stream ends. Outside of a source nothing happens.
+    """
+    if (context := _context.get()) is not None:
+        context.usage.update(counts)
 
 
 def is_for_the_process(error: BaseException) -> bool:
@@ -77,32 +95,21 @@ def is_for_the_process(error: BaseException) -> bool:
     return isinstance(error, asyncio.CancelledError)
 
 
-def encode(chunk: object) -> bytes:
-    """Return the chunk as bytes, text as UTF-8; raise TypeError for anything else."""
-    if type(chunk) is bytes:
-        return chunk
-    if isinstance(chunk, str):
-        return chunk.encode()
-    if isinstance(chunk, bytes | bytearray | memoryview):
-        return bytes(chunk)
-    raise TypeError(f"A source yields bytes or str, not {_kind(chunk)}.")
-
-
 @asynccontextmanager
-async def open_source(source: Source) -> AsyncIterator[AsyncIterator[Chunk]]:
+async def open_source(source: Source) -> AsyncIterator[AsyncIterator[Item]]:
     """Open the source; close it in any case, if it can be closed."""
     opened: Any = source() if callable(source) else source
     if isawaitable(opened):
         opened = await opened
     async with AsyncExitStack() as closing:
         if isinstance(opened, AsyncIterable):
-            chunks = aiter(opened)
-            if chunks is not opened:  # a response, say, whose iterator is a generator
+            items = aiter(opened)
+            if items is not opened:  # a response, say, whose iterator is a generator
                 closing.push_async_callback(_aclose, opened)
         else:
-            chunks = _in_thread(refuse_wrong(opened))
-        closing.push_async_callback(_aclose, chunks)
-        yield chunks
+            items = _in_thread(refuse_wrong(opened))
+        closing.push_async_callback(_aclose, items)
+        yield items
 
 
 class WrongSource(TypeError):
@@ -116,8 +123,9 @@ class WrongSource(TypeError):
         elif value is None:
             remedy = "A `yield` is missing, or a `return`."
         else:
-            remedy = "Write a generator, or return an iterable of bytes or str."
-        super().__init__(f"A source is an iterable of bytes or str, not {_kind(value)}. {remedy}")
+            remedy = "Write a generator, or return an iterable."
+        kind = type(value).__name__
+        super().__init__(f"A source is an iterable of items, not {kind}. {remedy}")
 
 
 def refuse_wrong(opened: Any) -> Any:
@@ -128,10 +136,6 @@ def refuse_wrong(opened: Any) -> Any:
     return opened
 
 
-def _kind(value: object) -> str:
-    return type(value).__name__
-
-
 async def _aclose(source: Any) -> None:
     close = getattr(source, "aclose", None) or getattr(source, "close", None)
     closed = close() if close is not None else None
@@ -139,26 +143,26 @@ async def _aclose(source: Any) -> None:
         await closed
 
 
-async def _in_thread(source: Iterable[Chunk]) -> AsyncIterator[Chunk]:
-    chunks: Iterator[Chunk] | None = None
+async def _in_thread(source: Iterable[Item]) -> AsyncIterator[Item]:
+    items: Iterator[Item] | None = None
 
-    def advance() -> Chunk:
-        nonlocal chunks
-        chunks = iter(source) if chunks is None else chunks
-        return next(chunks, _END)
+    def advance() -> Item:
+        nonlocal items
+        items = iter(source) if items is None else items
+        return next(items, _END)
 
     def close() -> None:
-        opened: list[Any] = [source] if chunks is source else [chunks, source]
+        opened: list[Any] = [source] if items is source else [items, source]
         for each in opened:
             if hasattr(each, "close"):
                 each.close()
 
     with kept_thread():
         try:
-            while (chunk := await sync_to_async(_contained(advance))()) is not _END:
-                yield chunk
+            while (item := await sync_to_async(_contained(advance))()) is not _END:
+                yield item
         finally:
-            if hasattr(source, "close") or hasattr(chunks, "close"):
+            if hasattr(source, "close") or hasattr(items, "close"):
                 await sync_to_async(_contained(close))()
 
 

@@ -6,7 +6,8 @@ telling is taken over with that set. So an end is told exactly once, and at leas
 dies.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..exceptions import StoreUnavailable
@@ -24,7 +25,8 @@ class Ending:
     """The end of a stream, as its teller knows it.
 
     `owner` is None where the stream is gone and nobody remembers whose it was. `failure` is what
-    the producer failed with, if it was the one who ended the stream. `duration` is seconds.
+    the producer failed with, if it was the one who ended the stream. `duration` is seconds. `usage`
+    is what the source has reported, which only its producer knows.
     """
 
     status: StreamStatus
@@ -33,6 +35,7 @@ class Ending:
     duration: float = 0.0
     owner: Owner | None = None
     failure: BaseException | None = None
+    usage: Mapping[str, int] = field(default_factory=dict)
 
 
 def ending_of(info: StreamInfo | None) -> Ending:
@@ -102,6 +105,7 @@ class Teller:
             error_code=ending.error_code,
             size=ending.size,
             duration=ending.duration,
+            usage=ending.usage,
         )
 
     async def _send(

@@ -32,7 +32,9 @@ def line(number: int) -> bytes:
     return b"%06d the words of an answer that somebody waits for\n" % number
 
 
-async def paced(stream_id: str, count: int, every: float, offset: int = 0) -> AsyncIterator[bytes]:
+async def paced(
+    stream_id: str, count: int, every: float, offset: int = 0, items: int = 0
+) -> AsyncIterator[bytes]:
     """Yield lines at a pace; from a byte on."""
     first, rest = divmod(offset, len(line(0)))
     for number in range(first, count):

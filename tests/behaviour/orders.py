@@ -37,6 +37,6 @@ async def stands_still(stream_id: str, count: int) -> AsyncIterator[bytes]:
     await asyncio.Event().wait()
 
 
-def goes_on(stream_id: str, count: int, offset: int) -> AsyncIterator[bytes]:
+def goes_on(stream_id: str, count: int, offset: int, items: int) -> AsyncIterator[bytes]:
     """Go on at a byte; one that is in the middle of a number cannot come."""
     return numbers(stream_id, count, start=offset // 3)

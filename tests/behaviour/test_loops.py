@@ -152,7 +152,7 @@ def test_sync_code_closes_a_reader_that_waits_in_another_thread(sync_manager: St
 
 def test_the_failure_of_a_stream_reaches_sync_code(sync_manager: StreamManager):
     with pytest.raises(StreamFailed):
-        list(sync_manager.run("chat", [b"x", None], owner="a"))  # type: ignore[list-item]
+        list(sync_manager.run("chat", [b"x", None], owner="a"))
 
 
 def test_production_outlives_a_loop_of_async_to_sync(sync_manager: StreamManager):

@@ -48,8 +48,8 @@ async def waits(stream_id: str) -> AsyncIterator[str]:
     yield "b"
 
 
-async def goes_on(stream_id: str, words: str, offset: int) -> AsyncIterator[str]:
-    calls.append({"stream_id": stream_id, "offset": offset})
+async def goes_on(stream_id: str, words: str, offset: int, items: int) -> AsyncIterator[str]:
+    calls.append({"stream_id": stream_id, "offset": offset, "items": items})
     yield "".join(words.split())[offset:]
 
 
@@ -142,7 +142,7 @@ async def test_a_dead_workers_stream_is_continued_by_another_one(
     key, claim = await dies_after(redis_manager, b"one")
     async with working():
         assert await read_all(reader) == b"onetwo"
-    assert calls == [{"stream_id": "s", "offset": 3}]
+    assert calls == [{"stream_id": "s", "offset": 3, "items": 1}]
     with pytest.raises(StreamClaimLost):  # it was not dead, only slow
         await get_engine("default").store.append(key, claim, 6, b"more")
 

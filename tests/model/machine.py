@@ -337,7 +337,7 @@ class StreamMachine(RuleBasedStateMachine):
         old.has_lost_claim, stream.own, stream.held_back = True, 0, b""
         tap = Tap()
         self.productions.append(Production(tap, stream, alias, claim))
-        engine.produce(key, claim, info, tap, engine.hub.control_version)
+        engine.produce(claim, info, tap, control_version=engine.hub.control_version)
         old.tap.give(b"of a zombie")  # which finds out by this
         self._look()
 

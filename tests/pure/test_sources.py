@@ -5,40 +5,12 @@ import threading
 
 import pytest
 
-from resumable_streams.producing.sources import encode, open_source
-
-
-@pytest.mark.parametrize(
-    ("chunk", "data"),
-    [
-        (b"x", b"x"),
-        (b"", b""),
-        ("", b""),
-        ("ä€😀", b"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80"),
-        (bytearray(b"x"), b"x"),
-        (memoryview(b"abc")[1:], b"bc"),
-        (bytes(range(256)), bytes(range(256))),
-    ],
-)
-def test_bytes_stay_as_they_are_and_text_is_utf8(chunk, data):
-    assert encode(chunk) == data
-    assert type(encode(chunk)) is bytes
-
-
-@pytest.mark.parametrize("chunk", [None, 1, 1.5, ["x"], {"x": 1}, object()])
-def test_anything_else_is_no_chunk(chunk):
-    with pytest.raises(TypeError, match="yields bytes or str"):
-        encode(chunk)
-
-
-def test_text_that_is_not_unicode_is_no_chunk():
-    with pytest.raises(UnicodeEncodeError):
-        encode("\ud800")
+from resumable_streams.producing.sources import open_source
 
 
 async def collect(source):
-    async with open_source(source) as chunks:
-        return [chunk async for chunk in chunks]
+    async with open_source(source) as items:
+        return [item async for item in items]
 
 
 @pytest.mark.parametrize("source", [None, 5, b"bytes", "text", bytearray(b"x"), lambda: None])
@@ -95,8 +67,8 @@ class SyncResponse(Recorder):
 
 
 async def fail_while_reading(source):
-    async with open_source(source) as chunks:
-        assert await anext(chunks) == b"x"
+    async with open_source(source) as items:
+        assert await anext(items) == b"x"
         raise LookupError
 
 

@@ -1,1 +1,0 @@
-"""The messages of a WebSocket, and the streams on it. Nothing here knows a server or Channels."""

@@ -1,1 +1,0 @@
-"""Streams over WebSockets: the protocol, with Channels' communicator, and real servers."""
