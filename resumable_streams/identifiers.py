@@ -5,7 +5,10 @@ matches nothing else.
 """
 
 import hashlib
+import json
 import re
+
+from django.utils.crypto import salted_hmac
 
 from .exceptions import InvalidOwner, InvalidStreamId, InvalidTenant
 from .types import PUBLIC, Holding, Owner, StreamInfo
@@ -15,6 +18,7 @@ __all__ = [
     "decode_owner",
     "encode_owner",
     "holding_of",
+    "idempotent_stream_id",
     "owner_digest",
     "validate_owner",
     "validate_stream_id",
@@ -74,3 +78,18 @@ def owner_digest(owner: Owner) -> str:
 def holding_of(info: StreamInfo) -> Holding:
     """Return what the process is to hold that produces a stream."""
     return Holding(key=info.key, epoch=info.epoch, owner_digest=owner_digest(info.owner))
+
+
+def idempotent_stream_id(
+    key: str, *, owner: Owner, tenant: str | None, using: str, scope: str
+) -> str:
+    """Return the stream id that a key of a client stands for; InvalidStreamId for a bad key.
+
+    Keyed with SECRET_KEY, so that it can't be guessed from what a client may know.
+    """
+    if not re.fullmatch(r"[\x21-\x7e]{1,255}", key):
+        raise InvalidStreamId
+    who = ["public"] if owner is PUBLIC else ["owner", owner]
+    parts = json.dumps([using, tenant, who, scope, key])
+    digest = salted_hmac("resumable_streams.idempotency", parts, algorithm="sha256")
+    return f"i-{digest.hexdigest()}"

@@ -4,8 +4,6 @@ Subclass `AcquireView`, or call `stream_response` in a view function; the rest i
 check for forged requests as Django does, but for clients with a token: see `http.csrf`.
 """
 
-import json
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
 from inspect import isawaitable
@@ -15,11 +13,10 @@ from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse, RawPostDataException
 from django.http.response import HttpResponseBase
-from django.utils.crypto import salted_hmac
 
 from .compat import keep_unread
 from .engine.reader import StreamReader
-from .exceptions import InvalidOwner, InvalidStreamId, ShuttingDown, StreamDoesNotExist, StreamError
+from .exceptions import InvalidOwner, ShuttingDown, StreamDoesNotExist, StreamError
 from .formats import Missing, get_format
 from .http.dispatch import AsyncView
 from .http.opening import Opening
@@ -32,12 +29,13 @@ from .http.response import (
     over_response,
 )
 from .http.resuming import StreamAccess
+from .identifiers import idempotent_stream_id
 from .owners import Identity, get_identity, get_link
 from .positions import Position, parse_position
 from .process.runtime import runtime
 from .producing.sources import Item, Source, open_source
 from .streams import StreamManager
-from .types import PUBLIC, Owner, Role, StreamInfo
+from .types import Owner, Role, StreamInfo
 
 __all__ = [
     "AcquireView",
@@ -349,21 +347,6 @@ def _keep_files_open(request: HttpRequest) -> Callable[[], None]:
 
 
 FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
-
-
-def idempotent_stream_id(
-    key: str, *, owner: Owner, tenant: str | None, using: str, scope: str
-) -> str:
-    """Return the stream id that a key of a client stands for; InvalidStreamId for a bad key.
-
-    Keyed with SECRET_KEY, so that it can't be guessed from what a client may know.
-    """
-    if not re.fullmatch(r"[\x21-\x7e]{1,255}", key):
-        raise InvalidStreamId
-    who = ["public"] if owner is PUBLIC else ["owner", owner]
-    parts = json.dumps([using, tenant, who, scope, key])
-    digest = salted_hmac("resumable_streams.idempotency", parts, algorithm="sha256")
-    return f"i-{digest.hexdigest()}"
 
 
 class ResumeView(StreamMixin):

@@ -38,6 +38,7 @@ __all__ = [
     "info_response",
     "missing_response",
     "over_response",
+    "state_of",
     "word_of",
 ]
 
@@ -207,9 +208,9 @@ async def _nothing() -> AsyncGenerator[bytes, None]:
     yield b""
 
 
-def info_response(info: StreamInfo, *, status: int = 200) -> HttpResponse:
-    """Answer with the state of a stream as JSON; times are seconds since 1970."""
-    answer: dict[str, object] = {
+def state_of(info: StreamInfo) -> dict[str, object]:
+    """Return the state of a stream as clients get it; times are seconds since 1970."""
+    state: dict[str, object] = {
         "id": info.stream_id,
         "status": info.status.value,
         "size": info.size,
@@ -217,9 +218,12 @@ def info_response(info: StreamInfo, *, status: int = 200) -> HttpResponse:
         "expires": info.expires,
         "error": info.error_code or None,
     }
-    if info.error:
-        answer["detail"] = info.error
-    response = _json_response(answer, status=status)
+    return {**state, "detail": info.error} if info.error else state
+
+
+def info_response(info: StreamInfo, *, status: int = 200) -> HttpResponse:
+    """Answer with the state of a stream as JSON."""
+    response = _json_response(state_of(info), status=status)
     _name(response, info)
     return response
 

@@ -15,7 +15,8 @@ PAGE = (DOCS / "architecture.md").read_text()
 PLACES = {
     "resumable_streams/": PACKAGE,
     "redis/": PACKAGE / "stores" / "redis",
-    **{f"{name}/": PACKAGE / name for name in ("http", "operating", "management", "control")},
+    **{f"{name}/": PACKAGE / name for name in ("http", "websocket", "operating")},
+    **{f"{name}/": PACKAGE / name for name in ("management", "control")},
     **{f"{name}/": PACKAGE / name for name in ("engine", "producing", "reading", "process")},
     **{f"{name}/": PACKAGE / name for name in ("stores", "admin", "contrib", "formats", "testing")},
 }

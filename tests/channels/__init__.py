@@ -1,0 +1,1 @@
+"""Streams over WebSockets: the protocol, with Channels' communicator, and real servers."""
