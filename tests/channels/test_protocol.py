@@ -1,6 +1,5 @@
 """The messages of a socket, on each store."""
 
-import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -8,7 +7,7 @@ import pytest
 
 from resumable_streams import StreamManager
 from resumable_streams.consumers import StreamConsumer
-from tests.tools.sources import Tap, finished, produced
+from tests.tools.sources import finished, produced
 from tests.tools.streams import Configure
 
 from .clients import connected
