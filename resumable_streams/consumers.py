@@ -17,7 +17,7 @@ import asyncio
 import json
 import logging
 import math
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from enum import IntEnum
@@ -137,8 +137,8 @@ class StreamConsumer(AsyncWebsocketConsumer):
 
     async def connect(self) -> None:
         await self.accept()  # a refusal before would be a 403, of which browsers tell nothing
-        self._do(self._watch())
-        self._do(self._begin())
+        self._do(self._watch)
+        self._do(self._begin)
 
     async def disconnect(self, code: int) -> None:
         await self._end()
@@ -156,17 +156,17 @@ class StreamConsumer(AsyncWebsocketConsumer):
         elif message.type is MessageType.ACK:
             self._acknowledge(message)
         else:
-            self._do(self._answer(message))
+            self._do(partial(self._answer, message))
 
-    def _do(self, work: Coroutine[Any, Any, None]) -> None:
+    def _do(self, work: Callable[[], Awaitable[None]]) -> None:
         """Have work done apart from the receiving of messages, until the socket ends."""
         task = asyncio.create_task(self._guard(work), name="resumable_streams.websocket")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _guard(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
-            await work
+            await work()
         except _ClientLeft:
             pass  # we are about to be told
         except Exception:
@@ -400,7 +400,7 @@ class StreamConsumer(AsyncWebsocketConsumer):
             self._shut(CloseCode.POLICY)
             return
         refusal = {"to": error.to or None, "error": "bad_message", "detail": error.detail}
-        self._do(self._say(type="error", channel=error.channel, **refusal))
+        self._do(partial(self._say, type="error", channel=error.channel, **refusal))
 
     async def _refuse_with(
         self, message: ClientMessage, error: StreamError, request: HttpRequest

@@ -137,9 +137,9 @@ def _problem(kind: MessageType, fields: Mapping[str, object]) -> str:
     """Return what is wrong with the fields of a message; "" if nothing is."""
     required = _REQUIRED.get(kind, frozenset())
     if missing := required - fields.keys():
-        return f"{kind!r} needs {_quoted(missing)}."
+        return f"'{kind}' needs {_quoted(missing)}."
     if unknown := fields.keys() - required - _OPTIONAL[kind]:
-        return f"{kind!r} takes no {_quoted(unknown)}."
+        return f"'{kind}' takes no {_quoted(unknown)}."
     for name, value in fields.items():
         accepts, words = _RULES[name]
         if not accepts(value):
