@@ -164,13 +164,14 @@ def resolve(position: Position, info: StreamInfo, *, is_log: bool, can_reset: bo
 
 
 def _resolve_event(seen: EventId, info: StreamInfo, *, live: bool, can_reset: bool) -> Start:
-    if seen.epoch != info.epoch:
+    # After the end, of a stream that goes on: a revocation that is over has ended its reader, say.
+    is_elsewhere = seen.epoch != info.epoch or (seen.offset is None and info.is_streaming)
+    if is_elsewhere:
         if not can_reset:
             raise StreamReplaced(info.epoch)
         return Start(live=live, reset=True)
     if seen.offset is None:
-        # Its reader was ended, by a revocation that is over, say, and the stream was not.
-        return Start(live=live, reset=info.is_streaming, is_over=not info.is_streaming)
+        return Start(live=live, is_over=True)
     # At the last byte of a failed or cancelled stream one thing is left to learn: that it is that.
     is_over = info.status is StreamStatus.DONE and seen.offset == info.size
     return Start(offset=_within(seen.offset, info), live=live, is_over=is_over)

@@ -2,7 +2,7 @@
 
 from codecs import BOM_UTF8
 
-from ..sse import Fragment, Framer, comment
+from ..sse import EventId, Fragment, Framer, comment
 from ..types import StreamInfo, StreamStatus
 from .base import Encoder
 
@@ -12,18 +12,20 @@ __all__ = ["KEEP_ALIVE", "FrameEncoder"]
 class FrameEncoder(Encoder):
     """An encoder of whole frames, with keep-alives and terminal frames only between two of them.
 
-    Half a frame at the end of the log is completed when the stream is done, and dropped otherwise.
+    Each frame ends with an `id:` line: the epoch of the stream, and the byte of the log at which
+    the frame ends. A client resumes by it, as a body has more bytes than the log. Half a frame at
+    the end of the log is completed when the stream is done, and dropped otherwise.
     """
 
-    def __init__(self, offset: int) -> None:
+    def __init__(self, epoch: str, offset: int) -> None:
+        self._epoch = epoch.encode()
         self._framer = Framer(offset)
-        self._offset = offset
         self._starts_log = offset == 0
         self._is_first = True
 
     def frame(self, data: bytes, end: int) -> bytes:
         """Return a whole frame (given without its blank line) that ends at byte `end`."""
-        return data + b"\n\n"
+        return b"%b\nid: %b-%d\n\n" % (data, self._epoch, end)
 
     def terminal(self, info: StreamInfo) -> bytes:
         """Return the frame that says how the stream ended."""
@@ -40,7 +42,6 @@ class FrameEncoder(Encoder):
         data = self._guard_start(fragment.data)
         if not fragment.complete:
             return data
-        self._offset = fragment.end
         # More than one blank line ends nothing; the first ends what was passed on in parts.
         is_frame = data.strip() or not self._framer.between_frames
         return self.frame(data, fragment.end) if is_frame else b""
@@ -72,6 +73,10 @@ class FrameEncoder(Encoder):
 
     def interruption(self) -> bytes | None:
         return b""
+
+    def last_id(self) -> str:
+        """Return the id of a frame after which nothing follows."""
+        return str(EventId(self._epoch.decode(), None))
 
     def _close_long_frame(self) -> bytes:
         return b"" if self._framer.between_frames else b"\n\n"

@@ -16,9 +16,9 @@ __all__ = ["ServerSentEvents", "sse"]
 class ServerSentEvents(Format):
     """The log's frames, each with an id from which `Last-Event-ID` resumes exactly.
 
-    The id is the epoch of the stream and the byte at which the frame ends in the log. The end is an
-    event of its own: `done`, `cancelled` or `error`, with JSON as data. An id of another epoch (the
-    stream was deleted and begun again) is answered from the start, after an event `reset`.
+    The end is an event of its own: `done`, `cancelled` or `error`, with JSON as data. An id of
+    another epoch (the stream was deleted and begun again) is answered from the start, after an
+    event `reset`.
     """
 
     name = "sse"
@@ -49,18 +49,15 @@ class _EventWriter(ItemEncoder):
 
 class _EventEncoder(FrameEncoder):
     def __init__(self, epoch: str, offset: int, *, reset: bool) -> None:
-        super().__init__(offset)
-        self._epoch = epoch
+        super().__init__(epoch, offset)
+        self._start = EventId(epoch, offset)
         self._reset = reset
 
     def opening(self) -> bytes:
         if not self._reset:
             return b""
-        start = str(EventId(self._epoch, self._offset))
-        return event(json_text({"offset": self._offset}), "reset", event_id=start)
-
-    def frame(self, data: bytes, end: int) -> bytes:
-        return b"%b\nid: %b-%d\n\n" % (data, self._epoch.encode(), end)
+        answer = {"offset": self._start.offset}
+        return event(json_text(answer), "reset", event_id=str(self._start))
 
     def terminal(self, info: StreamInfo) -> bytes:
         return self._last(info.status, {"status": info.status})
@@ -70,7 +67,7 @@ class _EventEncoder(FrameEncoder):
         return self._last("error", {**answer, "detail": detail} if detail else answer)
 
     def _last(self, name: str, answer: Mapping[str, str]) -> bytes:
-        return event(json_text(answer), name, event_id=str(EventId(self._epoch, None)))
+        return event(json_text(answer), name, event_id=self.last_id())
 
 
 sse = ServerSentEvents()

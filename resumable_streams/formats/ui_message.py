@@ -19,9 +19,9 @@ class UIMessageStream(Format):
 
     The source yields `part(…)`s, `start` and `finish` among them. A failed stream ends with an
     `error` part, a cancelled one with `abort`, and both, like a done one, with `[DONE]`. The client
-    refuses parts it does not know, so that nothing else is ever sent, except comments. A body that
-    ends before its stream does is cut, so that the client knows; where it could not see that, it
-    gets an `error` part with the text RESUME.
+    refuses parts it does not know, so that nothing else is ever sent, except comments and ids. A
+    body that ends before its stream does is cut, so that the client knows; where it could not see
+    that, it gets an `error` part with the text RESUME.
     """
 
     name = "ui_message"
@@ -38,7 +38,7 @@ class UIMessageStream(Format):
         return _PartWriter()
 
     def encoder(self, info: StreamInfo, offset: int, *, reset: bool = False) -> Encoder:
-        return _PartEncoder(offset)
+        return _PartEncoder(info.epoch, offset)
 
 
 class _PartWriter(ItemEncoder):
@@ -142,18 +142,19 @@ class _PartEncoder(FrameEncoder):
         """Cut the connection: a client takes a body that ends for the whole answer."""
 
     def unseen_interruption(self) -> bytes:
-        # No `[DONE]`: it is not.
+        # Without `[DONE]`, as it is not, and without an id: it stands nowhere in the log.
         return self._close_long_frame() + ui_message.part({"type": "error", "errorText": RESUME})
 
     def _done(self) -> bytes:
-        return b"" if self._last.strip() == _DONE.strip() else _DONE
+        is_there = self._last.strip() == b"data: " + _DONE
+        return b"" if is_there else event(_DONE, event_id=self.last_id())
 
 
 RESUME = "The connection ended before the answer did: resume."
 """The text of the error at the end of a body whose stream goes on. The part has no room for a code:
 clients refuse what they do not know."""
 
-_DONE = event("[DONE]")
+_DONE = b"[DONE]"
 
 
 ui_message = UIMessageStream()

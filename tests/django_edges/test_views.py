@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from time import time
@@ -33,6 +34,7 @@ from resumable_streams.process.runtime import runtime
 from resumable_streams.signals import stream_acquired
 from resumable_streams.sse import event
 from resumable_streams.views import AcquireView, resume_response, stream_response
+from tests.tools.frames import without_ids
 
 LIVE_EDGE = 9_007_199_254_740_991
 ID = "X-Resumable-Stream-Id"
@@ -432,7 +434,7 @@ async def test_a_chat_reconnects_to_its_active_stream(client: AsyncClient):
     response = await client.get(address.replace("streams", "reconnect") + "?active")
     assert response["x-vercel-ai-ui-message-stream"] == "v1"
     script.say(ui_message.part({"type": "finish"}), None)
-    assert await read(response) == (
+    assert without_ids(await read(response)) == (
         b'data: {"type":"start"}\n\ndata: {"type":"finish"}\n\ndata: [DONE]\n\n'
     )
     assert await read(await client.get(address.replace("streams", "reconnect")))
@@ -452,7 +454,8 @@ async def test_a_cancelled_chat_ends_with_abort(client: AsyncClient):
     address = await live(client, ui_message.part({"type": "start"}), at="/messages/")
     assert (await client.post(f"{address}cancel/")).status_code == 202
     body = await read(await client.get(address))
-    assert body.endswith(b'data: {"type":"abort"}\n\ndata: [DONE]\n\n')
+    epoch = re.findall(rb"id: (\w+)-", body)[0]
+    assert body.endswith(b'data: {"type":"abort"}\n\ndata: [DONE]\nid: %b-end\n\n' % epoch)
 
 
 # --- the end that has no frame

@@ -11,6 +11,7 @@ import pytest
 
 from example_project.chat import parts
 from example_project.chat.llm import SCRIPT
+from resumable_streams.sse import data_of
 from tests.tools.lengthy import starts_a_process
 from tests.tools.serving import PLAIN
 from tests.tools.waiting import eventually
@@ -68,7 +69,7 @@ async def asking(
 
 def frames(body: bytes) -> list[str]:
     """Return the data of each event."""
-    return [frame.removeprefix("data: ") for frame in body.decode().split("\n\n")[:-1]]
+    return [data_of(frame) for frame in body.split(b"\n\n")[:-1]]
 
 
 async def test_answer_is_a_ui_message_stream(fast):

@@ -7,7 +7,7 @@ globalThis.navigator ??= {};
 Object.defineProperty(globalThis.navigator, "onLine", { value: true });
 globalThis.addEventListener = globalThis.removeEventListener = () => {};
 const ask = globalThis.fetch;
-globalThis.fetch = (path, options) => ask(new URL(path, url), { ...options, headers });
+globalThis.fetch = (path, options) => ask(new URL(path, url), { ...options, headers: { ...options?.headers, ...headers } });
 
 const { follow } = await import(client);
 const words = [];

@@ -18,9 +18,10 @@ from resumable_streams.formats import (
     ui_message,
 )
 from resumable_streams.types import StreamInfo, StreamStatus
+from tests.tools.frames import without_ids
 
 KEEP_ALIVE = b": keep-alive\n\n"
-DONE = b"data: [DONE]\n\n"
+DONE = b"data: [DONE]\nid: e-end\n\n"
 
 
 def info(status: str = "done", size: int = 0, **more: Any) -> StreamInfo:
@@ -86,12 +87,15 @@ def test_sse_has_the_last_word_on_ids():
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 7, 100])
-def test_sse_resumes_at_every_id_with_what_follows(step: int):
+@pytest.mark.parametrize("wire", [sse, ui_message])
+def test_a_body_resumes_at_every_id_with_what_follows(wire: Format, step: int):
     log = b"".join(b"data: %d\n\n" % number for number in range(20))
-    whole = body(sse, log, step=step)
-    for seen in re.findall(rb"id: e-(\d+)\n\n", whole):
+    whole = body(wire, log, step=step)
+    ids = re.findall(rb"id: e-(\d+)\n\n", whole)
+    assert len(ids) == 20
+    for seen in ids:
         _, _, after = whole.partition(b"id: e-%b\n\n" % seen)
-        assert body(sse, log, offset=int(seen), step=step) == after
+        assert body(wire, log, offset=int(seen), step=step) == after
 
 
 def test_sse_passes_the_rest_of_a_frame_on_from_inside_it():
@@ -185,14 +189,17 @@ def test_half_a_surrogate_pair_is_escaped():
     assert frame.decode() == 'data: {"type":"text-delta","id":"0","delta":"\\ud83d"}\n\n'
 
 
-def test_ui_message_passes_the_frames_on_and_ends_them():
+def test_ui_message_gives_the_frames_ids_and_ends_them():
     log = ui_message.part({"type": "start"}) + ui_message.part({"type": "finish"})
-    assert body(ui_message, log) == log + DONE
+    assert body(ui_message, log) == (
+        b'data: {"type":"start"}\nid: e-24\n\ndata: {"type":"finish"}\nid: e-49\n\n'
+        b"data: [DONE]\nid: e-end\n\n"
+    )
 
 
 def test_ui_message_ends_once_where_the_source_has_said_so():
-    log = ui_message.part({"type": "finish"}) + DONE
-    assert body(ui_message, log) == log
+    log = ui_message.part({"type": "finish"}) + b"data: [DONE]\n\n"
+    assert without_ids(body(ui_message, log)) == log
 
 
 def test_ui_message_tells_an_error_without_its_internals():

@@ -4,14 +4,16 @@ from typing import Any
 
 import pytest
 
-from resumable_streams.exceptions import InvalidOffset
+from resumable_streams.exceptions import InvalidOffset, StreamReplaced
 from resumable_streams.positions import (
     MAX_OFFSET,
     ByteRange,
     Position,
     Span,
+    Start,
     parse_position,
     plan_range,
+    resolve,
 )
 from resumable_streams.sse import EventId
 from resumable_streams.types import StreamInfo, StreamStatus
@@ -173,3 +175,12 @@ def test_a_range_beyond_the_end_is_not_satisfiable(status: str, size: int, first
 def test_the_end_of_a_failed_stream_is_not_promised():
     assert plan("error", 100, 40, None) == Span(40, 99, total=None, length=None)
     assert plan("error", 100, 40, 49) == Span(40, 49, total=None, length=10)
+
+
+@pytest.mark.parametrize("seen", [EventId("other", 3), EventId("e", None)])
+def test_who_cannot_be_reset_is_told_that_its_position_is_of_another_stream(seen: EventId):
+    live = info("streaming", 7)
+    resets = resolve(Position(event_id=seen), live, is_log=False, can_reset=True)
+    assert resets == Start(reset=True)
+    with pytest.raises(StreamReplaced):
+        resolve(Position(event_id=seen), live, is_log=False, can_reset=False)

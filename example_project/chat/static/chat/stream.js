@@ -1,9 +1,9 @@
 /**
  * Follow one answer to its end, whatever happens to the network in between.
  *
- * The body is a list of Server-Sent Events. What arrived whole is counted in bytes, so that a broken
- * connection goes on at exactly that byte. A body that ends without a final frame, or with the word
- * that there is more, is not the end: the server wants us to come back.
+ * The body is a list of Server-Sent Events, each with an id that says where it ends in the log of the
+ * answer. With the last one, a broken connection goes on at exactly that byte. A body that ends without
+ * a final frame, or with the word that there is more, is not the end: the server wants us to come back.
  */
 
 const FIRST_PAUSE = 500;
@@ -13,7 +13,7 @@ const QUIET_LIMIT_OFFLINE = 2_000; // the same while the browser says that there
 const RESUME = /: resume\.$/; // what the error says that is none: the answer goes on
 const RETRY_STATUS = new Set([408, 425, 429, 500, 502, 503, 504]);
 
-/** Cut bytes into events; remember how many bytes of the log the whole events had. */
+/** Cut bytes into events; remember where in the log the last whole one ended. */
 class Frames {
   constructor(offset) {
     this.offset = offset;
@@ -35,25 +35,31 @@ class Frames {
     let start = 0;
     for (let end = blankLine(bytes, start); end > 0; end = blankLine(bytes, start)) {
       const frame = new TextDecoder().decode(bytes.subarray(start, end));
-      const length = end - start;
       start = end;
       this.rest = bytes.subarray(start);
-      if (frame.startsWith(":")) continue; // a comment keeps the connection alive: not in the log
-      if (asksToResume(frame)) {
-        this.hasEnded = true; // the body; not in the log either
+      const data = field(frame, "data");
+      if (data === undefined) continue; // a comment keeps the connection alive
+      if (asksToResume(data)) {
+        this.hasEnded = true; // the body, not the stream
         return;
       }
-      this.offset += length;
-      if (frame.startsWith("data:")) yield frame.slice(5).trim();
+      const [, offset] = field(frame, "id")?.match(/-(\d+)$/) ?? [];
+      if (offset !== undefined) this.offset = Number(offset);
+      yield data;
     }
     this.rest = bytes.slice(start);
   }
 }
 
-/** Tell whether a frame is the last one of a body whose stream goes on. */
-function asksToResume(frame) {
-  if (!frame.startsWith('data: {"type":"error"')) return false;
-  return RESUME.test(JSON.parse(frame.slice(5)).errorText);
+/** Return a field of one line of a frame, the last one of that name. */
+function field(frame, name) {
+  const lines = frame.split("\n").filter((line) => line.startsWith(`${name}:`));
+  return lines.at(-1)?.slice(name.length + 1).trim();
+}
+
+/** Tell whether this is the data of the last frame of a body whose stream goes on. */
+function asksToResume(data) {
+  return data.startsWith('{"type":"error"') && RESUME.test(JSON.parse(data).errorText);
 }
 
 /** Return the position after the next blank line, or 0. */
@@ -83,7 +89,10 @@ export async function follow(open, { known, joining = false, onPart, onState, si
     try {
       const resuming = joining || id !== null;
       const response = await (id !== null
-        ? fetch(`/streams/${id}/?offset=${frames.offset}&epoch=${epoch}`, { signal: attempt.signal })
+        ? fetch(`/streams/${id}/`, {
+            headers: { "Last-Event-ID": `${epoch}-${frames.offset}` },
+            signal: attempt.signal,
+          })
         : open(attempt.signal));
       if (response.ok && response.status !== 204) {
         id = response.headers.get("X-Resumable-Stream-Id");
@@ -101,6 +110,8 @@ export async function follow(open, { known, joining = false, onPart, onState, si
         wait = pause; // a body without a final frame asks us to come back
       } else if (RETRY_STATUS.has(response.status)) {
         wait = Math.max(pause, 1000 * Number(response.headers.get("Retry-After") ?? 0));
+      } else if (response.status === 204 && id !== null) {
+        return { outcome: "ended", offset: frames.offset }; // all of it is here
       } else {
         return { ...(await refusal(response)), offset: frames.offset };
       }
