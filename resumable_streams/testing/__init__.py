@@ -20,6 +20,7 @@ before the import, makes failures tell more.
 
 from .contract import StreamStoreContract
 from .listener import RecordingListener
-from .sources import ScriptedSource
+from .moments import Moment
+from .sources import HANG, ScriptedSource
 
-__all__ = ["RecordingListener", "ScriptedSource", "StreamStoreContract"]
+__all__ = ["HANG", "Moment", "RecordingListener", "ScriptedSource", "StreamStoreContract"]

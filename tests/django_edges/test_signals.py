@@ -46,6 +46,7 @@ from resumable_streams.signals import (
 from resumable_streams.stores.memory import MemoryStore
 from resumable_streams.stores.redis import RedisStore
 from resumable_streams.streams import StreamManager
+from resumable_streams.testing import ScriptedSource
 from tests.tools.readers import read_all, read_until, waits
 from tests.tools.sources import Tap
 from tests.tools.streams import Configure
@@ -339,7 +340,7 @@ async def test_a_producer_whose_stream_is_deleted_ends_once(
     reader = await streams.arun("chat", tap, owner="a")
     await read_until(reader, 1)
     assert await streams.adelete("chat", owner="a")
-    again = await streams.arun("chat", Tap(None), owner="a")
+    again = await streams.arun("chat", ScriptedSource(), owner="a")
     await read_all(again)
     tap.end(b"y")
     await ended.wait()
@@ -407,7 +408,7 @@ async def test_a_gap_in_the_news_is_told(streams: StreamManager, heard):
 
 
 async def test_the_push_connection_is_told_first_and_again(streams: StreamManager, heard):
-    reader = await streams.arun("chat", Tap(None), owner="a")
+    reader = await streams.arun("chat", ScriptedSource(), owner="a")
     await read_all(reader)
     hub = get_engine("default").hub
     hub.control_changed(None)
@@ -443,7 +444,7 @@ async def test_a_receiver_can_refuse_a_stream_and_nothing_is_left_of_it(
 ):
     receiver = refuse(Refused("no"), asynchronous=asynchronous)
     connect(signal, receiver)
-    tap = Tap(None)
+    tap = ScriptedSource()
     with pytest.raises(Refused):
         await streams.arun("chat", tap, owner="a")
     assert tap.calls == 0
@@ -462,7 +463,7 @@ async def test_a_limit_that_a_receiver_sets_refuses_as_a_limit(
 ):
     connect(stream_acquired, refuse(StreamLimitExceeded("ACQUIRES_PER_MINUTE", 3)))
     with pytest.raises(StreamLimitExceeded, match="ACQUIRES_PER_MINUTE"):
-        await streams.arun("chat", Tap(None), owner="a")
+        await streams.arun("chat", ScriptedSource(), owner="a")
     (ended,) = said(heard, stream_finalized)
     assert ended["error_code"] == "limit_exceeded"
 
@@ -495,7 +496,7 @@ async def test_a_receiver_can_refuse_a_consumer(streams: StreamManager, connect:
 
 async def test_a_receiver_of_the_start_fails_the_stream(streams: StreamManager, connect: Connect):
     connect(stream_started, refuse(Refused("no")))
-    tap = Tap(None)
+    tap = ScriptedSource()
     reader = await streams.arun("chat", tap, owner="a")
     with pytest.raises(StreamFailed, match="hook_failed"):
         await read_all(reader)

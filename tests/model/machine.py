@@ -313,7 +313,7 @@ class StreamMachine(RuleBasedStateMachine):
     async def _end(self, production: Production, fails: bool) -> None:
         production.has_ended = True
         production.stream.finish("source_failed" if fails else "done")
-        production.tap.give(RuntimeError("the source") if fails else None)
+        production.tap.end(*[RuntimeError("the source")] * fails)
 
     @rule(stream_id=ids, alias=aliases)
     def hand_over(self, stream_id: str, alias: str) -> None:

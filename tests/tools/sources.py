@@ -4,42 +4,16 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 
 from resumable_streams.process.runtime import runtime
+from resumable_streams.testing import ScriptedSource
 
 __all__ = ["Tap", "finished", "produced"]
 
 
-class Tap:
-    """A source that yields what it is given, when it is given; `calls` counts its users."""
+class Tap(ScriptedSource):
+    """A source that yields what it is given, when it is given, until it is told to end."""
 
     def __init__(self, *chunks: object):
-        self.calls = 0
-        self.opened = asyncio.Event()
-        self.closed = asyncio.Event()
-        self._chunks: asyncio.Queue[object] = asyncio.Queue()
-        self.give(*chunks)
-
-    def __call__(self) -> AsyncIterator[bytes]:
-        self.calls += 1
-        return self._flow()
-
-    async def _flow(self) -> AsyncIterator[bytes]:
-        self.opened.set()
-        try:
-            while (chunk := await self._chunks.get()) is not None:
-                if isinstance(chunk, BaseException):
-                    raise chunk
-                yield chunk  # type: ignore[misc]
-        finally:
-            self.closed.set()
-
-    def give(self, *chunks: object) -> None:
-        """Yield these; an exception is raised instead."""
-        for chunk in chunks:
-            self._chunks.put_nowait(chunk)
-
-    def end(self, *chunks: object) -> None:
-        """Yield these, then end."""
-        self.give(*chunks, None)
+        super().__init__(*chunks, is_held=True)
 
 
 async def finished(chunks: Iterable[bytes | str]) -> AsyncIterator[bytes | str]:

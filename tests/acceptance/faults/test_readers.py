@@ -9,6 +9,7 @@ from collections import Counter
 import pytest
 
 from resumable_streams import StreamReader, streams
+from resumable_streams.testing import ScriptedSource
 
 from ...tools.readers import read_all, read_until
 from ...tools.sources import Tap
@@ -36,7 +37,7 @@ def store(request: pytest.FixtureRequest, configure: Configure, redis_url: str) 
 
 async def test_a_finished_stream_is_resumed_again_and_again(store: str, report: Report) -> None:
     body = os.urandom(50_000)
-    await read_all(await streams.arun("chat", Tap(body, None), owner="me"))
+    await read_all(await streams.arun("chat", ScriptedSource(body), owner="me"))
     before = len(asyncio.all_tasks())
     ends: Counter[str] = Counter()
     started = time.monotonic()
