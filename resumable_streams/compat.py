@@ -8,15 +8,16 @@ import asyncio
 import atexit
 import threading
 import weakref
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from functools import wraps
 from io import BytesIO
 from typing import Any
 
 from asgiref.sync import AsyncToSync, SyncToAsync, ThreadSensitiveContext
+from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.http import HttpRequest
 from django.utils import functional
@@ -25,6 +26,8 @@ from django.views.decorators.csrf import csrf_exempt
 __all__ = [
     "blocks_a_thread",
     "call_at_exit",
+    "close_shared_connections",
+    "connections_in_every_thread",
     "executor_here",
     "have_shared_sync_code_run_by",
     "have_sync_code_run_by",
@@ -145,9 +148,58 @@ def have_shared_sync_code_run_by(executor: Executor) -> None:
         SyncToAsync.single_thread_executor = executor  # type: ignore[assignment]
 
 
+def close_shared_connections() -> None:
+    """Close the database connections of the thread that runs sync code without a context's own.
+
+    Without asgiref's executor they stay open until the process ends.
+    """
+    executor = getattr(SyncToAsync, "single_thread_executor", None)
+    if executor is not None and getattr(executor, "_threads", None):
+        executor.submit(connections.close_all).result()
+
+
 def runs_one_call(loop: asyncio.AbstractEventLoop | None) -> bool:
     """Return whether a loop lives for one `async_to_sync` call only; False if asgiref hides it."""
     return loop in getattr(AsyncToSync, "loop_thread_executors", ())
+
+
+# --- Django: whose connections a thread uses ---
+
+
+@contextmanager
+def connections_in_every_thread(shared: Mapping[str, BaseDatabaseWrapper]) -> Iterator[None]:
+    """Have all threads use these connections, by alias, also those that have one of their own.
+
+    Without `ConnectionHandler._connections` each thread keeps to its own.
+    """
+    handler: Any = connections
+    own = getattr(handler, "_connections", None)
+    if own is None:
+        yield
+        return
+    handler._connections = _SomeShared(own, shared)
+    try:
+        yield
+    finally:
+        handler._connections = own
+
+
+class _SomeShared:
+    """The connections of a thread as attributes, of which some are the same in all threads."""
+
+    def __init__(self, own: Any, shared: Mapping[str, BaseDatabaseWrapper]) -> None:
+        vars(self).update(_own=own, _shared=shared)
+
+    def __getattr__(self, alias: str) -> Any:
+        return self._shared[alias] if alias in self._shared else getattr(self._own, alias)
+
+    def __setattr__(self, alias: str, connection: Any) -> None:
+        if alias not in self._shared:
+            setattr(self._own, alias, connection)
+
+    def __delattr__(self, alias: str) -> None:
+        if alias not in self._shared:
+            delattr(self._own, alias)
 
 
 # --- Django: which cursors of a connection are open ---

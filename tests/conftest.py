@@ -25,7 +25,11 @@ from tests.postgres import Postgres, postgres
 from tests.tools.lengthy import starts_a_process, uses_the_server
 from tests.tools.waiting import until
 
-pytest_plugins = ["tests.tools.quick", "tests.tools.streams"]
+pytest_plugins = [
+    "resumable_streams.testing.plugin",
+    "tests.tools.quick",
+    "tests.tools.streams",
+]
 
 AGAIN_SECONDS = 1.0
 GRACE = float(os.environ.get("SUITE_GRACE", "10"))  # seconds for what was closed to be gone

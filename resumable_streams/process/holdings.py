@@ -36,13 +36,16 @@ from ..compat import (
 from .databases import are_pooled, close_all, close_idle, is_any_open
 from .green import Mailbox, lock, mailbox, start_thread
 
-__all__ = ["TransientThread", "kept_thread", "let_go", "lets_go_by_itself"]
+__all__ = ["TRANSIENT", "TransientThread", "kept_thread", "let_go", "lets_go_by_itself"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 LINGER_SECONDS = 0.05
 """How long a thread waits for another job before it lets go: most queries come in company."""
+
+TRANSIENT = "resumable_streams.transient"
+"""The name of these threads."""
 
 EVERY_SECONDS = 1.0
 """How often connections without a pool are closed at most while there are jobs: opening costs."""
@@ -73,7 +76,7 @@ class TransientThread(Executor):
         with self._changing:
             if not self._has_thread:
                 # Raises where the interpreter ends.
-                start_thread(self._work, name="resumable_streams.transient")
+                start_thread(self._work, name=TRANSIENT)
                 self._has_thread = True
             self._jobs.put((future, partial(fn, *args, **kwargs)))
         return future

@@ -118,6 +118,11 @@ class Runtime:
         """Whether there is anything for `aclose` to close, a thread of ours included."""
         return bool(self.resources or self._retiring or self.has_thread)
 
+    @property
+    def detached(self) -> frozenset[asyncio.Task[None]]:
+        """The tasks that outlive the requests which started them, producers above all."""
+        return frozenset(self._tasks)
+
     async def call(
         self, function: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
     ) -> T:

@@ -28,7 +28,7 @@ from django.db import connections
 from .green import Mailbox, lock, mailbox
 from .holdings import TransientThread, lets_go_by_itself
 
-__all__ = ["Asker", "AskingLoop", "AskingThread", "asker", "run_soon", "run_sync"]
+__all__ = ["Asker", "AskingLoop", "AskingThread", "asker", "end_background", "run_soon", "run_sync"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -224,3 +224,12 @@ def run_soon(function: Callable[[], object]) -> None:
     if _background is None:
         _background = TransientThread()
     _background.submit(function)
+
+
+def end_background() -> Future[None]:
+    """End the thread of `run_soon` after the calls that are there; tell when."""
+    if _background is None:
+        done: Future[None] = Future()
+        done.set_result(None)
+        return done
+    return _background.end()

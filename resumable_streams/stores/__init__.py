@@ -1,6 +1,8 @@
 """The home of the streams: the contract (`base`), the stores that keep it, and `make_store`."""
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.utils.module_loading import import_string
@@ -9,7 +11,7 @@ from ..conf import AliasSettings
 from ..exceptions import InvalidStoreError
 from .base import BaseStore
 
-__all__ = ["make_store"]
+__all__ = ["make_store", "replaced_by"]
 
 EXTRAS = {"redis": "redis", "hiredis": "redis"}
 """Which extra of this package installs a module that a store imports."""
@@ -17,6 +19,13 @@ EXTRAS = {"redis": "redis", "hiredis": "redis"}
 
 def make_store(settings: AliasSettings) -> BaseStore:
     """Construct the store of an alias; raise InvalidStoreError if the settings do not fit it."""
+    if _replacement is not None:
+        return _replacement(
+            alias=settings.alias,
+            key_prefix=settings.key_prefix,
+            location=settings.location,
+            limits=settings.limits,
+        )
     where = f"of the stream alias {settings.alias!r}"
     try:
         backend = import_string(settings.backend)
@@ -46,6 +55,20 @@ def make_store(settings: AliasSettings) -> BaseStore:
         ) from None
     store: BaseStore = backend(**given)
     return store
+
+
+_replacement: type[BaseStore] | None = None
+
+
+@contextmanager
+def replaced_by(store_class: type[BaseStore]) -> Iterator[None]:
+    """Have every alias use a store of this class, whatever BACKEND and OPTIONS say; for tests."""
+    global _replacement
+    before, _replacement = _replacement, store_class
+    try:
+        yield
+    finally:
+        _replacement = before
 
 
 def _remedy(error: ImportError) -> str:

@@ -45,7 +45,7 @@ from .base import MAX_DEATHS, BaseStore, Clock, Feed, Listener, control_life
 from .memory_processes import MemoryProcesses, Table
 from .processes import Processes
 
-__all__ = ["MemoryStore"]
+__all__ = ["MemoryStore", "empty_memory"]
 
 MARK_SECONDS = 0.001
 """How much later a mark is at least than the one before it, whatever the clock says."""
@@ -109,6 +109,17 @@ class _Space:
 
 _spaces: dict[tuple[str, str], _Space] = {}
 _spaces_lock = threading.Lock()
+
+
+@contextmanager
+def empty_memory() -> Iterator[None]:
+    """Give the stores made in this block a memory without streams, and forget it; for tests."""
+    global _spaces
+    before, _spaces = _spaces, {}
+    try:
+        yield
+    finally:
+        _spaces = before
 
 
 class MemoryStore(BaseStore):

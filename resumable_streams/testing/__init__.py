@@ -1,7 +1,12 @@
-"""For authors of stores and for tests of streams: the contract, a listener, a scripted source.
+"""For tests of a site's streams, and for authors of stores.
 
-Subclass `StreamStoreContract` in a test module, give it a `store`, and every test method holds the
-store to the promises of `stores.base`. It needs pytest with `asyncio_mode = "auto"`:
+*A site* (docs/testing.md): `StreamTestMixin` for Django's test cases, the fixture of
+`testing.plugin` for pytest, and `isolated_streams` for anything else give each test streams in
+memory, end what it leaves, and let producers share its transaction. `ScriptedSource` is a source in
+the test's hand.
+
+*A store*: subclass `StreamStoreContract` in a test module, give it a `store`, and every test method
+holds the store to the promises of `stores.base`. It needs pytest with `asyncio_mode = "auto"`:
 
     class TestMyStore(StreamStoreContract):
         @pytest.fixture
@@ -18,9 +23,22 @@ the store takes a clock. `pytest.register_assert_rewrite("resumable_streams.test
 before the import, makes failures tell more.
 """
 
+from .cases import StreamTestMixin
 from .contract import StreamStoreContract
+from .isolation import ProducerLeftRunning, aproduced, isolated_streams, produced
 from .listener import RecordingListener
 from .moments import Moment
 from .sources import HANG, ScriptedSource
 
-__all__ = ["HANG", "Moment", "RecordingListener", "ScriptedSource", "StreamStoreContract"]
+__all__ = [
+    "HANG",
+    "Moment",
+    "ProducerLeftRunning",
+    "RecordingListener",
+    "ScriptedSource",
+    "StreamStoreContract",
+    "StreamTestMixin",
+    "aproduced",
+    "isolated_streams",
+    "produced",
+]

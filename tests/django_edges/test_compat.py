@@ -6,7 +6,9 @@ import gc
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,11 +21,14 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.http import HttpResponse
 from django.test import RequestFactory
 from django.utils import functional
+from django.utils.connection import ConnectionDoesNotExist
 from django.utils.functional import SimpleLazyObject
 
 from resumable_streams import compat
 from resumable_streams.compat import (
     blocks_a_thread,
+    close_shared_connections,
+    connections_in_every_thread,
     executor_here,
     is_unloaded,
     keep_unread,
@@ -254,6 +259,57 @@ def test_without_its_hook_the_second_cursor_is_the_first_that_is_counted(monkeyp
 
 def test_a_connection_that_nobody_watches_has_no_open_cursors():
     assert open_cursors(connections.create_connection(DEFAULT_DB_ALIAS)) == 0
+
+
+# ConnectionHandler._connections
+
+
+def in_a_thread(function: Callable[[], Any]) -> Any:
+    with ThreadPoolExecutor(max_workers=1) as executor:
+        return executor.submit(function).result()
+
+
+def test_all_threads_use_a_connection_that_is_shared():
+    shared: Any = object()
+
+    def look_and_change() -> list[Any]:
+        connections["theirs"] = shared  # one of its own, which nobody else sees
+        connections["ours"] = object()  # type: ignore[assignment]
+        del connections["ours"]
+        return [connections["ours"], connections["theirs"]]
+
+    with connections_in_every_thread({"ours": shared}):
+        assert in_a_thread(look_and_change) == [shared, shared]
+        with pytest.raises(ConnectionDoesNotExist):
+            connections["theirs"]
+    with pytest.raises(ConnectionDoesNotExist):
+        connections["ours"]
+
+
+def test_where_django_hides_its_connections_each_thread_keeps_to_its_own(monkeypatch: Any):
+    monkeypatch.setattr(compat, "connections", handler := SimpleNamespace())
+    with connections_in_every_thread({"ours": object()}):  # type: ignore[dict-item]
+        assert not vars(handler)
+
+
+# SyncToAsync.single_thread_executor
+
+
+def test_the_thread_that_code_without_a_context_shares_closes_its_connections(monkeypatch: Any):
+    closed_in: list[int] = []
+    connection: Any = SimpleNamespace(close=lambda: closed_in.append(here()))
+    with ThreadPoolExecutor(max_workers=1) as executor:
+        monkeypatch.setattr(SyncToAsync, "single_thread_executor", executor)
+        close_shared_connections()  # it has no thread
+        assert not executor._threads
+        executor.submit(connections.__setitem__, DEFAULT_DB_ALIAS, connection).result()
+        close_shared_connections()
+        assert closed_in == [executor.submit(here).result()]
+
+
+def test_where_asgiref_has_no_such_thread_nothing_is_closed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delattr(SyncToAsync, "single_thread_executor")
+    close_shared_connections()
 
 
 # LazyObject._wrapped, SimpleLazyObject._setupfunc, functional.empty

@@ -1,0 +1,1 @@
+"""`resumable_streams.testing`, as the tests of a site use it."""
