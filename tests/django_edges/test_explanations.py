@@ -99,7 +99,7 @@ async def test_each_404_has_its_line(configure: Configure, lines: Lines) -> None
     client, stranger = AsyncClient(), AsyncClient()
     address = await finished(client)
     stream_id = address.split("/")[-2]
-    other, link = await finished(client), address + "?token=abc"
+    other, link = await finished(client), address + "?token=nosuchlink"
     assert (await stranger.get(address)).status_code == 404
     assert (await client.get(address + "status/")).status_code == 200
     assert (await client.get(link)).status_code == 404
@@ -113,7 +113,7 @@ async def test_each_404_has_its_line(configure: Configure, lines: Lines) -> None
     assert foreign.startswith(f"404 for GET {address}: foreign: ")
     assert "No cookie 'sessionid' came with this request" in foreign
     assert "token of the address" in token
-    assert "abc" not in token
+    assert "nosuchlink" not in token
     assert "stream_id was None" in unnamed
     assert "active=True" in ended
     assert "no stream id" in invalid
