@@ -36,6 +36,7 @@ __all__ = [
     "derived_token",
     "get_identity",
     "get_link",
+    "has_set_user",
     "is_user_of_session",
     "load_user",
     "owner_of_user",
@@ -147,6 +148,14 @@ def is_user_of_session(request: Any) -> bool:
     if not getattr(user, "is_authenticated", False):
         return False
     return loads_session_user(user) or user is getattr(request, _USER_OF_SESSION, None)
+
+
+def has_set_user(request: Any) -> bool:
+    """Return whether somebody has set a user who is not the session's. This loads no user."""
+    user = getattr(request, "__dict__", {}).get("user")
+    if user is None or is_user_of_session(request):
+        return False
+    return is_unloaded(user) or bool(getattr(user, "is_authenticated", False))
 
 
 async def user_or_session(request: Any, *, acquire: bool = False) -> tuple[Owner, ...]:

@@ -14,7 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse, RawPostDataException
 from django.http.response import HttpResponseBase
 
-from .compat import keep_unread
+from .compat import keep_unread, plain_request
 from .engine.reader import StreamReader
 from .exceptions import InvalidOwner, ShuttingDown, StreamDoesNotExist, StreamError
 from .formats import Missing, get_format
@@ -38,13 +38,17 @@ from .streams import StreamManager
 from .types import Owner, Role, StreamInfo
 
 __all__ = [
+    "AcquireMixin",
     "AcquireView",
     "CancelView",
     "ResumeView",
     "StatusView",
     "StreamMixin",
+    "cancel_response",
+    "delete_response",
     "idempotent_stream_id",
     "resume_response",
+    "status_response",
     "stream_response",
 ]
 
@@ -62,8 +66,9 @@ async def stream_response(
     """Start a stream in the name of who asks, and answer with it from its first byte.
 
     With the id of a stream that is there, `source` is not used: its owner gets what is stored and
-    what follows, everybody else 404. `source` outlives the request: have it use nothing that ends
-    with it, such as a body that is not read yet, or an uploaded file.
+    what follows, everybody else 404. Without an id, the `Idempotency-Key` of the request stands for
+    one, so that a retry joins the stream of the first try. `source` outlives the request: have it
+    use nothing that ends with it, such as a body that is not read yet, or an uploaded file.
     """
     starting = _start(request, source, stream_id, format, using, ttl, attrs)
     return await _answer(starting, request, "run", using=using, stream_id=stream_id)
@@ -80,6 +85,8 @@ async def _start(
 ) -> HttpResponseBase:
     get_format(format_name)  # an unknown one is a fault, and shows before the election
     identity = await _identify(request, using, acquire=True)
+    if stream_id is None:
+        stream_id = _id_of_key(request, identity.owners[0], identity.tenant, using)
     opening = Opening(source)
     reader = await StreamManager(using).arun(
         stream_id,
@@ -106,10 +113,13 @@ async def resume_response(
     A stream always answers in the format it was acquired with; `format` decides the answer for a
     missing stream (`ui_message`: 204), and `missing` overrides that. `stream_id=None` is a stream
     that is not there. With `active` one that has ended is not there either, as the AI SDK's
-    `GET {api}/{chat}/stream` wants it.
+    `GET {api}/{chat}/stream` wants it. A HEAD is answered with the headers, size and status.
     """
     if missing is None:
         missing = Missing.NOT_FOUND if format is None else get_format(format).missing
+    if request.method == "HEAD":
+        looking = _head(request, stream_id or "", using)
+        return await _answer(looking, request, "status", using=using, stream_id=stream_id)
     resuming = _resume(request, stream_id, using, active)
     return await _answer(
         resuming, request, "resume", using=using, stream_id=stream_id, missing=missing
@@ -130,6 +140,55 @@ async def _resume(
     if active and not reader.info.is_streaming:
         raise StreamDoesNotExist
     return ResumableStreamResponse(reader, request, reset=start.reset, span=start.span)
+
+
+async def _head(request: HttpRequest, stream_id: str, using: str) -> HttpResponseBase:
+    position = parse_position(request.GET, {})  # ranges are for GET
+    access = await _access(request, stream_id, using, reading=True)
+    info, start = await access.look(position)
+    return head_response(info, request, offset=start.offset)
+
+
+async def status_response(
+    request: HttpRequest, stream_id: str, *, using: str = "default"
+) -> HttpResponseBase:
+    """Answer with the state of a stream as JSON."""
+    status = _status(request, stream_id, using)
+    return await _answer(status, request, "status", using=using, stream_id=stream_id)
+
+
+async def _status(request: HttpRequest, stream_id: str, using: str) -> HttpResponseBase:
+    access = await _access(request, stream_id, using, reading=True)
+    info, _ = await access.look(Position(epoch=request.GET.get("epoch")))
+    return info_response(info)
+
+
+async def cancel_response(
+    request: HttpRequest, stream_id: str, *, using: str = "default"
+) -> HttpResponseBase:
+    """Cancel a stream: 202, however often; an ended one stays as it ended."""
+    cancelling = _cancel(request, stream_id, using)
+    return await _answer(cancelling, request, "cancel", using=using, stream_id=stream_id)
+
+
+async def _cancel(request: HttpRequest, stream_id: str, using: str) -> HttpResponseBase:
+    access = await _access(request, stream_id, using)
+    info: StreamInfo = await access.ask(access.manager.acancel, epoch=request.GET.get("epoch"))
+    return info_response(info, status=202)
+
+
+async def delete_response(
+    request: HttpRequest, stream_id: str, *, using: str = "default"
+) -> HttpResponseBase:
+    """Delete a stream: 204."""
+    deleting = _delete(request, stream_id, using)
+    return await _answer(deleting, request, "delete", using=using, stream_id=stream_id)
+
+
+async def _delete(request: HttpRequest, stream_id: str, using: str) -> HttpResponseBase:
+    access = await _access(request, stream_id, using)
+    await access.ask(access.manager.adelete, epoch=request.GET.get("epoch"))
+    return HttpResponse(status=204)
 
 
 async def _identify(request: HttpRequest, using: str, *, acquire: bool = False) -> Identity:
@@ -174,6 +233,13 @@ async def _answer(
         return refusal
 
 
+def _id_of_key(request: HttpRequest, owner: Owner, tenant: str | None, using: str) -> str | None:
+    key = request.headers.get("Idempotency-Key")
+    if key is None:
+        return None
+    return idempotent_stream_id(key, owner=owner, tenant=tenant, using=using, scope=request.path)
+
+
 class StreamMixin(AsyncView):
     """The base of every view of streams; `using` is the alias."""
 
@@ -188,14 +254,9 @@ class StreamMixin(AsyncView):
         """
         return await _access(request, stream_id, self.using, reading=reading)
 
-    async def _answer(
-        self, answer: Awaitable[HttpResponseBase], operation: str, stream_id: str
-    ) -> HttpResponseBase:
-        return await _answer(answer, self.request, operation, using=self.using, stream_id=stream_id)
 
-
-class AcquireView(StreamMixin):
-    """A view that starts a stream on POST, and answers with it. Subclass it and write `produce`.
+class AcquireMixin:
+    """The start of a stream by a view, of whichever framework that is: `AcquireView` of Django's.
 
     A retry with the same `Idempotency-Key` by the same owner at the same path joins the stream of
     the first try, for as long as that is kept, instead of producing it again.
@@ -204,9 +265,9 @@ class AcquireView(StreamMixin):
     code they run in the thread of the request, where the ORM is allowed.
     """
 
+    using: str = "default"
     format: ClassVar[str] = "raw"
     ttl: ClassVar[float | None] = None
-    http_method_names = ["post", "options"]
 
     owner: Owner
     tenant: str | None
@@ -220,12 +281,13 @@ class AcquireView(StreamMixin):
                 get_format(name)
         except LookupError as error:
             raise ImproperlyConfigured(f"{cls.__qualname__}: {error}") from None
-        if cls.produce is AcquireView.produce:
+        if cls.produce is AcquireMixin.produce:
             raise ImproperlyConfigured(
                 f"{cls.__qualname__} has no `produce`. Write `async def produce(self, request)`, "
                 f"which yields bytes or str."
             )
-        return super().as_view(**initkwargs)
+        view: Callable[..., Any] = super().as_view(**initkwargs)  # type: ignore[misc]
+        return view
 
     def produce(self, request: HttpRequest) -> Any:
         """Yield bytes or str, as an async generator; or, as a coroutine, return an iterable.
@@ -241,12 +303,7 @@ class AcquireView(StreamMixin):
         `self.owner` and `self.tenant` are set. Unless you override it: what the `Idempotency-Key`
         of the request stands for.
         """
-        key = request.headers.get("Idempotency-Key")
-        if key is None:
-            return None
-        return idempotent_stream_id(
-            key, owner=self.owner, tenant=self.tenant, using=self.using, scope=request.path
-        )
+        return _id_of_key(request, self.owner, self.tenant, self.using)
 
     def refuse(
         self, request: HttpRequest
@@ -263,7 +320,8 @@ class AcquireView(StreamMixin):
         """Return what to store with the stream; `format` is added."""
         return {}
 
-    async def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+    async def acquire(self, request: HttpRequest) -> HttpResponseBase:
+        """Start a stream in the name of who asks, or join it; answer with it, or refuse."""
         return await _answer(self._acquire(request), request, "run", using=self.using)
 
     async def _acquire(self, request: HttpRequest) -> HttpResponseBase:
@@ -274,7 +332,7 @@ class AcquireView(StreamMixin):
         if refusal is not None:
             return refusal
         stream_id = await self._ask("get_stream_id", request)
-        await sync_to_async(_read_request)(request)
+        await sync_to_async(_read_request)(plain_request(request))
         attrs = {**await self._ask("get_attrs", request), "format": self.format}
         names = dict.fromkeys((self.owner, *identity.owners))  # a hook may have replaced the first
         reader = await self._run(request, stream_id, attrs, tuple(names))
@@ -282,7 +340,7 @@ class AcquireView(StreamMixin):
 
     async def _ask(self, name: str, request: HttpRequest) -> Any:
         hook = getattr(self, name)
-        is_ours = getattr(hook, "__func__", None) is getattr(AcquireView, name)
+        is_ours = getattr(hook, "__func__", None) is getattr(AcquireMixin, name)
         in_thread = not is_ours and not iscoroutinefunction(hook)
         answer = await sync_to_async(hook)(request) if in_thread else hook(request)
         return await answer if isawaitable(answer) else answer
@@ -294,7 +352,7 @@ class AcquireView(StreamMixin):
         attrs: Mapping[str, str],
         names: tuple[Owner, ...],
     ) -> StreamReader:
-        close_files = _keep_files_open(request)
+        close_files = _keep_files_open(plain_request(request))
         opening = Opening(partial(self.produce, request))
         try:
             reader = await StreamManager(self.using).arun(
@@ -312,6 +370,15 @@ class AcquireView(StreamMixin):
         if reader.role is Role.CONSUMER:
             close_files()
         return await opening.seen(reader)
+
+
+class AcquireView(AcquireMixin, StreamMixin):
+    """A view that starts a stream on POST, and answers with it. Subclass it and write `produce`."""
+
+    http_method_names = ["post", "options"]
+
+    async def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        return await self.acquire(request)
 
 
 async def _produce(source: Source, close_files: Callable[[], None]) -> AsyncIterator[Item]:
@@ -356,42 +423,21 @@ class ResumeView(StreamMixin):
         return await resume_response(request, stream_id, using=self.using)
 
     async def head(self, request: HttpRequest, stream_id: str) -> HttpResponseBase:
-        return await self._answer(self._head(request, stream_id), "status", stream_id)
+        return await resume_response(request, stream_id, using=self.using)
 
     async def delete(self, request: HttpRequest, stream_id: str) -> HttpResponseBase:
-        return await self._answer(self._delete(request, stream_id), "delete", stream_id)
-
-    async def _head(self, request: HttpRequest, stream_id: str) -> HttpResponseBase:
-        position = parse_position(request.GET, {})  # ranges are for GET
-        access = await self.access(request, stream_id, reading=True)
-        info, start = await access.look(position)
-        return head_response(info, request, offset=start.offset)
-
-    async def _delete(self, request: HttpRequest, stream_id: str) -> HttpResponseBase:
-        access = await self.access(request, stream_id)
-        await access.ask(access.manager.adelete, epoch=request.GET.get("epoch"))
-        return HttpResponse(status=204)
+        return await delete_response(request, stream_id, using=self.using)
 
 
 class StatusView(StreamMixin):
     """A view of the state of a stream as JSON."""
 
     async def get(self, request: HttpRequest, stream_id: str) -> HttpResponseBase:
-        return await self._answer(self._status(request, stream_id), "status", stream_id)
-
-    async def _status(self, request: HttpRequest, stream_id: str) -> HttpResponseBase:
-        access = await self.access(request, stream_id, reading=True)
-        info, _ = await access.look(Position(epoch=request.GET.get("epoch")))
-        return info_response(info)
+        return await status_response(request, stream_id, using=self.using)
 
 
 class CancelView(StreamMixin):
     """A view that cancels a stream on POST: 202, however often; an ended one stays as it ended."""
 
     async def post(self, request: HttpRequest, stream_id: str) -> HttpResponseBase:
-        return await self._answer(self._cancel(request, stream_id), "cancel", stream_id)
-
-    async def _cancel(self, request: HttpRequest, stream_id: str) -> HttpResponseBase:
-        access = await self.access(request, stream_id)
-        info: StreamInfo = await access.ask(access.manager.acancel, epoch=request.GET.get("epoch"))
-        return info_response(info, status=202)
+        return await cancel_response(request, stream_id, using=self.using)

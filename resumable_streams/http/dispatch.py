@@ -52,13 +52,14 @@ class AsyncView(View):
     def as_view(cls, **initkwargs: Any) -> Callable[..., Any]:
         answer = super().as_view(**initkwargs)
         is_bare = cls.dispatch is AsyncView.dispatch and cls.setup is View.setup
+        using = initkwargs.get("using", getattr(cls, "using", None))
         is_protected = not getattr(cls.dispatch, "csrf_exempt", False)
 
         @wraps(answer)
         async def view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             if cls.needs_user:
                 await load_user(request)
-            if is_protected and (refusal := await refuse_forgery(request)) is not None:
+            if is_protected and (refusal := await refuse_forgery(request, using=using)) is not None:
                 return refusal
             return await _respond(partial(answer, request, *args, **kwargs), in_thread=not is_bare)
 

@@ -2,14 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, nullcontext, suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
 
-import uvicorn
-
-from ..tools.waiting import eventually
+from ..tools.serving import served_here
 
 __all__ = ["Answer", "Ask", "Handler", "Send", "Server", "served"]
 
@@ -235,23 +233,8 @@ def _unchunk(data: bytes) -> tuple[bytes, bool]:
     return body, False
 
 
-class _Uvicorn(uvicorn.Server):
-    def capture_signals(self) -> Any:
-        """Leave the signals to the tests."""
-        return nullcontext()
-
-
 @asynccontextmanager
 async def served(application: Any) -> AsyncIterator[Server]:
     """Serve an application with uvicorn, on this loop and a free port."""
-    config = uvicorn.Config(
-        application, host="127.0.0.1", port=0, lifespan="off", log_config=None, access_log=False
-    )
-    server = _Uvicorn(config)
-    serving = asyncio.create_task(server.serve(), name="uvicorn")
-    await eventually(lambda: server.started)
-    try:
-        yield Server(server.servers[0].sockets[0].getsockname()[1])
-    finally:
-        server.should_exit = True
-        await serving
+    async with served_here(application) as port:
+        yield Server(port)
