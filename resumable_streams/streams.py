@@ -15,6 +15,8 @@ from .exceptions import InvalidOffset, ShuttingDown, StreamDoesNotExist
 from .identifiers import DEFAULT_TENANT, validate_tenant
 from .links import SignedLink
 from .operating import doctor, tenants
+from .operating.inventory import Inventory
+from .operating.selection import Selection
 from .permissions import (
     Asker,
     Granted,
@@ -416,6 +418,39 @@ class StreamManager:
         return await runtime.call(tenants.retire, self.alias, name, ttl=ttl, existing=existing)
 
     retire = sync_twin(aretire)
+
+    async def apurge(
+        self,
+        *,
+        tenant: str | None = None,
+        owner: Owners | None = None,
+        generation: int | None = None,
+        older_than: float | None = None,
+    ) -> int:
+        """Delete streams of the tenant that match all that is given; return how many there were.
+
+        Running ones, too: their readers and producers end. `older_than` is seconds since the stream
+        was acquired. The generation, the TTL and revocations of the tenant stay: revoke first, as
+        an owner who is not revoked can start again. An interruption loses nothing; call it again.
+        """
+        names = (None,) if owner is None else read_owners(owner)
+        in_tenant = self._in(tenant) if owner is None else tenant_of(owner, self._in(tenant))
+        selection = Selection(
+            tenant=in_tenant or DEFAULT_TENANT, generation=generation, older_than=older_than
+        )
+        each = [replace(selection, owner=name) for name in names]
+        return sum([await runtime.call(tenants.purge, self.alias, one) for one in each])
+
+    purge = sync_twin(apurge)
+
+    async def aaudit(self, *, tenant: str | None = None) -> Inventory:
+        """Count the streams, bytes, owners, states and ages of the tenant; change nothing.
+
+        It looks at every stream of the tenant: seconds for 100,000. Owners are named by digest.
+        """
+        return await runtime.call(tenants.audit, self.alias, self._in(tenant) or DEFAULT_TENANT)
+
+    audit = sync_twin(aaudit)
 
     async def adoctor(self) -> list[Observation]:
         """Examine the project and the store of this alias, as `manage.py … doctor` does.

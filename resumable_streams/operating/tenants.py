@@ -7,10 +7,27 @@ and the states that a failure can leave.
 from ..control import retire as _retire
 from ..control import rotate as _rotate
 from ..engine import get_engine
-from .bulk import Progress, StreamBatches, purge, shorten
+from .bulk import Progress, StreamBatches, shorten
+from .bulk import purge as _purge
+from .inventory import Inventory, take_inventory
 from .selection import Selection
 
-__all__ = ["retire", "rotate"]
+__all__ = ["audit", "purge", "retire", "rotate"]
+
+
+async def audit(alias: str, tenant: str) -> Inventory:
+    """Count the streams of the tenant, and change nothing."""
+    found: dict[str, Inventory] = {}
+    selection = Selection(tenant=tenant)
+    await take_inventory(StreamBatches(get_engine(alias).store, selection), Progress(), found)
+    return found[tenant]
+
+
+async def purge(alias: str, selection: Selection) -> int:
+    """Delete the selected streams, and return how many there were."""
+    progress = Progress()
+    await _purge(StreamBatches(get_engine(alias).store, selection), progress)
+    return progress.done
 
 
 async def rotate(alias: str, tenant: str, *, purge_old: bool = False) -> int:
@@ -18,7 +35,7 @@ async def rotate(alias: str, tenant: str, *, purge_old: bool = False) -> int:
     generation = await _rotate(alias, tenant)
     if purge_old:
         old = Selection(tenant=tenant, before_generation=generation)
-        await purge(StreamBatches(get_engine(alias).store, old), Progress())
+        await purge(alias, old)
     return generation
 
 

@@ -83,6 +83,30 @@ async def test_a_tenant_can_be_given_another_ttl(manager: StreamManager):
     assert reader.info.ttl <= 300
 
 
+async def test_a_purge_deletes_what_matches_and_nothing_else(manager: StreamManager):
+    for tenant in ("acme", "other"):
+        for owner in ("a", "b", "c"):
+            reader = await manager.arun(f"of-{owner}", SOURCE, owner=owner, tenant=tenant)
+            await read_all(reader)
+    acme = manager.tenant("acme")
+    assert await acme.apurge(owner="a", older_than=3600) == 0
+    assert await acme.apurge(owner="a", generation=2) == 0
+    assert await acme.apurge(owner=Identity(owners=("a", "b"))) == 2
+    assert await acme.astatus("of-a", owner="a") is None
+    assert await acme.astatus("of-c", owner="c") is not None
+    assert await acme.apurge() == 1
+    assert await manager.astatus("of-a", owner="a", tenant="other") is not None
+
+
+async def test_an_audit_counts_one_tenant(manager: StreamManager):
+    for tenant, owner in (("acme", "a"), ("acme", "b"), ("other", "a")):
+        await read_all(await manager.arun(f"of-{owner}", SOURCE, owner=owner, tenant=tenant))
+    await manager.arevoke(owner="b", tenant="acme")
+    found = await manager.tenant("acme").aaudit()
+    assert (found.streams, found.reachable, found.size, len(found.owners)) == (2, 1, 6, 2)
+    assert (await manager.tenant("nobody").aaudit()).streams == 0
+
+
 async def test_the_twins_do_the_same(memory_manager: StreamManager):
     acme = memory_manager.tenant("acme")
 
