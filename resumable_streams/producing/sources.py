@@ -33,6 +33,7 @@ __all__ = [
     "open_source",
     "refuse_wrong",
     "report_usage",
+    "reported_usage",
 ]
 
 Item = Any
@@ -83,6 +84,12 @@ def report_usage(**counts: int) -> None:
     """
     if (context := _context.get()) is not None:
         context.usage.update(counts)
+
+
+def reported_usage() -> dict[str, int]:
+    """Return what the source that asks has reported so far; nothing outside of a source."""
+    context = _context.get()
+    return {} if context is None else dict(context.usage)
 
 
 def is_for_the_process(error: BaseException) -> bool:
