@@ -133,12 +133,10 @@ async def _resume(
     if runtime.is_draining:  # a body would end where it begins
         raise ShuttingDown
     access = await _access(request, stream_id or "", using, reading=True)
-    resumption = await access.open(position)
+    resumption = await access.open(position, active=active)
     reader, start = resumption.reader, resumption.start
     if start.is_over:
         return over_response(reader.info)
-    if active and not reader.info.is_streaming:
-        raise StreamDoesNotExist
     return ResumableStreamResponse(reader, request, reset=start.reset, span=start.span)
 
 

@@ -34,13 +34,13 @@ class StreamAccess:
     asker: Asker
     request: HttpRequest
 
-    async def open(self, position: Position) -> Resumption:
-        """Return a reader at the position.
+    async def open(self, position: Position, *, active: bool = False) -> Resumption:
+        """Return a reader at the position; with `active`, only of a stream that has not ended.
 
         Raises StreamDoesNotExist, InvalidOffset beyond the end or inside a frame, and
         StreamReplaced for a position in another incarnation of the stream.
         """
-        locator = _Locator(position)
+        locator = _Locator(position, active=active)
         reader = await self.ask(self.manager.aresume, locate=locator)
         return Resumption(reader=reader, start=locator.start)
 
@@ -61,11 +61,14 @@ class StreamAccess:
 class _Locator:
     """The position of a request, and where in the stream that turned out to be."""
 
-    def __init__(self, position: Position) -> None:
+    def __init__(self, position: Position, *, active: bool = False) -> None:
         self._position = position
+        self._active = active
         self.start = Start()
 
     async def __call__(self, info: StreamInfo, peek: Peek) -> Start:
+        if self._active and not info.is_streaming:
+            raise StreamDoesNotExist
         wire_format = format_of(info)
         self.start = resolve(
             self._position, info, is_log=wire_format.is_log, can_reset=wire_format.can_reset

@@ -13,7 +13,7 @@ from pytest_django import Settings
 from resumable_streams import PUBLIC, streams
 from resumable_streams.exceptions import StoreUnavailable, StreamLimitExceeded
 from resumable_streams.process.runtime import runtime
-from resumable_streams.signals import inline, stream_refused
+from resumable_streams.signals import inline, stream_refused, stream_resumed
 from resumable_streams.types import Owner, RefusalReason
 from resumable_streams.views import AcquireView, resume_response
 from tests.tools.readers import read_all
@@ -137,6 +137,24 @@ async def test_the_status_is_that_of_the_answer(client: AsyncClient, told: Told)
     await end("s", "me")
     assert (await client.get("/live/s/")).status_code == 204
     assert told == [("resume", "ended", 204, "s")]
+
+
+async def test_a_resume_that_is_refused_is_not_told_as_one(client: AsyncClient):
+    resumed: list[str] = []
+
+    @inline
+    def receiver(stream_id: str, **named: Any) -> None:
+        resumed.append(stream_id)
+
+    stream_resumed.connect(receiver)
+    try:
+        await end("s", "me")
+        assert (await client.get("/live/s/")).status_code == 204
+        assert resumed == []
+        assert (await client.get("/streams/s/")).status_code == 200
+        assert resumed == ["s"]
+    finally:
+        stream_resumed.disconnect(receiver)
 
 
 @pytest.mark.parametrize(
