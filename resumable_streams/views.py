@@ -16,7 +16,7 @@ from django.http.response import HttpResponseBase
 
 from .compat import keep_unread, plain_request
 from .engine.reader import StreamReader
-from .exceptions import InvalidOwner, ShuttingDown, StreamDoesNotExist, StreamError
+from .exceptions import InvalidOwner, ShuttingDown, StreamError
 from .formats import Missing, get_format
 from .http.dispatch import AsyncView
 from .http.opening import Opening

@@ -21,7 +21,7 @@ from ..control import revoke
 from ..identifiers import owner_digest
 from ..models import StreamRecord
 from ..operating.incarnation import cancel_incarnation, delete_incarnation
-from ..operating.records import look
+from ..operating.settling import look
 from ..process.runtime import runtime
 from ..types import StreamStatus
 from .acting import FAILURES, Action, ActsAdmin, Plan, Target

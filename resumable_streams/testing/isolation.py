@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-from ..operating import records
+from ..operating import recorder
 from ..process.holdings import TRANSIENT
 from ..process.runtime import runtime
 from ..process.threads import end_background
@@ -63,7 +63,7 @@ def _close() -> list[str]:
     if runtime.is_open:
         left = runtime.call_sync(_left_after, GRACE_SECONDS)
         runtime.call_sync(runtime.aclose)
-    records.flush()
+    recorder.flush()
     end_background().result(PATIENCE_SECONDS)
     for thread in threading.enumerate():
         if thread.name == TRANSIENT:
@@ -97,7 +97,7 @@ async def aproduced(*, timeout: float = PATIENCE_SECONDS) -> None:  # noqa: ASYN
     left = await runtime.call(_left_after, timeout)
     if left:
         raise TimeoutError(f"Still produced after {timeout:.0f} seconds: {', '.join(left)}.")
-    await asyncio.to_thread(records.flush)
+    await asyncio.to_thread(recorder.flush)
 
 
 produced = sync_twin(aproduced)

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from pytest_django import Settings
 
 from resumable_streams.engine import get_engine
-from resumable_streams.operating.records import recorder
+from resumable_streams.operating.recorder import recorder
 from resumable_streams.process.runtime import runtime
 from tests.tools.streams import MEMORY, REDIS
 from tests.tools.waiting import eventually

@@ -24,7 +24,8 @@ from resumable_streams.control.saved import in_database
 from resumable_streams.engine import get_engine
 from resumable_streams.models import IncidentAction, StreamNamespace, StreamRecord
 from resumable_streams.operating.incidents import Operator, incident
-from resumable_streams.operating.records import RecordEnding, Recorder, settle
+from resumable_streams.operating.recorder import RecordEnding, Recorder
+from resumable_streams.operating.settling import settle
 from resumable_streams.stores.memory import MemoryStore
 from resumable_streams.stores.redis import RedisStore
 from tests.ledger import open_database

@@ -17,7 +17,7 @@ from resumable_streams.control import retire, rotate
 from resumable_streams.control.saved import saved_generations
 from resumable_streams.identifiers import owner_digest
 from resumable_streams.models import StreamNamespace, StreamRecord
-from resumable_streams.operating import records
+from resumable_streams.operating import settling
 from resumable_streams.process.runtime import runtime
 from tests.ledger import ALIAS as PRIMARY
 from tests.ledger import open_ledger
@@ -94,7 +94,7 @@ def test_records_are_settled_by_what_the_primary_has(configure_memory: Configure
         acquired=timezone.now() - timedelta(days=1),
     )
     try:
-        assert records.settle("default") == 1
+        assert settling.settle("default") == 1
     finally:
         runtime.call_sync(runtime.aclose)
     assert StreamRecord.objects.using(PRIMARY).get().status == "lost"

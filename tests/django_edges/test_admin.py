@@ -165,16 +165,16 @@ def test_the_page_shows_what_streams_are_now_and_no_payload(staff, streams):
 def test_the_states_of_a_page_are_one_batch(staff, no_streams, monkeypatch):
     for number in range(30):
         record(f"s{number}")
-    from resumable_streams.operating import records
+    from resumable_streams.operating import settling
 
     calls = []
-    status = records._status
+    status = settling._status
 
     async def spy(alias, keys):
         calls.append(len(keys))
         return await status(alias, keys)
 
-    monkeypatch.setattr(records, "_status", spy)
+    monkeypatch.setattr(settling, "_status", spy)
     staff(*VIEWS).get(page_of("streamrecord"))
     assert calls == [30]
 

@@ -10,7 +10,7 @@ from django.utils import timezone
 from resumable_streams import StreamManager, control
 from resumable_streams.identifiers import owner_digest
 from resumable_streams.models import IncidentAction, StreamRecord
-from resumable_streams.operating import records
+from resumable_streams.operating import settling
 from resumable_streams.process.runtime import runtime
 from resumable_streams.signals import stream_cancelled, stream_deleted
 from resumable_streams.types import StreamInfo
@@ -60,7 +60,7 @@ def record_of(info: StreamInfo, **changes: Any) -> StreamRecord:
 
 def stored(record: StreamRecord) -> StreamInfo | None:
     """Return what the store has of a record's stream, in reach or not."""
-    (info,) = records.look("default", [record])
+    (info,) = settling.look("default", [record])
     return info
 
 

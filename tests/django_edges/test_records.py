@@ -22,7 +22,8 @@ from resumable_streams.control import revoke, rotate
 from resumable_streams.engine import get_engine
 from resumable_streams.identifiers import owner_digest
 from resumable_streams.models import IncidentAction, StreamNamespace, StreamRecord
-from resumable_streams.operating import records
+from resumable_streams.operating import recorder as recording
+from resumable_streams.operating import records, settling
 from resumable_streams.process.runtime import runtime
 from resumable_streams.signals import (
     owner_bound,
@@ -67,7 +68,7 @@ def archive(migrated, tmp_path, settings, django_db_blocker) -> Iterator[Path]:
     with django_db_blocker.unblock():
         _add_database(path)
         yield path
-        records.flush()
+        recording.flush()
         _remove_database()
 
 
@@ -102,11 +103,11 @@ def streams(archive, entry, closes_runtime) -> StreamManager:
 
 
 @pytest.fixture
-def recorder(monkeypatch) -> Iterator[records.Recorder]:
+def recorder(monkeypatch) -> Iterator[recording.Recorder]:
     """Give the receivers a recorder without a past."""
-    recorder = records.Recorder()
+    recorder = recording.Recorder()
     monkeypatch.setattr(records, "recorder", recorder)
-    monkeypatch.setattr(records, "GATHER_SECONDS", 0.05)
+    monkeypatch.setattr(recording, "GATHER_SECONDS", 0.05)
     yield recorder
     recorder.flush()
 
@@ -116,7 +117,7 @@ async def drain(reader) -> bytes:
 
 
 @sync_to_async(thread_sensitive=False)
-def written(recorder: records.Recorder) -> list[StreamRecord]:
+def written(recorder: recording.Recorder) -> list[StreamRecord]:
     try:
         assert recorder.flush()
         return list(StreamRecord.objects.order_by("pk"))
@@ -130,9 +131,9 @@ def row(stream_id: str = "s1", **fields: object) -> StreamRecord:
     return StreamRecord(**given)
 
 
-def ending(stream_id: str = "s1", epoch: str = "", **changes: object) -> records.RecordEnding:
+def ending(stream_id: str = "s1", epoch: str = "", **changes: object) -> recording.RecordEnding:
     changes = {"status": "done", "ended": timezone.now(), **changes}
-    return records.RecordEnding(
+    return recording.RecordEnding(
         election=("default", "default", stream_id), epoch=epoch, changes=changes
     )
 
@@ -277,13 +278,13 @@ async def test_what_the_recorder_raises_never_reaches_the_stream(
 
 def test_many_rows_are_few_transactions(archive, recorder, monkeypatch):
     batches = []
-    save = records._save
+    save = recording._save
 
     def spy(using, rows, endings, *, again):
         batches.append((len(rows), len(endings)))
         save(using, rows, endings, again=again)
 
-    monkeypatch.setattr(records, "_save", spy)
+    monkeypatch.setattr(recording, "_save", spy)
     for number in range(1_200):
         recorder.put(row(f"s{number}"))
         recorder.put(ending(f"s{number}"))
@@ -295,13 +296,13 @@ def test_many_rows_are_few_transactions(archive, recorder, monkeypatch):
 
 def test_a_batch_is_written_without_being_waited_for(archive, recorder, monkeypatch):
     saved = threading.Event()
-    save = records._save
+    save = recording._save
 
     def spy(*args, **kwargs):
         save(*args, **kwargs)
         saved.set()
 
-    monkeypatch.setattr(records, "_save", spy)
+    monkeypatch.setattr(recording, "_save", spy)
     recorder.put(row())
     assert saved.wait(5)
     assert StreamRecord.objects.count() == 1
@@ -309,7 +310,7 @@ def test_a_batch_is_written_without_being_waited_for(archive, recorder, monkeypa
 
 @pytest.mark.lengthy
 def test_a_busy_database_is_tried_again(archive, recorder, monkeypatch):
-    monkeypatch.setattr(records, "RETRY_PAUSES", (0.01,) * 100)
+    monkeypatch.setattr(recording, "RETRY_PAUSES", (0.01,) * 100)
     with _locked(archive):
         recorder.put(row())
         assert not recorder.flush(0.5)
@@ -339,7 +340,7 @@ def _locked(path: Path):
 def test_an_answer_that_was_lost_at_the_commit_writes_nothing_twice(archive, recorder, monkeypatch):
     from django.db import OperationalError
 
-    save, calls = records._save, []
+    save, calls = recording._save, []
 
     def unlucky(*args, **kwargs):
         save(*args, **kwargs)
@@ -347,8 +348,8 @@ def test_an_answer_that_was_lost_at_the_commit_writes_nothing_twice(archive, rec
         if len(calls) == 1:
             raise OperationalError("server closed the connection unexpectedly")
 
-    monkeypatch.setattr(records, "_save", unlucky)
-    monkeypatch.setattr(records, "RETRY_PAUSES", (0.01,))
+    monkeypatch.setattr(recording, "_save", unlucky)
+    monkeypatch.setattr(recording, "RETRY_PAUSES", (0.01,))
     recorder.put(row("s1"))
     recorder.put(row("s2"))
     assert recorder.flush()
@@ -370,7 +371,7 @@ def test_a_row_the_database_refuses_takes_no_other_with_it(archive, recorder, ca
 async def test_a_dead_database_slows_no_stream_and_the_loss_is_counted(
     streams, recorder, archive, monkeypatch, caplog
 ):
-    monkeypatch.setattr(records, "RETRY_PAUSES", (0.01,))
+    monkeypatch.setattr(recording, "RETRY_PAUSES", (0.01,))
     await asyncio.to_thread(_wreck, archive)
     started = time.perf_counter()
     for number in range(50):
@@ -388,8 +389,8 @@ def _wreck(path: Path) -> None:
 
 
 def test_a_full_queue_refuses_counts_and_says_so_once(archive, recorder, monkeypatch, caplog):
-    monkeypatch.setattr(records, "QUEUE_ROWS", 10)
-    monkeypatch.setattr(records, "RETRY_PAUSES", (0.01,) * 100)
+    monkeypatch.setattr(recording, "QUEUE_ROWS", 10)
+    monkeypatch.setattr(recording, "RETRY_PAUSES", (0.01,) * 100)
     with _locked(archive):
         for number in range(1_000):
             recorder.put(row(f"s{number}"))
@@ -414,7 +415,7 @@ def test_the_connection_is_closed_when_there_is_nothing_to_write(archive, record
         closed.set()
 
     monkeypatch.setattr(connections, "close_all", spy)
-    monkeypatch.setattr(records, "IDLE_SECONDS", 0.05)
+    monkeypatch.setattr(recording, "IDLE_SECONDS", 0.05)
     recorder.put(row())
     assert closed.wait(5)
     recorder.put(row("s2"))
@@ -425,7 +426,7 @@ def test_the_connection_is_closed_when_there_is_nothing_to_write(archive, record
 def test_the_end_of_the_process_does_not_wait_for_a_dead_database(
     archive, recorder, monkeypatch, caplog
 ):
-    monkeypatch.setattr(records, "RETRY_PAUSES", (60.0, 60.0))
+    monkeypatch.setattr(recording, "RETRY_PAUSES", (60.0, 60.0))
     _wreck(archive)
     recorder.put(row())
     started = time.perf_counter()
@@ -490,14 +491,14 @@ def test_records_of_streams_that_ended_unheard_are_settled(archive, entry):
         hold = threading.Event()
         streams.run("live", lambda: _held(hold), owner="42")
         list(streams.run("other", [b"abc"], owner="43"))
-        records.flush()
+        recording.flush()
         StreamRecord.objects.all().delete()
         for name in ("done", "live", "gone", "other"):
             info = streams.status(name, owner="42")
             row(name, acquired=past, epoch=info.epoch if info else "0123abcd").save()
         row("new").save()
-        assert records.settle("default", batch=2) == 3
-        assert records.settle("default") == 0
+        assert settling.settle("default", batch=2) == 3
+        assert settling.settle("default") == 0
         hold.set()
         found = dict(StreamRecord.objects.values_list("stream_id", "status"))
         assert StreamRecord.objects.get(stream_id="done").size == 3
@@ -531,9 +532,9 @@ def test_a_record_is_looked_up_in_its_generation_or_in_the_one_in_force(archive,
         list(streams.run("s1", [b"abc"], owner="42"))
         first = row("s1", generation=1)
         StreamNamespace.objects.create(alias="default", tenant="default", generation=2)
-        assert records.look("default", [first])[0] is not None
-        assert records.look("default", [row("s1")]) == [None]
-        assert records.look("default", [row("s1", generation=1, epoch="other")]) == [None]
+        assert settling.look("default", [first])[0] is not None
+        assert settling.look("default", [row("s1")]) == [None]
+        assert settling.look("default", [row("s1", generation=1, epoch="other")]) == [None]
     finally:
         _close_home()
 
@@ -641,7 +642,7 @@ def test_the_stream_of_a_forgotten_person_is_settled_by_its_own_end(archive, ent
         StreamRecord.objects.update(
             status=Status.STREAMING, owner="", owner_digest="", acquired=past
         )
-        assert records.settle("default") == 1
+        assert settling.settle("default") == 1
     finally:
         _close_home()
     assert StreamRecord.objects.get().status == Status.DONE

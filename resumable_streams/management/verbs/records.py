@@ -14,7 +14,7 @@ from resumable_streams.management.performing import out_of_reach
 from resumable_streams.operating.bulk import Progress
 from resumable_streams.operating.connection import close_unused, is_open, is_reachable
 from resumable_streams.operating.old_rows import old_records
-from resumable_streams.operating.records import settle, unsettled
+from resumable_streams.operating.settling import settle, unsettled
 from resumable_streams.process.runtime import runtime
 
 from .clearing import clear_rows, clearing_arguments
