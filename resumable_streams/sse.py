@@ -17,6 +17,7 @@ __all__ = [
     "Fragment",
     "Framer",
     "comment",
+    "data_frame",
     "data_of",
     "ends_frame",
     "event",
@@ -40,6 +41,11 @@ def event(data: str | bytes, event: str | None = None, *, event_id: str | None =
     if event_id is not None:
         lines.append(f"id: {_one_line(event_id)}")
     return "\n".join([*lines, "", ""]).encode()
+
+
+def data_frame(line: bytes) -> bytes:
+    """Encode a frame whose data is one line, which has no line end."""
+    return b"data: %b\n\n" % line
 
 
 def data_of(frame: bytes) -> str:

@@ -4,8 +4,11 @@
 |--------------|---------------------|----------------------------------------------------|
 | `raw`        | anything            | the same bytes; the connection breaks at all but a |
 |              |                     | clean end                                          |
+| `ndjson`     | lines of JSON       | the same, as `raw`                                 |
 | `sse`        | server-sent events  | the events with ids, then an event for the end     |
 | `ui_message` | UI message parts    | the parts, then the AI SDK's terminal parts; the   |
+|              |                     | connection breaks if the stream goes on            |
+| `ag_ui`      | AG-UI events        | the events, then RUN_ERROR if the run failed; the  |
 |              |                     | connection breaks if the stream goes on            |
 
 A stream remembers its format by name (`attrs["format"]`), so that every reader gets the same.
@@ -14,28 +17,36 @@ A format has two sides. Its `ItemEncoder` writes what a source yields into the l
 and never stored. `register` adds a format of your own.
 """
 
+from .ag_ui import AGUI, ag_ui
 from .base import Encoder, Format, Missing
 from .frames import FrameEncoder
 from .items import ItemEncoder, WrongItem, encoded
+from .messages import MessageWriter
+from .ndjson import NDJSON, ndjson
 from .raw import Raw, raw
 from .registry import format_of, get_format, register
 from .sse import ServerSentEvents, sse
 from .ui_message import RESUME, UIMessageStream, ui_message
 
 __all__ = [
+    "AGUI",
+    "NDJSON",
     "RESUME",
     "Encoder",
     "Format",
     "FrameEncoder",
     "ItemEncoder",
+    "MessageWriter",
     "Missing",
     "Raw",
     "ServerSentEvents",
     "UIMessageStream",
     "WrongItem",
+    "ag_ui",
     "encoded",
     "format_of",
     "get_format",
+    "ndjson",
     "raw",
     "register",
     "sse",

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Ma
 from dataclasses import asdict, is_dataclass
 from typing import Any, ClassVar, overload
 
-__all__ = ["ItemEncoder", "WrongItem", "as_mapping", "encoded"]
+__all__ = ["ItemEncoder", "WrongItem", "as_mapping", "encoded", "utf8"]
 
 
 class WrongItem(TypeError):
@@ -35,13 +35,16 @@ class ItemEncoder:
     remedy: ClassVar[str] = "Yield bytes or str."
     """The advice in the error about an item that this format cannot write."""
 
+    passes_bytes: bool = True
+    """Bytes go into the log without a call of `wire`, and cost nothing."""
+
     def encode(self, item: Any) -> bytes:
         """Return the bytes of the log that an item becomes; raise WrongItem where there are none.
 
         No bytes at all, as of an empty text, are no entry of the log.
         """
         if type(item) is bytes:
-            return self.wire(item)
+            return item if self.passes_bytes else self.wire(item)
         if isinstance(item, str):
             return self.text(item)
         if isinstance(item, bytes | bytearray | memoryview):
@@ -57,7 +60,7 @@ class ItemEncoder:
 
     def text(self, text: str) -> bytes:
         """Return what text becomes."""
-        return text.encode()
+        return utf8(text)
 
     def part(self, part: Mapping[str, Any], item: Any) -> bytes:
         """Return what a mapping becomes; `item` is the object it was made of."""
@@ -71,6 +74,14 @@ class ItemEncoder:
         """Take note of a whole frame that the log has already; called in their order, before any
         item, when a worker goes on with a stream. The frame comes without its blank line.
         """
+
+
+def utf8(text: str) -> bytes:
+    """Encode text; half a surrogate pair, which has no UTF-8, becomes U+FFFD, as in a browser."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
 
 
 def as_mapping(item: Any) -> Mapping[str, Any] | None:

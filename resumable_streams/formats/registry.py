@@ -1,7 +1,9 @@
 """The formats of this process, by name."""
 
 from ..types import StreamInfo
+from .ag_ui import ag_ui
 from .base import Format
+from .ndjson import ndjson
 from .raw import raw
 from .sse import sse
 from .ui_message import ui_message
@@ -32,5 +34,5 @@ def format_of(info: StreamInfo) -> Format:
     return _formats.get(info.attrs.get("format", raw.name), raw)
 
 
-for _format in (raw, sse, ui_message):
+for _format in (raw, ndjson, sse, ui_message, ag_ui):
     register(_format)

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from ..sse import EventId, event
+from ..sse import EventId, data_frame, event
 from ..types import StreamInfo, StreamStatus
 from .base import Encoder, Format
 from .frames import FrameEncoder
-from .items import ItemEncoder
-from .json_text import json_text
+from .items import ItemEncoder, utf8
+from .json_line import json_line
 
 __all__ = ["ServerSentEvents", "sse"]
 
@@ -41,10 +41,10 @@ class _EventWriter(ItemEncoder):
     )
 
     def text(self, text: str) -> bytes:
-        return event(text) if text else b""
+        return event(utf8(text)) if text else b""
 
     def part(self, part: Mapping[str, Any], item: Any) -> bytes:
-        return event(json_text(part))
+        return data_frame(json_line(part))
 
 
 class _EventEncoder(FrameEncoder):
@@ -57,7 +57,7 @@ class _EventEncoder(FrameEncoder):
         if not self._reset:
             return b""
         answer = {"offset": self._start.offset}
-        return event(json_text(answer), "reset", event_id=str(self._start))
+        return event(json_line(answer), "reset", event_id=str(self._start))
 
     def terminal(self, info: StreamInfo) -> bytes:
         return self._last(info.status, {"status": info.status})
@@ -67,7 +67,7 @@ class _EventEncoder(FrameEncoder):
         return self._last("error", {**answer, "detail": detail} if detail else answer)
 
     def _last(self, name: str, answer: Mapping[str, str]) -> bytes:
-        return event(json_text(answer), name, event_id=self.last_id())
+        return event(json_line(answer), name, event_id=self.last_id())
 
 
 sse = ServerSentEvents()

@@ -1,15 +1,15 @@
 """The UI message stream protocol of the AI SDK."""
 
-import json
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from ..sse import data_of, event
+from ..sse import data_frame, event
 from ..types import StreamInfo, StreamStatus
 from .base import Encoder, Format, Missing
 from .frames import FrameEncoder
-from .items import ItemEncoder, WrongItem
-from .json_text import json_text
+from .items import ItemEncoder
+from .json_line import json_line
+from .messages import MessageWriter, Part
 
 __all__ = ["RESUME", "UIMessageStream", "ui_message"]
 
@@ -32,7 +32,7 @@ class UIMessageStream(Format):
 
     def part(self, part: Mapping[str, Any]) -> bytes:
         """Encode one part, as in `part({"type": "text-delta", "id": "0", "delta": "Hel"})`."""
-        return event(json_text(part))
+        return data_frame(json_line(part))
 
     def item_encoder(self, info: StreamInfo) -> ItemEncoder:
         return _PartWriter()
@@ -41,86 +41,33 @@ class UIMessageStream(Format):
         return _PartEncoder(info.epoch, offset)
 
 
-class _PartWriter(ItemEncoder):
-    """Text as a text part, with its start and end; `start` and `finish` around all parts.
-
-    A source that yields bytes writes `start` and `finish` itself.
-    """
+class _PartWriter(MessageWriter):
+    """Text as a text part, with its start and end; `start` and `finish` around all parts."""
 
     remedy: ClassVar[str] = (
         "Yield str for text, or a part as a mapping with a `type`, such as "
         '{"type": "data-weather", "data": …}.'
     )
+    starts = frozenset({"start"})
+    ends = frozenset({"finish", "error", "abort"})
 
-    def __init__(self) -> None:
-        self._text = 0  # the number of the text part that is open
-        self._texts = 0
-        self._is_started = False
-        self._is_over = False
-        self._is_wire = False
+    def start_parts(self) -> list[Part]:
+        return [{"type": "start"}]
 
-    def wire(self, data: bytes) -> bytes:
-        self._is_wire = True
-        return self._end_text() + data
+    def end_parts(self) -> list[Part]:
+        return [{"type": "finish"}]
 
-    def text(self, text: str) -> bytes:
-        if not text:
-            return b""
-        opening = b""
-        if not self._text:
-            self._texts = self._text = self._texts + 1
-            opening = self._start() + ui_message.part({"type": "text-start", "id": self._id})
-        delta = {"type": "text-delta", "id": self._id, "delta": text}
-        return opening + ui_message.part(delta)
+    def text_id(self, number: int) -> str:
+        return f"text:{number}"
 
-    def part(self, part: Mapping[str, Any], item: Any) -> bytes:
-        kind = part.get("type")
-        if not isinstance(kind, str):
-            raise WrongItem(item, self.remedy)
-        before = self._end_text()
-        if kind != "start":
-            before += self._start()
-        self._note(kind)
-        return before + ui_message.part(part)
+    def text_start(self, text_id: str) -> Part:
+        return {"type": "text-start", "id": text_id}
 
-    def end(self) -> bytes:
-        after = self._end_text()
-        if self._is_started and not (self._is_over or self._is_wire):
-            after += ui_message.part({"type": "finish"})
-        return after
+    def text_delta(self, text_id: str) -> Part:
+        return {"type": "text-delta", "id": text_id}
 
-    def restore(self, frame: bytes) -> None:
-        try:
-            part = json.loads(data_of(frame))
-            kind, part_id = part["type"], part.get("id")
-        except (LookupError, TypeError, ValueError, AttributeError):
-            return  # of a source that writes its own frames
-        self._note(kind)
-        if kind == "text-start" and part_id == f"text:{self._texts + 1}":
-            self._texts = self._text = self._texts + 1
-        elif kind == "text-end" and part_id == self._id:
-            self._text = 0
-
-    @property
-    def _id(self) -> str:
-        return f"text:{self._text}"
-
-    def _note(self, kind: str) -> None:
-        self._is_started |= kind == "start"
-        self._is_over |= kind in ("finish", "error", "abort")
-
-    def _start(self) -> bytes:
-        if self._is_started or self._is_wire:
-            return b""
-        self._is_started = True
-        return ui_message.part({"type": "start"})
-
-    def _end_text(self) -> bytes:
-        if not self._text:
-            return b""
-        part = ui_message.part({"type": "text-end", "id": self._id})
-        self._text = 0
-        return part
+    def text_end(self, text_id: str) -> Part:
+        return {"type": "text-end", "id": text_id}
 
 
 class _PartEncoder(FrameEncoder):

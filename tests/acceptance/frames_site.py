@@ -33,6 +33,15 @@ async def parts(count: int, every: float) -> AsyncIterator[bytes]:
     yield finish()
 
 
+async def words(count: int, every: float) -> AsyncIterator[Any]:
+    """Yield numbered words at a pace, as text; an event of AG-UI between them."""
+    for number in range(count):
+        yield f"{number} "
+        if number == count // 2:
+            yield {"type": "CUSTOM", "name": "half", "value": number}
+        await asyncio.sleep(every)
+
+
 SOURCES = {"sse": events, "ui_message": parts, "raw": events}
 
 
@@ -64,8 +73,21 @@ def _urls() -> list[Any]:
     async def chat_again(request: HttpRequest, chat_id: str) -> HttpResponseBase:
         return await resume_response(request, chat_id, format="ui_message")
 
+    async def agent(request: HttpRequest) -> HttpResponseBase:
+        """Answer as AG-UI's `HttpAgent` posts: the id of the run is that of its stream."""
+        run = json.loads(request.body)
+        asked = run["forwardedProps"]
+        return await stream_response(
+            request,
+            lambda: words(asked["count"], asked["every"]),
+            format="ag_ui",
+            stream_id=run["runId"],
+            attrs={"thread_id": run["threadId"], "run_id": run["runId"]},
+        )
+
     return [
         path("produce", produce),
+        path("agent", agent),
         path("chat", chat),
         path("chat/<str:chat_id>/stream", chat_again),
         *urlpatterns,
