@@ -264,6 +264,8 @@ class StreamConsumer(AsyncWebsocketConsumer):
             await self._refuse(message, error=refused.word)
         except StreamError as error:
             await self._refuse_with(message, error, request)
+        except _ClientLeft:
+            raise
         except Exception:
             logger.exception("A message of a WebSocket (%s) failed.", message.type)
             await self._refuse(message, error="server_error")

@@ -130,10 +130,10 @@ class RealSocket(Client):
 
 @asynccontextmanager
 async def really_connected(
-    url: str, path: str = "/ws/streams/", *, session: str = "", **named: Any
+    url: str, path: str = "/ws/streams/", *, session: str = "", origin: str = "", **named: Any
 ) -> AsyncIterator[RealSocket]:
     """Connect to a server at its URL of HTTP."""
-    headers = {"Cookie": f"sessionid={session}", "Origin": url}
+    headers = {"Cookie": f"sessionid={session}", "Origin": origin or url}
     address = url.replace("http:", "ws:") + path
     named = {"max_size": None, "compression": None, "open_timeout": 60} | named
     async with connect(address, additional_headers=headers, **named) as connection:
