@@ -119,6 +119,8 @@ class LangChainAnswer(Answer[Any]):
         """Yield the parts of a piece of a call; only the first piece has an id and a name."""
         key = source, block.get("index")
         if block.get("id"):
+            if key in self._call_ids:  # some endpoints give all calls the same index
+                yield from self.called(self._call_ids[key])
             self._call_ids[key] = block["id"]
             by_provider = block["type"] == "server_tool_call_chunk"
             yield from self.close(source)

@@ -78,7 +78,7 @@ class OpenAIAnswer(Answer[Any]):
         for piece in delta.tool_calls or ():
             yield from self._read_call(piece)
         if choice.finish_reason is not None:
-            for call_id in self._call_ids.values():
+            for call_id in self._calls:  # not by index: some endpoints give all the same one
                 yield from self.called(call_id)
             self.finish(choice.finish_reason)
 

@@ -19,7 +19,7 @@ from pytest_django import Settings
 from resumable_streams import StreamFailed, streams
 from tests.docs.pages import write_files
 from tests.setups.asgi import Transport
-from tests.tools.waiting import within
+from tests.tools.waiting import eventually, within
 
 from .server import Exchange, Provider
 
@@ -141,6 +141,14 @@ def ask(settings: Settings, key_prefix: str, pages: Path, provider: Provider) ->
             yield Visit(client, provider, response)
 
     return asking
+
+
+async def usage_in(heard: list[dict[str, Any]]) -> dict[str, int]:
+    """Return the usage that the end of the stream has; its readers may know of it earlier."""
+    await eventually(lambda: heard)
+    (told,) = heard
+    usage: dict[str, int] = told["usage"]
+    return usage
 
 
 def parts_of(body: bytes) -> list[dict[str, Any]]:

@@ -182,6 +182,15 @@ async def test_a_tool_that_fails_is_an_error_of_its_call():
     assert found[-3]["errorText"] == "no such place"
 
 
+async def test_calls_with_one_index_are_all_whole(provider):
+    one, other = Chat(), Chat()
+    calls = [one.call("c1", "a", '{"b": 1}'), other.call("c2", "a", '{"b": 2}')]
+    provider.replies(Reply(body=[one.start(), *calls, one.end("tools")]))
+    found = await collected(parts(model().astream("Why?")))
+    inputs = [part["input"] for part in found if part["type"] == "tool-input-available"]
+    assert inputs == [{"b": 1}, {"b": 2}]
+
+
 async def test_text_of_a_model_and_of_a_chain(provider):
     provider.replies(told("Hel", "lo"))
     assert await collected(text(model().astream("Why?"))) == ["Hel", "lo"]

@@ -13,8 +13,9 @@ from pydantic_ai.ui.vercel_ai import VercelAIAdapter
 from resumable_streams.formats import encoded
 from resumable_streams.signals import stream_finalized
 from resumable_streams.views import AcquireView
+from tests.tools.waiting import eventually
 
-from .conftest import fresh, parts_of
+from .conftest import fresh, parts_of, usage_in
 from .server import HANG, Reply
 from .test_providers import FROM_THE_AI_SDK, joined
 from .wires import Chat, Responses
@@ -44,7 +45,7 @@ async def test_an_agent_of_ones_own_is_one_message_of_several_steps(ask, provide
     assert joined(parts, "text") == "It rains."
     output = {"type": "function_call_output", "output": "rain in Lima", "call_id": "c1"}
     assert provider.exchanges[1].body["input"][-1] == output
-    assert finalized[0]["usage"] == {
+    assert await usage_in(finalized) == {
         "requests": 2,
         "input_tokens": 200,
         "output_tokens": 40,
@@ -96,6 +97,7 @@ async def test_a_receiver_bills_whole_and_cancelled_answers(ask, provider, charg
         await visit.cancel()
         await visit.whole()
         await visit.provider_left(1)
+    await eventually(lambda: len(charges) == 2)
     assert [charge["defaults"] for charge in charges] == [
         {"owner": "ada", "input_tokens": 100, "output_tokens": 20},
         {"owner": "ada", "input_tokens": 0, "output_tokens": 3},

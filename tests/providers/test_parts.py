@@ -194,6 +194,14 @@ async def test_calls_at_once_are_told_apart(provider):
     assert inputs == {"a": [1], "b": [2]}
 
 
+async def test_calls_with_one_index_are_all_whole(provider):
+    one, other = Chat(), Chat()
+    body = [one.start(), one.call("c1", "a", "[1]"), other.call("c2", "b", "[2]"), one.end()]
+    parts = await parts_from("chat", provider, *body)
+    inputs = {part["toolName"]: part["input"] for part in of(parts, "tool-input-available")}
+    assert inputs == {"a": [1], "b": [2]}
+
+
 async def test_the_chunk_of_azure_without_choices_adds_nothing(provider):
     wire = Chat()
     empty = b'data: {"id": "", "choices": [], "created": 0, "model": "", "object": ""}\n\n'

@@ -16,6 +16,7 @@ from resumable_streams.contrib.pydantic_ai import events, parts, text
 from resumable_streams.signals import stream_finalized
 from resumable_streams.views import AcquireView
 
+from .conftest import usage_in
 from .server import HANG, Reply
 from .test_providers import FROM_THE_AI_SDK
 from .wires import Chat
@@ -145,7 +146,7 @@ async def test_a_cancelled_run_has_the_usage_so_far(ask, provider, hear, view):
         await visit.until(b"rains")
         await visit.cancel()
         await visit.provider_left(1)
-    usage = finalized[0]["usage"]
+    usage = await usage_in(finalized)
     assert usage["input_tokens"] == 100
     assert usage["output_tokens"] == 20
     assert usage["output_characters"] == len("It rains")

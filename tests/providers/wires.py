@@ -33,6 +33,9 @@ class Chat:
 
     path = "/v1/chat/completions"
 
+    def __init__(self) -> None:
+        self._calls = -1
+
     def start(self) -> bytes:
         return self.delta({"role": "assistant", "content": ""})
 
@@ -49,7 +52,10 @@ class Chat:
             "function": {"name": name, "arguments": ""},
         }
         deltas = [begin, *({"function": {"arguments": piece}} for piece in pieces)]
-        return b"".join(self.delta({"tool_calls": [{"index": 0, **one}]}) for one in deltas)
+        self._calls += 1
+        return b"".join(
+            self.delta({"tool_calls": [{"index": self._calls, **one}]}) for one in deltas
+        )
 
     def end(self, reason: str = "stop") -> bytes:
         reason = {"tools": "tool_calls"}.get(reason, reason)
