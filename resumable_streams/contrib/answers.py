@@ -91,6 +91,7 @@ class Answer(ABC, Generic[E]):
         self.finish_reason: str | None = None
         self._open: dict[str, tuple[str, str]] = {}
         self._calls: dict[str, Call] = {}
+        self._cited: set[str] = set()
         self._blocks = 0
         self._characters = 0
 
@@ -144,6 +145,13 @@ class Answer(ABC, Generic[E]):
         if source in self._open:
             kind, block = self._open.pop(source)
             yield {"type": f"{kind}-end", "id": block, **more}
+
+    def cite(self, url: str, title: str | None) -> Iterator[Part]:
+        """Yield a source, when the answer cites it for the first time."""
+        if url not in self._cited:
+            self._cited.add(url)
+            part: Part = {"type": "source-url", "sourceId": url, "url": url}
+            yield {**part, "title": title} if title else part
 
     # The calls of tools.
 
@@ -204,12 +212,6 @@ _AI_SDK_NAMES = {
     "reasoning_tokens": "reasoningTokens",
     "cached_tokens": "cachedInputTokens",
 }
-
-
-def citation(url: str, title: str | None) -> Part:
-    """Return the part of a source that an answer cites."""
-    part = {"type": "source-url", "sourceId": url, "url": url}
-    return {**part, "title": title} if title else part
 
 
 # --- From a stream to parts

@@ -18,7 +18,7 @@ from typing import Any
 
 from anthropic.types import MessageDeltaUsage, Usage
 
-from .answers import Answer, Part, Stream, citation, read, words
+from .answers import Answer, Part, Stream, read, words
 
 __all__ = ["parts", "text"]
 
@@ -84,7 +84,7 @@ class AnthropicAnswer(Answer[Any]):
             case "input_json_delta":
                 yield from self.call_input(block.id, delta.partial_json)
             case "citations_delta" if getattr(delta.citation, "url", None):
-                yield citation(delta.citation.url, delta.citation.title)
+                yield from self.cite(delta.citation.url, delta.citation.title)
 
     def _end(self, block: Any) -> Iterator[Part]:
         if block.type in ("tool_use", "server_tool_use", "mcp_tool_use"):

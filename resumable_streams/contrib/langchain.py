@@ -20,7 +20,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ToolMessage
 
-from .answers import Answer, Part, citation, read, words
+from .answers import Answer, Part, read, words
 
 __all__ = ["parts", "text"]
 
@@ -98,7 +98,7 @@ class LangChainAnswer(Answer[Any]):
                 yield from self.say("text", block["text"], source)
                 for note in block.get("annotations", ()):
                     if note["type"] == "citation" and "url" in note:
-                        yield citation(note["url"], note.get("title"))
+                        yield from self.cite(note["url"], note.get("title"))
             case "refusal":
                 yield from self.say("text", block["refusal"], source)
             case "reasoning":

@@ -20,7 +20,7 @@ from typing import Any
 
 from openai.types.chat import ChatCompletionChunk
 
-from .answers import Answer, AnswerFailed, Part, Stream, citation, read, words
+from .answers import Answer, AnswerFailed, Part, Stream, read, words
 
 __all__ = ["parts", "text"]
 
@@ -102,7 +102,7 @@ class OpenAIAnswer(Answer[Any]):
                 yield from self.close()
             case "response.output_text.annotation.added":
                 if event.annotation.type == "url_citation":
-                    yield citation(event.annotation.url, event.annotation.title)
+                    yield from self.cite(event.annotation.url, event.annotation.title)
             case "response.output_item.added" if event.item.type.endswith("_call"):
                 yield from self._begin_call(event.item)
             case "response.output_item.done":

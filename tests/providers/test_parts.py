@@ -1,15 +1,13 @@
-"""The parts of each API's answers, part by part, and their events in AG-UI."""
+"""The parts of each API's answers, part by part."""
 
 import json
 from typing import Any
 
 import pytest
-from ag_ui.core import Event
 from anthropic import AsyncAnthropic
 from openai import AsyncOpenAI
-from pydantic import TypeAdapter
 
-from resumable_streams.contrib import ag_ui, anthropic, openai
+from resumable_streams.contrib import anthropic, openai
 from resumable_streams.contrib.answers import AnswerFailed, Part
 
 from .server import HANG, Provider, Reply
@@ -247,6 +245,23 @@ async def test_tools_that_openai_runs_have_inputs_and_outputs(provider):
     assert parts[-1]["messageMetadata"]["finishReason"] == "stop"
 
 
+async def test_what_openai_cites_is_a_source_once(provider):
+    wire = Responses()
+    at = {"item_id": "msg_1", "output_index": 0, "content_index": 0, "annotation_index": 0}
+    page = {"type": "url_citation", "url": "https://rain.example", "title": "Rain"}
+    cited = [
+        wire.event("response.output_text.annotation.added", **at, annotation=annotation)
+        for annotation in (
+            {**page, "start_index": 0, "end_index": 1},
+            {**page, "start_index": 2, "end_index": 3},
+            {"type": "file_citation", "file_id": "f", "filename": "f.txt", "index": 1},
+        )
+    ]
+    parts = await parts_from("responses", provider, wire.start(), *cited, wire.end())
+    (source,) = of(parts, "source-url")
+    assert (source["url"], source["title"]) == ("https://rain.example", "Rain")
+
+
 async def test_tools_that_anthropic_runs_have_inputs_and_outputs(provider):
     wire = Messages()
     use = {"type": "server_tool_use", "id": "s1", "name": "web_search", "input": {}}
@@ -273,6 +288,7 @@ async def test_tools_that_anthropic_runs_have_inputs_and_outputs(provider):
             {"type": "text", "text": ""},
             {"type": "text_delta", "text": "It rains."},
             {"type": "citations_delta", "citation": citation},
+            {"type": "citations_delta", "citation": citation},
         ),
         wire.end(),
     )
@@ -283,55 +299,3 @@ async def test_tools_that_anthropic_runs_have_inputs_and_outputs(provider):
     assert of(parts, "tool-output-error")[0]["errorText"] == "unavailable"
     (source,) = of(parts, "source-url")
     assert (source["url"], source["title"]) == ("https://rain.example", "Rain")
-
-
-# --- AG-UI ---
-
-
-async def test_events_of_ag_ui_are_events_of_the_protocol(api, wire, provider):
-    body = [
-        wire.start(),
-        wire.reasoning("So"),
-        wire.text("Hel", "lo"),
-        wire.call("c1", "look", '{"place":', '"Lima"}'),
-        wire.end("tools"),
-    ]
-    provider.replies(Reply(body=body))
-    module, ask = APIS[api]
-    events = await collected(ag_ui.events(module.parts(ask())))
-    for event in events:
-        TypeAdapter(Event).validate_python(event)
-    assert [event["type"] for event in events] == [
-        "REASONING_START",
-        "REASONING_MESSAGE_START",
-        "REASONING_MESSAGE_CONTENT",
-        "REASONING_MESSAGE_END",
-        "REASONING_END",
-        "TEXT_MESSAGE_START",
-        "TEXT_MESSAGE_CONTENT",
-        "TEXT_MESSAGE_CONTENT",
-        "TEXT_MESSAGE_END",
-        "TOOL_CALL_START",
-        "TOOL_CALL_ARGS",
-        "TOOL_CALL_ARGS",
-        "TOOL_CALL_END",
-        "CUSTOM",
-    ]
-    assert len({event["messageId"] for event in events if "messageId" in event}) == 2
-
-
-async def test_outputs_of_tools_are_results_in_ag_ui():
-    async def parts() -> Any:
-        call = {"toolCallId": "c1"}
-        yield {"type": "tool-input-start", **call, "toolName": "look"}
-        yield {"type": "tool-input-available", **call, "toolName": "look", "input": {"a": 1}}
-        yield {"type": "tool-output-available", **call, "output": {"b": "☕"}}
-        yield {"type": "tool-output-error", **call, "errorText": "away"}
-        yield {"type": "source-url", "sourceId": "s", "url": "https://rain.example"}
-
-    events = await collected(ag_ui.events(parts()))
-    for event in events:
-        TypeAdapter(Event).validate_python(event)
-    assert [event["type"] for event in events[1:3]] == ["TOOL_CALL_ARGS", "TOOL_CALL_END"]
-    assert json.loads(events[1]["delta"]) == {"a": 1}
-    assert [event["content"] for event in events[3:]] == ['{"b": "☕"}', "away"]

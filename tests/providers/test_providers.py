@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from resumable_streams import streams
 from resumable_streams.signals import stream_finalized
-from tests.tools.waiting import eventually
+from tests.tools.waiting import eventually, within
 
-from .conftest import QUESTION, Ask, parts_of, usage_in
+from .conftest import QUESTION, SOON, Ask, fresh, parts_of, usage_in
 from .server import HANG, Reply
 from .wires import ERROR, WIRES, Wire
 
@@ -123,6 +124,37 @@ async def test_a_cancellation_before_the_first_byte_closes_the_connection(visit,
     async with visit() as answer:
         await eventually(lambda: len(provider.exchanges) > 0)
         await answer.cancel()
+        await answer.provider_left()
+        assert parts_of(await answer.whole())[-1] == {"type": "abort"}
+
+
+async def test_a_source_that_is_closed_in_mid_answer_closes_the_connection(
+    wire, case, provider, pages, rf
+):
+    """So it goes with a limit, or a cancellation that finds the producer waiting for the store."""
+    provider.replies(Reply(body=[wire.start(), wire.text("Hel", "lo"), HANG]))
+    question = json.dumps(case.question or QUESTION)
+    view = fresh(f"answers.{case.view}").Answer()
+    source = await view.produce(rf.post("/", question, content_type="application/json"))
+    async for item in source:
+        if item.get("delta") == "lo":
+            break
+    await source.aclose()
+    async with within(SOON):
+        await provider.exchanges[0].left.wait()
+
+
+async def test_a_cancellation_in_another_process_closes_the_connection(
+    configure_redis, ask, provider
+):
+    """On Redis: the processes share nothing but the store."""
+    wire = WIRES["responses"]()
+    provider.replies(Reply(body=[wire.start(), wire.text("Hel", "lo"), HANG]))
+    configure_redis(OWNER="tests.providers.conftest.owner")
+    async with ask("with_openai") as answer:
+        await answer.until(b'"lo"')
+        stream_id = answer.response.headers["X-Resumable-Stream-Id"]
+        await streams.using("elsewhere").acancel(stream_id, owner="ada")
         await answer.provider_left()
         assert parts_of(await answer.whole())[-1] == {"type": "abort"}
 

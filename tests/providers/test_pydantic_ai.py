@@ -18,20 +18,11 @@ from resumable_streams.views import AcquireView
 
 from .conftest import usage_in
 from .server import HANG, Reply
+from .test_ag_ui import RUN_INPUT
 from .test_providers import FROM_THE_AI_SDK
 from .wires import Chat
 
 pytestmark = pytest.mark.lengthy
-
-RUN_INPUT: dict[str, Any] = {
-    "threadId": "t1",
-    "runId": "r1",
-    "state": {},
-    "messages": [{"id": "m1", "role": "user", "content": "Why?"}],
-    "tools": [],
-    "context": [],
-    "forwardedProps": {},
-}
 
 
 def agent() -> Agent[str, str]:

@@ -90,25 +90,25 @@ class Responses:
         self._output: list[dict[str, Any]] = []
 
     def start(self) -> bytes:
-        return self._event("response.created", response=self._response("in_progress"))
+        return self.event("response.created", response=self._response("in_progress"))
 
     def reasoning(self, *pieces: str) -> bytes:
         summary = [{"type": "summary_text", "text": "".join(pieces)}]
         item = {"id": "rs_1", "type": "reasoning", "summary": [], "encrypted_content": "gAAA"}
         at = {"item_id": "rs_1", "output_index": len(self._output), "summary_index": 0}
         part = {"type": "summary_text", "text": ""}
-        inside = self._event("response.reasoning_summary_part.added", **at, part=part)
+        inside = self.event("response.reasoning_summary_part.added", **at, part=part)
         for piece in pieces:
-            inside += self._event("response.reasoning_summary_text.delta", **at, delta=piece)
+            inside += self.event("response.reasoning_summary_text.delta", **at, delta=piece)
         return self.item(item, inside, {"summary": summary})
 
     def text(self, *pieces: str) -> bytes:
         item = {"id": "msg_1", "type": "message", "role": "assistant", "status": "in_progress"}
         at = {"item_id": "msg_1", "output_index": len(self._output), "content_index": 0}
         part = {"type": "output_text", "annotations": [], "text": ""}
-        inside = self._event("response.content_part.added", **at, part=part)
+        inside = self.event("response.content_part.added", **at, part=part)
         for piece in pieces:
-            inside += self._event("response.output_text.delta", **at, delta=piece, logprobs=[])
+            inside += self.event("response.output_text.delta", **at, delta=piece, logprobs=[])
         whole = {**part, "text": "".join(pieces)}
         return self.item({**item, "content": []}, inside, {"content": [whole]})
 
@@ -117,7 +117,7 @@ class Responses:
         at = {"item_id": "fc_1", "output_index": len(self._output)}
         inside = b""
         for piece in pieces:
-            inside += self._event("response.function_call_arguments.delta", **at, delta=piece)
+            inside += self.event("response.function_call_arguments.delta", **at, delta=piece)
         return self.item({**item, "arguments": ""}, inside, {"arguments": "".join(pieces)})
 
     def end(self, reason: str = "stop") -> bytes:
@@ -131,23 +131,23 @@ class Responses:
         }
         if reason == "length":
             response |= {"incomplete_details": {"reason": "max_output_tokens"}}
-            return self._event("response.incomplete", response=response)
-        return self._event("response.completed", response=response)
+            return self.event("response.incomplete", response=response)
+        return self.event("response.completed", response=response)
 
     def error(self) -> bytes:
         failure = {"code": "server_error", "message": ERROR}
-        return self._event(
+        return self.event(
             "response.failed", response={**self._response("failed"), "error": failure}
         )
 
     def item(self, item: dict[str, Any], inside: bytes, ended: dict[str, Any]) -> bytes:
         at = len(self._output)
-        begin = self._event("response.output_item.added", output_index=at, item=item)
+        begin = self.event("response.output_item.added", output_index=at, item=item)
         self._output.append({**item, **ended, "status": "completed"})
-        end = self._event("response.output_item.done", output_index=at, item=self._output[-1])
+        end = self.event("response.output_item.done", output_index=at, item=self._output[-1])
         return begin + inside + end
 
-    def _event(self, kind: str, **fields: Any) -> bytes:
+    def event(self, kind: str, **fields: Any) -> bytes:
         self._number += 1
         data = _data({"type": kind, "sequence_number": self._number, **fields})
         return f"event: {kind}\n".encode() + data

@@ -1,4 +1,4 @@
-"""The AI SDK's own client, from npm: each part of a provider's answer is one that it knows."""
+"""The AI SDK's and AG-UI's own clients, from npm: they know each part of a provider's answer."""
 
 import json
 from typing import Any
@@ -7,8 +7,10 @@ import pytest
 
 from tests.providers.conftest import ask, pages, provider
 from tests.providers.server import Provider, Reply
+from tests.providers.test_ag_ui import RUN_INPUT, view_of
+from tests.providers.test_parts import APIS
 from tests.providers.test_providers import CASES, Case
-from tests.providers.wires import Messages
+from tests.providers.wires import WIRES, Chat, Messages
 
 from .conftest import Node
 from .test_use_chat import VERSIONS
@@ -16,8 +18,13 @@ from .test_use_chat import VERSIONS
 __all__ = ["ask", "pages", "provider"]
 
 
-async def message(node: Node, version: str, body: bytes) -> Any:
+def message(node: Node, version: str, body: bytes) -> Any:
     read, _ = node("message.mjs", version=version, body=body.decode()).communicate()
+    return json.loads(read)
+
+
+def run(node: Node, body: bytes) -> Any:
+    read, _ = node("run.mjs", body=body.decode()).communicate()
     return json.loads(read)
 
 
@@ -32,7 +39,7 @@ async def test_the_client_reads_every_part_of_an_answer(
         told += [wire.call("c1", "look", '{"place": "Lima"}'), wire.call("c2", "look", '{"pla')]
     provider.replies(Reply(body=[*told, wire.end("tools")]))
     async with ask(case.view, case.question or {"question": "Why?"}) as visit:
-        read = await message(node, version, await visit.whole())
+        read = message(node, version, await visit.whole())
     kinds = [part["type"] for part in read["parts"]]
     assert [part["text"] for part in read["parts"] if part["type"] == "text"] == ["Hello"]
     assert "step-start" in kinds
@@ -71,7 +78,42 @@ async def test_the_client_reads_tools_of_the_provider_and_sources(
         )
     )
     async with ask("with_anthropic") as visit:
-        read = await message(node, version, await visit.whole())
+        read = message(node, version, await visit.whole())
     states = [part["state"] for part in read["parts"] if part["type"] == "tool-web_search"]
     assert states == ["output-available", "output-error"]
     assert [part["url"] for part in read["parts"] if part["type"] == "source-url"] == [page["url"]]
+
+
+@pytest.mark.parametrize("api", APIS)
+async def test_the_client_of_ag_ui_reads_every_event(
+    ask: Any, provider: Provider, node: Node, api: str
+) -> None:
+    wire = WIRES[api]()
+    call = wire.call("c1", "look", '{"place": "Lima"}')
+    body = [wire.start(), wire.reasoning("So"), wire.text("Hel", "lo"), call, wire.end("tools")]
+    provider.replies(Reply(body=body))
+    async with ask(view_of(api)) as visit:
+        read = run(node, await visit.whole())
+    assert read["end"] == {"finished": True}
+    assert [message["content"] for message in read["messages"] if message.get("content")] == [
+        "So",
+        "Hello",
+    ]
+    calls = [call for message in read["messages"] for call in message.get("toolCalls", ())]
+    assert [call["function"] for call in calls] == [
+        {"name": "look", "arguments": '{"place": "Lima"}'}
+    ]
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+async def test_the_client_of_ag_ui_reads_pydantic_ais_events(
+    ask: Any, provider: Provider, node: Node, is_whole: bool
+) -> None:
+    wire = Chat()
+    provider.replies(
+        Reply(body=[wire.start(), wire.text("Hello"), wire.end() if is_whole else wire.error()])
+    )
+    async with ask("with_ag_ui", RUN_INPUT) as visit:
+        read = run(node, await visit.whole())
+    assert read["end"] == {"finished": True} if is_whole else {"error": "source_failed"}
+    assert read["messages"][-1]["content"] == "Hello"
