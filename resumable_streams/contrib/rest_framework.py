@@ -16,6 +16,7 @@ themselves, as all views of streams do: see `http.csrf`.
 """
 
 from contextlib import suppress
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
 
 from asgiref.sync import async_to_sync, sync_to_async
@@ -82,7 +83,7 @@ def _authenticate(request: Any) -> bool:
     """Have the request bear the user whom REST framework finds; return whether it finds one."""
     before = {name: value for name, value in vars(request).items() if name == "user"}
     try:
-        user = Request(request, authenticators=[one() for one in _authentication_classes()]).user
+        user = Asking(request, authenticators=[one() for one in _authentication_classes()]).user
     except (AuthenticationFailed, NotAuthenticated):
         user = None
     except PermissionDenied as error:  # a session without the CSRF token
@@ -92,6 +93,14 @@ def _authenticate(request: Any) -> bool:
     vars(request).pop("user", None)  # REST framework has set its own nobody
     vars(request).update(before)
     return False
+
+
+class Asking(Request):
+    """A request that is made to ask authenticators. Its form is Django's: no parser is needed."""
+
+    @property
+    def POST(self) -> Any:  # type: ignore[override]
+        return self._request.POST
 
 
 def _authentication_classes() -> list[type[BaseAuthentication]]:
@@ -209,3 +218,7 @@ def stream_urls(using: str = DEFAULT_ALIAS, **initkwargs: Any) -> tuple[list[URL
         path("<str:stream_id>/cancel/", CancelAPIView.as_view(**initkwargs), name="cancel"),
     ]
     return patterns, "resumable_streams"
+
+
+if find_spec("drf_spectacular") is not None:  # its extensions are found once they are imported
+    from . import spectacular  # noqa: F401
