@@ -5,6 +5,8 @@
     W012           a view that cannot work in this project
     W013           streams in a database that `cache.clear()` empties
     W014           the default OWNER without sessions
+    W015           the default OWNER with tokens that it cannot know
+    W016           CORS_EXPOSE_HEADERS without our headers
     W006, W007     with `--deploy`: settings of the rest of the project that disagree with ours
     I001           with `--deploy`: a pointer to the doctor, which asks servers and databases
 
@@ -39,9 +41,12 @@ from .conf import (
     problems,
 )
 from .exceptions import InvalidStoreError
+from .http.response import EXPOSED
+from .operating.authenticators import token_schemes
 from .process.green import EVENTLET, is_eventlet
 from .stores import make_store
 from .stores.base import BaseStore
+from .views import StreamMixin
 
 __all__ = ["CHECKS", "DEPLOYMENT_CHECKS", "TAG"]
 
@@ -65,6 +70,19 @@ def _stores() -> Iterator[tuple[AliasSettings, BaseStore]]:
             yield settings, make_store(settings)
         except InvalidStoreError:
             continue
+
+
+def _patterns() -> Iterator[URLPattern | URLResolver]:
+    """Yield all addresses of this site, those below others after them."""
+    if getattr(project, "ROOT_URLCONF", None):
+        yield from _below(get_resolver().url_patterns)
+
+
+def _below(patterns: Iterable[URLPattern | URLResolver]) -> Iterator[URLPattern | URLResolver]:
+    for pattern in patterns:
+        yield pattern
+        if isinstance(pattern, URLResolver):
+            yield from _below(pattern.url_patterns)
 
 
 def _at(settings: AliasSettings) -> str:
@@ -231,6 +249,62 @@ def check_sessions(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
     ]
 
 
+def check_token_users(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
+    """W015: addresses whose default OWNER does not know the users of REST framework or ninja."""
+    aliases = {settings.alias for settings in _usable() if settings.owner == DEFAULT_OWNER}
+    patterns = list(_patterns())
+    found: list[CheckMessage] = []
+    for framework, names in token_schemes(patterns).items():
+        for alias in sorted(aliases & _plain_aliases(patterns)):
+            found.append(
+                Warning(
+                    f"{SETTING}[{alias!r}] uses the default OWNER, which does not know the users "
+                    f"of {', '.join(names)} ({framework}) at the addresses of streams.",
+                    hint=f"To clients that show such a token every stream is missing there. "
+                    f"{REMEDIES[framework]} If a middleware sets request.user for them, or they "
+                    f"have no streams, silence this check.",
+                    id="resumable_streams.W015",
+                )
+            )
+    return found
+
+
+def _plain_aliases(patterns: Iterable[Any]) -> set[str]:
+    """Return the aliases whose streams are at addresses of Django's own views."""
+    views = [getattr(pattern, "callback", None) for pattern in patterns]
+    return {
+        getattr(view, "view_initkwargs", {}).get("using", view.view_class.using)
+        for view in views
+        if view is not None and issubclass(getattr(view, "view_class", object), StreamMixin)
+    }
+
+
+REMEDIES = {
+    "REST framework": "Include `stream_urls()` of resumable_streams.contrib.rest_framework in "
+    "place of resumable_streams.urls, or set OWNER to "
+    "'resumable_streams.contrib.rest_framework.authenticated_owner'.",
+    "ninja": "Add `stream_router()` of resumable_streams.contrib.ninja to your API in place of "
+    "resumable_streams.urls, or set OWNER to what its `authenticated_owner(…)` returns.",
+}
+
+
+def check_exposed_headers(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
+    """W016: django-cors-headers replaces the list of headers that scripts may read."""
+    exposed = {name.lower() for name in getattr(project, "CORS_EXPOSE_HEADERS", ())}
+    missing = [name for name in EXPOSED if name.lower() not in exposed]
+    is_used = any("corsheaders." in path for path in project.MIDDLEWARE)
+    if not is_used or not exposed or not missing:
+        return []
+    return [
+        Warning(
+            f"CORS_EXPOSE_HEADERS hides headers of streams: {', '.join(missing)}.",
+            hint="It replaces the list that our answers bring. Without these headers scripts of "
+            "other origins cannot resume: add them, or leave the setting out.",
+            id="resumable_streams.W016",
+        )
+    ]
+
+
 def check_proxies(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
     """W007: the project trusts a proxy, TRUSTED_PROXIES knows of none."""
     names = ("SECURE_PROXY_SSL_HEADER", "USE_X_FORWARDED_HOST", "USE_X_FORWARDED_PORT")
@@ -252,7 +326,7 @@ def check_atomic_requests(app_configs: Apps, **kwargs: Any) -> list[CheckMessage
     atomic = {
         alias for alias, options in connections.settings.items() if options["ATOMIC_REQUESTS"]
     }
-    if not atomic or not getattr(project, "ROOT_URLCONF", None):
+    if not atomic:
         return []
     return [
         Warning(
@@ -260,17 +334,10 @@ def check_atomic_requests(app_configs: Apps, **kwargs: Any) -> list[CheckMessage
             hint=f"Decorate it with {' and '.join(map(_non_atomic, sorted(refused)))}.",
             id="resumable_streams.W012",
         )
-        for view in _async_views(get_resolver().url_patterns)
-        if (refused := atomic - getattr(view, "_non_atomic_requests", set()))
+        for pattern in _patterns()
+        if iscoroutinefunction(view := getattr(pattern, "callback", None))
+        and (refused := atomic - getattr(view, "_non_atomic_requests", set()))
     ]
-
-
-def _async_views(patterns: Iterable[URLPattern | URLResolver]) -> Iterator[Callable[..., Any]]:
-    for pattern in patterns:
-        if isinstance(pattern, URLResolver):
-            yield from _async_views(pattern.url_patterns)
-        elif iscoroutinefunction(pattern.callback):
-            yield pattern.callback
 
 
 def _non_atomic(alias: str) -> str:
@@ -302,6 +369,8 @@ CHECKS: Sequence[Check] = (
     check_store_timeout,
     check_sweep,
     check_sessions,
+    check_token_users,
+    check_exposed_headers,
     check_atomic_requests,
 )
 DEPLOYMENT_CHECKS: Sequence[Check] = (

@@ -24,9 +24,15 @@ from ninja.errors import AuthenticationError, HttpError
 from ..conf import DEFAULT_ALIAS
 from ..owners import carries_token, has_set_user, user_or_session
 from ..types import Owner
-from ..views import CancelView, ResumeView, StatusView
+from ..views import CancelView, ResumeView, StatusView, stream_response
 
-__all__ = ["ErrorAnswer", "StreamState", "authenticated_owner", "stream_router"]
+__all__ = [
+    "ErrorAnswer",
+    "StreamState",
+    "authenticated_owner",
+    "stream_response",
+    "stream_router",
+]
 
 Authenticator = Callable[[HttpRequest], Any]
 
@@ -160,7 +166,8 @@ async def _first(authenticators: Sequence[Authenticator], request: Any) -> Any:
         except HttpError as error:
             if error.status_code != 403:
                 raise
-            raise PermissionDenied(str(error)) from error  # a cookie without the CSRF token
+            if not carries_token(request):  # a cookie without the CSRF token
+                raise PermissionDenied(str(error)) from error
     return None
 
 

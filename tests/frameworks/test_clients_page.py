@@ -1,0 +1,131 @@
+"""docs/clients.md: its code is that of files, which are run here, and it counts their lines."""
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.contrib.auth.models import User
+from django.test import AsyncClient
+from rest_framework.authentication import TokenAuthentication
+from rest_framework.authtoken.models import Token
+from rest_framework.views import APIView
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "clients.md").read_text()
+CODE = ROOT / "docs" / "code"
+AT_MOST = {"bare.py": 8, "rest.py": 10, "ninja.py": 10}
+
+ANSWERS = '''
+from ninja.security import HttpBearer
+
+async def words(question):
+    """What the code of the page leaves to its reader."""
+    for word in question.split():
+        yield word + " "
+
+class Bearer(HttpBearer):
+    async def authenticate(self, request, token):
+        from django.contrib.auth.models import User
+        return await User.objects.filter(username=token).afirst()
+'''
+
+
+def lines_of(code: str) -> list[str]:
+    """Return what counts: no blank lines, and no comments."""
+    return [line for line in code.splitlines() if line.strip() and not line.strip().startswith("#")]
+
+
+@pytest.mark.parametrize("name", AT_MOST)
+def test_the_page_has_the_code_of_the_file_and_counts_it(name: str):
+    code = (CODE / name).read_text()
+    assert f"```python\n# docs/code/{name}\n{code}```" in PAGE
+    (count,) = re.findall(rf"^\|[^|]*\| (\d+) \| `{re.escape(name)}` \|$", PAGE, re.MULTILINE)
+    assert len(lines_of(code)) == int(count) <= AT_MOST[name]
+
+
+def test_every_file_is_on_the_page():
+    assert {path.name for path in CODE.glob("*.py")} == set(AT_MOST)
+
+
+@pytest.fixture
+def mysite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Provide what is the reader's own."""
+    package = tmp_path / "mysite"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "answers.py").write_text(ANSWERS)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    for name in ("mysite.answers", "mysite"):
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def run(mysite: None, settings: Any, key_prefix: str, closes_runtime: None) -> Callable[..., None]:
+    """Return a function that has the code of a file answer."""
+    settings.RESUMABLE_STREAMS = {"default": {"LOCATION": key_prefix}}
+
+    def load(name: str) -> None:
+        spec = spec_from_file_location(f"clients_page_{name.removesuffix('.py')}", CODE / name)
+        assert spec is not None
+        assert spec.loader is not None
+        module = module_from_spec(spec)
+        spec.loader.exec_module(module)
+        settings.ROOT_URLCONF = module
+
+    return load
+
+
+def by_session(name: str) -> tuple[AsyncClient, dict[str, str]]:
+    client = AsyncClient()
+    client.force_login(User.objects.create_user(name))
+    return client, {}
+
+
+def by_token(name: str) -> tuple[AsyncClient, dict[str, str]]:
+    token = Token.objects.create(user=User.objects.create_user(name))
+    return AsyncClient(enforce_csrf_checks=True), {"authorization": f"Token {token.key}"}
+
+
+def by_bearer(name: str) -> tuple[AsyncClient, dict[str, str]]:
+    User.objects.create_user(name)
+    return AsyncClient(enforce_csrf_checks=True), {"authorization": f"Bearer {name}"}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("name", "make"), [("bare.py", by_session), ("rest.py", by_token), ("ninja.py", by_bearer)]
+)
+async def test_the_code_of_the_page_works(
+    run: Callable[..., None], monkeypatch: pytest.MonkeyPatch, name: str, make: Any
+):
+    # What REST_FRAMEWORK of the settings says when it is imported.
+    monkeypatch.setattr(APIView, "authentication_classes", [TokenAuthentication])
+    run(name)
+    (ada, hers), (bob, his) = [await sync_to_async(make)(user) for user in ("ada", "bob")]
+    started: Any = await ada.post("/ask/", {"question": "to be or not"}, headers=hers)
+    body = await whole(started)
+    assert started.status_code == 200, body
+    assert b"data: be" in body
+
+    address = f"/streams/{started['X-Resumable-Stream-Id']}/"
+    seen = re.findall(rb"^id: (.+)$", body, re.MULTILINE)[1].decode()
+    again: Any = await ada.get(address, headers={**hers, "last-event-id": seen})
+    rest = await whole(again)
+    assert rest
+    assert body.endswith(rest)
+    assert b"data: be" not in rest
+    assert (await bob.get(address, headers=his)).status_code == 404
+    assert (await ada.post(f"{address}cancel/", headers=hers)).status_code == 202
+    assert (await ada.delete(address, headers=hers)).status_code == 204
+
+
+async def whole(response: Any) -> bytes:
+    if not response.streaming:
+        return bytes(response.content)
+    return b"".join([data async for data in response])
