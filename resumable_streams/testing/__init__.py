@@ -24,6 +24,7 @@ before the import, makes failures tell more.
 """
 
 from .cases import StreamTestMixin
+from .clients import AsyncReading, AsyncStreamClient, Reading, StreamClient
 from .contract import StreamStoreContract
 from .isolation import ProducerLeftRunning, aproduced, isolated_streams, produced
 from .listener import RecordingListener
@@ -32,10 +33,14 @@ from .sources import HANG, ScriptedSource
 
 __all__ = [
     "HANG",
+    "AsyncReading",
+    "AsyncStreamClient",
     "Moment",
     "ProducerLeftRunning",
+    "Reading",
     "RecordingListener",
     "ScriptedSource",
+    "StreamClient",
     "StreamStoreContract",
     "StreamTestMixin",
     "aproduced",

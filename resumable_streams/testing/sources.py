@@ -59,7 +59,8 @@ class ScriptedSource:
         """Add steps, the last ones."""
         self.give(*steps, _Step.END)
 
-    def __call__(self) -> AsyncGenerator[Any, None]:
+    def __call__(self, *args: object, **kwargs: object) -> AsyncGenerator[Any, None]:
+        """Play the script; in place of a function with arguments, those do not matter."""
         self.calls += 1
         return self._follow()
 
