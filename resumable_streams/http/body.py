@@ -85,7 +85,7 @@ class Body:
     def blocking(self) -> Iterator[bytes]:
         """Yield the same in a thread without a loop (WSGI)."""
         close_idle()
-        frames = self.frames(in_thread=True)
+        frames, home = self.frames(in_thread=True), runtime.home()
 
         async def step() -> bytes | None:
             return await anext(frames, None)
@@ -94,7 +94,9 @@ class Body:
             while (frame := runtime.call_sync(step)) is not None:
                 yield frame
         finally:
-            runtime.call_sync(frames.aclose)
+            # One that was left unread may be found after the end of its loop, or of the process.
+            if runtime.is_home(home):
+                runtime.call_sync(frames.aclose)
 
     async def _read(self, deadline: float) -> bytes | None:
         """Return the next bytes; None for a keep-alive in their place."""

@@ -113,6 +113,10 @@ class Runtime:
         # A loop of ours takes calls before its thread has come to run it.
         return loop.is_running() or (self.has_thread and not loop.is_closed())
 
+    def is_home(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Return whether a loop that was the home loop still is."""
+        return loop is self._loop and self._lasts(loop)
+
     @property
     def is_open(self) -> bool:
         """Whether there is anything for `aclose` to close, a thread of ours included."""
