@@ -1,9 +1,10 @@
 """Clients of streams, on top of Django's test clients: they start, read, are cut, and resume."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import Any
 
+from asgiref.sync import sync_to_async
 from django.http.request import HttpHeaders
 from django.test import AsyncClient, Client
 from django.urls import reverse
@@ -98,9 +99,10 @@ class AsyncReading(_Answer):
 
     async def cut(self) -> None:
         """Close the connection, as a reload or a tunnel does: the stream goes on."""
-        if hasattr(self._parts, "aclose"):
+        if isinstance(self._parts, AsyncGenerator):
             await self._parts.aclose()
-        self.response.close()
+        # It tells Django that the request is over, which then looks at database connections.
+        await sync_to_async(self.response.close, thread_sensitive=False)()
 
     async def resume(self) -> "AsyncReading":
         """Cut what is open, and go on from here; `body` is then that of both."""
@@ -180,8 +182,6 @@ class Reading(_Answer):
 
     def cut(self) -> None:
         """Close the connection, as a reload or a tunnel does: the stream goes on."""
-        if hasattr(self._parts, "close"):
-            self._parts.close()
         self.response.close()
 
     def resume(self) -> "Reading":

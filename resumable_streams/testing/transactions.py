@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
+from unittest.mock import patch
 
 from django.db import DEFAULT_DB_ALIAS, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -87,20 +88,21 @@ class _Turns:
 def _shared(connection: BaseDatabaseWrapper) -> Iterator[_Turns]:
     """Let all threads use a connection, in turns; only the one that opened it closes it."""
     turns, owner, close = _Turns(connection.alias), threading.get_ident(), connection.close
-    before = vars(connection).get("close")  # of a block around this one
 
     def close_at_home() -> None:
         if threading.get_ident() == owner:
             close()
 
     connection.inc_thread_sharing()
-    connection.close = close_at_home  # type: ignore[method-assign]
     try:
-        with connection.execute_wrapper(turns.execute):
+        with (
+            connection.execute_wrapper(turns.execute),
+            patch.object(connection, "close", close_at_home),
+            # At the end of each request; Django 5.2 would close it in the middle of a transaction.
+            patch.object(connection, "close_if_unusable_or_obsolete", lambda: None),
+        ):
             yield turns
     finally:
-        del connection.close
-        vars(connection).update({} if before is None else {"close": before})
         connection.dec_thread_sharing()
 
 

@@ -29,6 +29,8 @@ from resumable_streams.testing import (
     produced,
 )
 
+from . import site
+
 REDIS = {"BACKEND": "resumable_streams.stores.redis.RedisStore", "LOCATION": "redis://nowhere:1"}
 
 
@@ -220,14 +222,24 @@ def test_the_mixin_can_keep_the_store_of_the_settings():
 # Clients
 
 
+def test_a_body_that_is_left_unread_starts_nothing_when_it_is_found(settings: Settings):
+    settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
+    settings.ROOT_URLCONF = site.__name__
+    site.play("a", "b")
+    with isolated_streams():
+        response: Any = Client().post("/raw/")
+        assert next(iter(response)) == b""
+        produced()
+    response.close()
+    assert not runtime.is_open
+
+
 @pytest.mark.parametrize("round_number", [1, 2])
 def test_a_sync_client_gets_streams(
     round_number: int, settings: Settings, client: Client, resumable_streams: None
 ):
     settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
-    settings.ROOT_URLCONF = "tests.testing.site"
-    from . import site
-
+    settings.ROOT_URLCONF = site.__name__
     site.play("a", "b")
     assert b"".join(client.post("/raw/")) == b"ab"
 
@@ -237,9 +249,7 @@ async def test_an_async_client_gets_streams(
     round_number: int, settings: Settings, async_client: AsyncClient, resumable_streams: None
 ):
     settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
-    settings.ROOT_URLCONF = "tests.testing.site"
-    from . import site
-
+    settings.ROOT_URLCONF = site.__name__
     site.play("a", "b")
     response: Any = await async_client.post("/raw/")
     assert b"".join([part async for part in response]) == b"ab"

@@ -151,3 +151,15 @@ def test_without_a_transaction_each_thread_has_a_connection_of_its_own(client: C
     assert in_a_thread(lambda: connections["default"]) is not connections["default"]
     produced()
     assert Group.objects.count() == 3
+
+
+async def test_the_end_of_a_request_leaves_the_connection_of_the_test_open(
+    async_client: AsyncClient,
+):
+    site.play("a", "b")
+    await Group.objects.acreate(name="of the test")
+    response: Any = await async_client.post("/counting/")
+    async for _ in response:
+        break
+    response.close()  # tells Django that the request has finished
+    assert await Group.objects.filter(name="of the test").aexists()
