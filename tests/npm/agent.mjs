@@ -1,12 +1,16 @@
 /**
- * A stock agent of AG-UI: run once, and come back where the connection broke.
+ * A stock agent of AG-UI: run once; with `resume`, go on where the connection broke, and with `tries`,
+ * run again while it fails.
  *
  * Prints a line of JSON for each event, and at the end what the client has made of them.
  */
 
 import { HttpAgent } from "@ag-ui/client";
 
-const { url, headers, runId, threadId, props, cancelAt, resume } = JSON.parse(process.argv[2]);
+const { url, headers, runId, threadId, props, cancelAt, resume, tries = 1 } = JSON.parse(process.argv[2]);
+
+// Where a body breaks, the client also rejects a promise that nobody has: a browser prints that.
+process.on("unhandledRejection", () => {});
 
 /** Fetch a run; where its body breaks, go on after the last event that arrived whole. */
 async function resumableFetch(path, options) {
@@ -33,6 +37,7 @@ async function resumableFetch(path, options) {
         const frames = (rest + text).split("\n\n");
         rest = frames.pop();
         for (const frame of frames) {
+          if (frame.includes('"code":"resume"')) throw new Error("There is more.");
           lastId = frame.match(/^id: (.*)$/m)?.[1] ?? lastId;
           controller.enqueue(new TextEncoder().encode(`${frame}\n\n`));
         }
@@ -61,8 +66,8 @@ const agent = new HttpAgent({
 
 const seen = [];
 const end = {};
-async function run() {
-  await agent.runAgent(
+async function runOnce() {
+  const run = agent.runAgent(
     { runId, forwardedProps: props },
     {
       onEvent({ event }) {
@@ -83,9 +88,14 @@ async function run() {
       },
     },
   );
+  await run.catch((error) => {
+    end.thrown = error.message;
+  });
 }
 
-await run().catch((error) => {
-  end.thrown = error.message;
-});
+for (let run = 0; run < tries && !end.finished; run += 1) {
+  // A run is told from its start: what was here of it would be there twice.
+  agent.setMessages(agent.messages.filter((message) => message.role !== "assistant"));
+  await runOnce();
+}
 console.log(JSON.stringify({ end, messages: agent.messages }));

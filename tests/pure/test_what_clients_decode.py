@@ -140,7 +140,8 @@ def test_raw_text_is_its_utf8(texts: list[str]):
 @given(items=ITEMS, count=st.integers(0, 60))
 def test_an_encoder_goes_on_after_any_whole_frames(name: str, items: list[Any], count: int):
     """A worker goes on with the items whose frames are stored, with what the first one left."""
-    first, stored, done = encoder(name), [], 0
+    stored: list[bytes] = []
+    first, done = encoder(name), 0
     for item in items:
         frames = first.encode(item).split(b"\n\n")[:-1]
         if len(stored) + len(frames) > count:
