@@ -1,6 +1,6 @@
 """System checks: mistakes in RESUMABLE_STREAMS, and traps that only production has.
 
-    E001 to E011   cannot work
+    E001 to E012   cannot work
     W001 to W005   works, but differently from what the settings suggest
     W012           a view that cannot work in this project
     W013           streams in a database that `cache.clear()` empties
@@ -33,6 +33,7 @@ from .conf import (
     DEFAULT_OWNER,
     SETTING,
     AliasSettings,
+    format_paths,
     get_aliases,
     get_raw,
     get_settings,
@@ -41,6 +42,7 @@ from .conf import (
     problems,
 )
 from .exceptions import InvalidStoreError
+from .formats import load_format
 from .http.response import EXPOSED
 from .operating.authenticators import token_schemes
 from .process.green import EVENTLET, is_eventlet
@@ -122,6 +124,25 @@ def check_callables(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
             except InvalidStoreError as error:
                 hint = f"Correct {_at(settings)}[{name.upper()!r}]."
                 found.append(Error(str(error), hint=hint, id="resumable_streams.E009"))
+    return found
+
+
+def check_formats(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
+    """E012: an entry of FORMATS is not the class of a format, or two have one name."""
+    found: list[CheckMessage] = []
+    paths: dict[str, str] = {}
+    for alias, path in format_paths() if _usable() else ():
+        try:
+            name = load_format(alias, path).name
+        except InvalidStoreError as error:
+            problem = str(error)
+        else:
+            first = paths.setdefault(name, path)
+            problem = f"The formats {first!r} and {path!r} are both called {name!r}."
+            if first == path:
+                continue
+        hint = f"Correct {SETTING}[{alias!r}]['FORMATS']."
+        found.append(Error(problem, hint=hint, id="resumable_streams.E012"))
     return found
 
 
@@ -362,6 +383,7 @@ CHECKS: Sequence[Check] = (
     check_settings,
     check_backends,
     check_callables,
+    check_formats,
     check_eventlet,
     check_stores,
     check_shared_keys,

@@ -6,6 +6,7 @@ report and `get_settings()` refuses to work with. Durations are seconds, sizes a
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, cast
@@ -23,6 +24,7 @@ __all__ = [
     "AliasSettings",
     "Problem",
     "csrf_middleware",
+    "format_paths",
     "get_aliases",
     "get_raw",
     "get_settings",
@@ -68,6 +70,7 @@ class AliasSettings:
     keep_alive: float | None = 15
     max_response_seconds: float | None = None
     revoke_on: Collection[str] = ()
+    formats: Collection[str] = ()
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)  # so may these
     debug: bool = False
 
@@ -109,6 +112,9 @@ def _optional(rule: Rule) -> Rule:
 _DOTTED = Rule(
     lambda v: isinstance(v, str) and re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", v) is not None,
     "a dotted path",
+)
+_PATHS = Rule(
+    lambda v: isinstance(v, list | tuple) and all(map(_DOTTED.accepts, v)), "a list of dotted paths"
 )
 _TEXT = Rule(lambda v: isinstance(v, str) and v != "", "a string that is not empty")
 _COUNT = Rule(
@@ -152,6 +158,7 @@ RULES: dict[str, Rule] = {
         lambda v: isinstance(v, list | tuple) and all(one in REVOKE_EVENTS for one in v),
         "a list of 'logout', 'password_change', 'deactivate' and 'delete'",
     ),
+    "FORMATS": _PATHS,
     "OPTIONS": _MAPPING,
 }
 LIMIT_RULES: dict[str, Rule] = {
@@ -241,6 +248,16 @@ def handles_signals() -> bool:
         return all(get_settings(alias).handle_signals for alias in get_aliases())
     except InvalidStoreError:  # the system checks tell
         return True
+
+
+def format_paths() -> list[tuple[str, str]]:
+    """Return the alias and the path of each entry of FORMATS; this process knows them all."""
+    found: dict[str, str] = {}
+    for alias in get_aliases():
+        with suppress(InvalidStoreError):  # the system checks tell
+            for path in get_settings(alias).formats:
+                found.setdefault(path, alias)
+    return [(alias, path) for path, alias in found.items()]
 
 
 def get_raw() -> object:

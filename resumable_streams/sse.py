@@ -21,6 +21,7 @@ __all__ = [
     "data_of",
     "ends_frame",
     "event",
+    "retry",
 ]
 
 MAX_HELD = 65_536  # bytes of an unfinished frame that wait for their end
@@ -52,6 +53,11 @@ def data_of(frame: bytes) -> str:
     """Return the data of a frame, given without its blank line: its `data:` lines, joined."""
     lines = (line.partition(":") for line in _LINE_END.split(frame.decode()))
     return "\n".join(value.removeprefix(" ") for name, _, value in lines if name == "data")
+
+
+def retry(seconds: float) -> bytes:
+    """Encode how long an EventSource waits before it comes back; no event for a page."""
+    return f"retry: {1_000 * seconds:.0f}\n\n".encode()
 
 
 def comment(text: str) -> bytes:

@@ -16,6 +16,7 @@ from ..conf import (
     has_sessions,
     load_callable,
 )
+from ..formats import load_format
 from ..stores import make_store
 
 __all__ = ["refuse_wrong_settings", "worker_processes"]
@@ -42,6 +43,9 @@ def refuse_wrong_settings() -> None:
         for name in ("owner", "tenant", "wait_until"):
             if not _is_being_imported(getattr(settings, name)):
                 load_callable(settings, name)
+        for path in settings.formats:
+            if not _is_being_imported(path):
+                load_format(alias, path)
         _warn(settings, outlives_process=make_store(settings).outlives_process)
 
 

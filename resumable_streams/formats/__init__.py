@@ -14,7 +14,7 @@
 A stream remembers its format by name (`attrs["format"]`), so that every reader gets the same.
 A format has two sides. Its `ItemEncoder` writes what a source yields into the log, once. Its
 `Encoder` makes the body of one reader of it: keep-alives, ids and terminal frames are made there,
-and never stored. `register` adds a format of your own.
+and never stored. The setting FORMATS adds yours.
 """
 
 from .ag_ui import AGUI, ag_ui
@@ -24,8 +24,8 @@ from .items import ItemEncoder, WrongItem, encoded
 from .messages import MessageWriter
 from .ndjson import NDJSON, ndjson
 from .raw import Raw, raw
-from .registry import format_of, get_format, register
-from .sse import ServerSentEvents, sse
+from .registry import format_of, get_format, load_format, register
+from .sse import ServerSentEvents, come_back, sse
 from .ui_message import RESUME, UIMessageStream, ui_message
 
 __all__ = [
@@ -43,9 +43,11 @@ __all__ = [
     "UIMessageStream",
     "WrongItem",
     "ag_ui",
+    "come_back",
     "encoded",
     "format_of",
     "get_format",
+    "load_format",
     "ndjson",
     "raw",
     "register",

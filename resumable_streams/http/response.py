@@ -1,7 +1,6 @@
 """Streams over HTTP: one response class, the headers, and one table of errors."""
 
 import json
-import random
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -24,7 +23,7 @@ from ..exceptions import (
     StreamLimitExceeded,
     StreamReplaced,
 )
-from ..formats import Missing, format_of, sse, ui_message
+from ..formats import Missing, come_back, format_of, sse, ui_message
 from ..positions import Span
 from ..types import StreamInfo, StreamStatus
 from .body import Body
@@ -55,7 +54,6 @@ CACHE_CONTROL = "private, no-store, no-transform"
 make a 304 of a body that starts elsewhere."""
 
 RETRY_AFTER = 1  # seconds
-RETRY_AFTER_AT_MOST = 3  # spread, as all readers of a process come back at once
 
 
 class ResumableStreamResponse(StreamingHttpResponse):
@@ -332,8 +330,6 @@ def _is_event_source(request: HttpRequest) -> bool:
 
 def _come_back_response() -> HttpResponse:
     """Answer an EventSource with nothing but when to come back; any other status would end it."""
-    milliseconds = 1_000 * random.uniform(RETRY_AFTER, RETRY_AFTER_AT_MOST)  # noqa: S311
-    content = f"retry: {milliseconds:.0f}\n\n"
-    response = HttpResponse(content, content_type=sse.content_type)
+    response = HttpResponse(come_back(), content_type=sse.content_type)
     response["Cache-Control"] = CACHE_CONTROL
     return response

@@ -4,6 +4,7 @@ import pytest
 from django.core.checks import run_checks
 
 from resumable_streams import checks
+from resumable_streams.formats import Raw
 from tests.tools.streams import REDIS
 
 
@@ -85,3 +86,22 @@ def test_e008_a_backend_cannot_be_made(settings, entry: object):
 @pytest.mark.parametrize("path", ["no.such.function", "resumable_streams.owners.nobody", "os.sep"])
 def test_e009_a_callable_cannot_be_imported(settings, name: str, path: str):
     assert ids(settings, {"default": {name: path}}) == ["E009"]
+
+
+@pytest.mark.parametrize(
+    "formats",
+    [
+        ["no.such.Format"],
+        ["resumable_streams.formats.Format"],
+        ["resumable_streams.formats.register"],
+        ["tests.pure.test_formats.Proto", "tests.pure.test_checks.Proto"],
+    ],
+)
+def test_e012_a_format_cannot_be_loaded_or_has_the_name_of_another(settings, formats: list[str]):
+    assert ids(settings, {"default": {}, "chat": {"FORMATS": formats}}) == ["E012"]
+    good = ["tests.pure.test_formats.Proto"]
+    assert ids(settings, {"default": {"FORMATS": good}, "chat": {"FORMATS": good}}) == []
+
+
+class Proto(Raw):
+    name = "proto"

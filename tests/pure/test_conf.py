@@ -40,6 +40,7 @@ ACCEPTED: dict[str, list[object]] = {
     "KEEP_ALIVE": [None, 0.1, 15, 3_600],
     "MAX_RESPONSE_SECONDS": [None, 1, 55.5],
     "REVOKE_ON": [[], (), ["logout"], ("password_change", "logout"), ["deactivate", "delete"]],
+    "FORMATS": [[], (), ["project.formats.Proto"], ("a.B", "c.D")],
     "OPTIONS": [{}, {"connect_timeout": 1}],
 }
 NO_PATHS = ["", "a", ".b", "a.", "a..b", "a b.c", "a.b\n", "a.1b", 7, object, len]
@@ -67,6 +68,7 @@ REFUSED: dict[str, list[object]] = {
     "KEEP_ALIVE": [*NO_SECONDS, 0, 3_601],
     "MAX_RESPONSE_SECONDS": [*NO_SECONDS, 0, 0.9],
     "REVOKE_ON": [None, "logout", ["login"], [["logout"]], {"logout"}],
+    "FORMATS": [None, "a.B", {"a.B"}, [object], *([path] for path in NO_PATHS)],
     "OPTIONS": [None, [], "x"],
 }
 

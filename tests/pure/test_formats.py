@@ -2,14 +2,19 @@
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from pytest_django import Settings
 
 from resumable_streams import formats
+from resumable_streams.engine.validation import refuse_wrong_settings
+from resumable_streams.exceptions import InvalidStoreError
 from resumable_streams.formats import (
     Encoder,
     Format,
+    format_of,
     get_format,
     raw,
     register,
@@ -19,6 +24,7 @@ from resumable_streams.formats import (
 )
 from resumable_streams.types import StreamInfo, StreamStatus
 from tests.tools.frames import without_ids
+from tests.whatwg import events
 
 KEEP_ALIVE = b": keep-alive\n\n"
 DONE = b"data: [DONE]\nid: e-end\n\n"
@@ -157,9 +163,23 @@ def test_a_frame_beyond_the_bound_is_ended_before_an_error(wire_format: Format):
     assert (encoder.failure(info("error"), "producer_lost", "") or b"").startswith(b"\n\n")
 
 
-def test_an_interruption_of_events_has_no_terminal_frame():
-    assert fed(sse, b"data: a\n\n").interruption() == b""
-    assert fed(sse, b"data: a\n\n").unseen_interruption() == b""
+def test_an_interruption_of_events_says_when_to_come_back_and_is_no_event():
+    told = {fed(sse, b"data: a\n\n").interruption() or b"" for _ in range(20)}
+    told |= {fed(sse, b"data: a\n\n").unseen_interruption() or b"" for _ in range(20)}
+    waits = [int(one.removeprefix(b"retry: ").removesuffix(b"\n\n")) for one in told]
+    assert 1_000 <= min(waits) < max(waits) <= 3_000
+    assert events(told.pop()) == []
+    assert fed(sse, b"data: " + b"x" * 100_000).interruption() == b""  # it would complete the frame
+
+
+@pytest.mark.parametrize("status", ["done", "cancelled", "error"])
+def test_without_an_event_for_the_end_there_is_an_id_alone(status: str):
+    state = info(status, 9, attrs={"end_event": "none"})
+    encoder = sse.encoder(state, 0)
+    body = encoder.encode(b"data: a\n\n")
+    body += (encoder.failure(state, "x", "") if status == "error" else encoder.end(state)) or b""
+    assert body == b"data: a\nid: e-9\n\nid: e-end\n\n"
+    assert [one.data for one in events(body)] == ["a"]
 
 
 def test_an_interrupted_message_is_cut_or_says_that_there_is_more():
@@ -223,8 +243,10 @@ def test_ui_message_says_which_protocol_it_speaks():
 
 
 @pytest.fixture
-def restores_formats(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_formats", dict(registry._formats))
+def restores_formats(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(registry, "_registered", {})
+    yield
+    registry._known.cache_clear()
 
 
 @pytest.mark.usefixtures("restores_formats")
@@ -240,3 +262,37 @@ def test_the_name_of_a_format_is_known_or_an_error():
     assert get_format("sse") is sse
     with pytest.raises(LookupError, match="Known are 'ag_ui', 'ndjson', 'raw', 'sse'"):
         get_format("nope")
+
+
+class Proto(formats.Raw):
+    """A format of a project."""
+
+    name = "proto"
+    content_type = "application/x-protobuf"
+
+
+class Nameless(Format):
+    content_type = "text/plain"
+
+
+def configured(*paths: str) -> dict[str, Any]:
+    return {"default": {}, "chat": {"FORMATS": [f"{__name__}.{path}" for path in paths]}}
+
+
+def test_a_format_of_the_settings_is_known_by_its_name(settings: Settings):
+    settings.RESUMABLE_STREAMS = configured("Proto")
+    assert type(get_format("proto")) is Proto
+    assert type(format_of(info(attrs={"format": "proto"}))) is Proto
+    settings.RESUMABLE_STREAMS = {"default": {}}
+    with pytest.raises(LookupError):
+        get_format("proto")
+
+
+@pytest.mark.parametrize("path", ["Nothing", "Nameless", "configured", "sse", "info"])
+def test_a_format_that_cannot_be_loaded_is_missed_by_who_needs_it(settings: Settings, path: str):
+    settings.RESUMABLE_STREAMS = configured(path)
+    assert get_format("sse") is sse
+    with pytest.raises(InvalidStoreError, match=rf"'chat' names '[\w.]+\.{path}'"):
+        get_format("proto")
+    with pytest.raises(InvalidStoreError, match="Name a subclass of"):
+        refuse_wrong_settings()
