@@ -97,6 +97,29 @@ async def read_until_cut(response: Any) -> bytes:
 # --- an EventSource
 
 
+@pytest.mark.parametrize("at", ["/events/", "/silent/"])
+@pytest.mark.parametrize("end", [None, OSError("down")])
+async def test_an_event_source_stops_after_the_last_id_however_the_stream_ended(
+    client: AsyncClient, at: str, end: Exception | None
+):
+    response = await start(client, event("a"), end, at=at)
+    body = await read(response)
+    assert (body.count(b"event: ") == 0) == (at == "/silent/")
+    last_id = body.rpartition(b"id: ")[2].strip().decode()
+    assert last_id.endswith("-end")
+    again = await client.get(
+        f"/streams/{response[site.ID]}/", headers={**EVENT_SOURCE, "last-event-id": last_id}
+    )
+    assert (again.status_code, again.content) == (204, b"")
+
+
+@pytest.mark.usefixtures("short_lived")
+async def test_a_body_that_has_lived_long_enough_says_when_to_come_back(client: AsyncClient):
+    body = await read(await start(client, event("a"), at="/events/"))
+    frames = body.split(b"\n\n")
+    assert (len(frames), frames[1][:7], frames[2]) == (3, b"retry: ", b"")
+
+
 @pytest.fixture
 def no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have a drain wait for nobody; other tests may have made the process more patient."""

@@ -97,10 +97,11 @@ async def test_a_range_of_another_incarnation_is_the_whole(client: AsyncClient):
         assert await read(other) == event("new, and longer")
 
 
+@pytest.mark.parametrize("at", ["/messages/", "/agents/"])
 async def test_the_parts_of_a_chat_cannot_be_reset_so_another_incarnation_is_refused(
-    client: AsyncClient,
+    client: AsyncClient, at: str
 ):
-    address, old, new = await begun_again(client, at="/messages/")
+    address, old, new = await begun_again(client, at=at)
     assert (await client.get(address, headers={"last-event-id": f"{old}-11"})).status_code == 412
     seen = {"last-event-id": f"{new}-{len(event('new, and longer'))}"}
     assert (await client.get(address, headers=seen)).status_code == 204

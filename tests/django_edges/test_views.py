@@ -77,6 +77,15 @@ class Messages(Raw):
     format = "ui_message"
 
 
+class Agents(Raw):
+    format = "ag_ui"
+
+
+class Silent(Events):
+    def get_attrs(self, request: HttpRequest) -> dict[str, str]:
+        return {"end_event": "none"}
+
+
 class Coroutine(AcquireView):
     async def produce(self, request: HttpRequest) -> Any:
         return ["a", "b"]
@@ -135,6 +144,8 @@ urlpatterns = [
     path("raw/", Raw.as_view()),
     path("events/", Events.as_view()),
     path("messages/", Messages.as_view()),
+    path("agents/", Agents.as_view()),
+    path("silent/", Silent.as_view()),
     path("coroutine/", Coroutine.as_view()),
     path("upload/", Upload.as_view()),
     path("rated/", Rated.as_view()),
