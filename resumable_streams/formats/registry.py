@@ -44,7 +44,7 @@ def get_format(name: str) -> Format:
         for alias, path in format_paths():
             load_format(alias, path)
         raise LookupError(
-            f"No format is called {name!r}. Known are {', '.join(map(repr, sorted(known)))}; "
+            f"No format is called {name!r}. Known are {', '.join(map(repr, known))}; "
             f"the setting FORMATS adds yours."
         )
     return known[name]

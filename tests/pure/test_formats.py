@@ -260,7 +260,7 @@ def test_a_format_of_your_own_is_known_by_its_name():
 
 def test_the_name_of_a_format_is_known_or_an_error():
     assert get_format("sse") is sse
-    with pytest.raises(LookupError, match="Known are 'ag_ui', 'ndjson', 'raw', 'sse'"):
+    with pytest.raises(LookupError, match="Known are 'raw', 'ndjson', 'sse'"):
         get_format("nope")
 
 
