@@ -2,8 +2,7 @@
 
     # asgi.py
     routes = [path("ws/streams/", StreamConsumer.as_asgi())]
-    websocket = AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(routes)))
-    application = with_lifespan(ProtocolTypeRouter({"http": django, "websocket": websocket}))
+    application = with_websockets(get_asgi_application(), routes)
 
 A client follows many streams on one socket, each under a channel number of its own. It gets the
 bytes of the log, in binary frames or as text, from any offset. `docs/websocket.md` has a table of
@@ -17,7 +16,7 @@ import asyncio
 import json
 import logging
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from enum import IntEnum
@@ -26,9 +25,12 @@ from inspect import isawaitable
 from typing import Any, ClassVar, TypeVar
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
-from channels.auth import UserLazyObject, get_user
+from channels.auth import AuthMiddlewareStack, UserLazyObject, get_user
 from channels.consumer import get_handler_name
 from channels.generic.websocket import AsyncWebsocketConsumer
+from channels.routing import ProtocolTypeRouter, URLRouter
+from channels.security.websocket import AllowedHostsOriginValidator
+from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse
 
 from .compat import sync_code_in
@@ -43,6 +45,7 @@ from .exceptions import (
     StreamFailed,
     StreamReplaced,
 )
+from .formats import get_format
 from .http.opening import Opening
 from .http.refusals import tell_refused
 from .http.response import error_response, state_of
@@ -52,17 +55,30 @@ from .positions import Peek, Position, Start, parse_position, resolve
 from .process.databases import close_idle
 from .process.holdings import TransientThread
 from .process.runtime import runtime
+from .process.shutdown import serve
 from .streams import Asker, StreamManager
 from .types import StreamInfo, StreamStatus
 from .websocket.channel import Channel
 from .websocket.handshake import Handshake
 from .websocket.messages import BadMessage, ClientMessage, MessageType, dump, parse_message
 
-__all__ = ["CloseCode", "StreamConsumer"]
+__all__ = ["CloseCode", "StreamConsumer", "with_websockets"]
 
 logger = logging.getLogger("resumable_streams.websocket")
 
 MAX_PENDING = 1_000  # messages of one socket that are being answered
+
+
+def with_websockets(application: Any, routes: Sequence[Any]) -> Any:
+    """Return an ASGI application that has WebSockets, too, at these routes.
+
+    They are behind Channels' check of the origin (ALLOWED_HOSTS) and its middleware for session and
+    user. For anything else build the application of Channels' own parts.
+    """
+    websocket = AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(list(routes))))
+    return ProtocolTypeRouter(
+        {"http": application, "lifespan": application, "websocket": websocket}
+    )
 
 
 class CloseCode(IntEnum):
@@ -92,6 +108,15 @@ class StreamConsumer(AsyncWebsocketConsumer):
     """How many streams a socket follows at once."""
     channel_layer_alias: str | None = None  # type: ignore[assignment]
 
+    @classmethod
+    def as_asgi(cls, **initkwargs: Any) -> Any:
+        """Return the ASGI application; raise ImproperlyConfigured for one that cannot answer."""
+        try:
+            get_format(cls.format)
+        except LookupError as error:
+            raise ImproperlyConfigured(f"{cls.__qualname__}: {error}") from None
+        return super().as_asgi(**initkwargs)
+
     # To override.
 
     def produce(self, data: Any) -> Any:
@@ -116,6 +141,7 @@ class StreamConsumer(AsyncWebsocketConsumer):
     # The life of a socket.
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        serve()
         await sync_to_async(close_idle)()  # what the middleware has opened, in a shared thread
         async with sync_code_in(TransientThread()):
             self._channels: dict[int, Channel] = {}

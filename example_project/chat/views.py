@@ -56,7 +56,12 @@ async def page(request: HttpRequest) -> HttpResponse:
     else:
         chat = await chats.afirst() or Chat(key=uuid.uuid4().hex)
     boot = {"api": reverse("chat:ask"), "chat": await _history(chat)}
-    return render(request, "chat/page.html", {"boot": boot, "new_chat": uuid.uuid4().hex})
+    shown = {
+        "boot": boot,
+        "new_chat": uuid.uuid4().hex,
+        "has_sockets": hasattr(request, "scope"),  # not under WSGI
+    }
+    return render(request, "chat/page.html", shown)
 
 
 @require_POST

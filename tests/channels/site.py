@@ -40,13 +40,8 @@ def _open_files() -> list[str]:
 
 
 def _application() -> Any:
-    from channels.auth import AuthMiddlewareStack
-    from channels.routing import ProtocolTypeRouter, URLRouter
-    from channels.security.websocket import AllowedHostsOriginValidator
-    from django.core.asgi import get_asgi_application
-
-    from resumable_streams.asgi import with_lifespan
-    from resumable_streams.consumers import StreamConsumer
+    from resumable_streams.asgi import get_asgi_application
+    from resumable_streams.consumers import StreamConsumer, with_websockets
 
     class Answers(StreamConsumer):
         def produce(self, data: Any) -> Any:
@@ -67,10 +62,7 @@ def _application() -> Any:
         path("ws/streams/", Answers.as_asgi()),
         path("ws/streams/<str:stream_id>/", StreamConsumer.as_asgi()),
     ]
-    websocket = AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(routes)))
-    return with_lifespan(
-        ProtocolTypeRouter({"http": get_asgi_application(), "websocket": websocket})
-    )
+    return with_websockets(get_asgi_application(), routes)
 
 
 def _urls() -> list[Any]:

@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.urls import path
 
 from resumable_streams import StreamLimitExceeded, StreamManager
-from resumable_streams.consumers import StreamConsumer
+from resumable_streams.consumers import StreamConsumer, with_websockets
 from resumable_streams.process.runtime import runtime
 from tests.tools.sources import Tap, finished, produced
 from tests.tools.streams import Configure
@@ -515,3 +517,18 @@ async def test_a_layer_is_there_for_those_who_name_it(manager: StreamManager, se
         await get_channel_layer().group_send("all", {"type": "news"})
         assert await grouped.hear() == {"type": "news"}
         assert (await plain.ask("status", id="s"))["error"] == "stream_not_found"
+
+
+def test_a_format_that_nobody_knows_is_refused_at_the_start():
+    class Unknown(StreamConsumer):
+        format = "smoke_signs"
+
+    with pytest.raises(ImproperlyConfigured, match="smoke_signs"):
+        Unknown.as_asgi()
+
+
+def test_other_connections_go_to_the_application():
+    application, routes = object(), [path("ws/", StreamConsumer.as_asgi())]
+    router = with_websockets(application, routes)
+    assert router.application_mapping["http"] is application
+    assert router.application_mapping["lifespan"] is application

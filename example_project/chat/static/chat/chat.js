@@ -1,6 +1,7 @@
 /** The chat page: what was said, what is being said, and how the connection is doing. */
 
 import { render } from "./markdown.js";
+import { followBySocket } from "./socket.js";
 import { follow } from "./stream.js";
 
 const boot = JSON.parse(document.getElementById("boot").textContent);
@@ -15,6 +16,7 @@ const stop = document.getElementById("stop");
 const status = document.getElementById("status");
 const statusText = document.getElementById("status-text");
 const statusBytes = document.getElementById("status-bytes");
+const bySocket = document.getElementById("by-socket"); // from the next answer on
 const tabs = new BroadcastChannel(`chat:${boot.chat.id}`);
 const kept = `answer:${boot.chat.id}`; // in the session storage: what this tab has of the answer
 
@@ -106,7 +108,7 @@ async function read(open, { joining = false, known = null } = {}) {
   show("waiting", "Waiting for the first words");
   if (current.id) drawAnswer(current);
   else showWaiting();
-  const end = await follow(open, {
+  const end = await (bySocket.checked ? followBySocket : follow)(open, {
     known: known && { id: known.streamId, epoch: known.epoch, offset: known.offset },
     joining,
     onPart: (part, position) => takePart(current, part, position),
@@ -271,6 +273,11 @@ addEventListener("pagehide", () => {
 tabs.addEventListener("message", refresh);
 document.addEventListener("visibilitychange", () => {
   if (document.visibilityState === "visible") refresh();
+});
+
+bySocket.checked = localStorage.getItem("by-socket") === "yes";
+bySocket.addEventListener("change", () => {
+  localStorage.setItem("by-socket", bySocket.checked ? "yes" : "no");
 });
 
 showHistory(boot.chat);

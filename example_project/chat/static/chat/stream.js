@@ -6,8 +6,8 @@
  * a final frame, or with the word that there is more, is not the end: the server wants us to come back.
  */
 
-const FIRST_PAUSE = 500;
-const LONGEST_PAUSE = 10_000;
+export const FIRST_PAUSE = 500;
+export const LONGEST_PAUSE = 10_000;
 const QUIET_LIMIT = 60_000; // nothing for this long: the connection is taken for dead
 const QUIET_LIMIT_OFFLINE = 2_000; // the same while the browser says that there is no network
 const RESUME = /: resume\.$/; // what the error says that is none: the answer goes on
@@ -137,7 +137,7 @@ function take(data, position, onPart) {
   return null;
 }
 
-async function refusal(response) {
+export async function refusal(response) {
   if (response.status === 204) return { outcome: "none" };
   if (response.status === 409) return { outcome: "busy" };
   if ([404, 412].includes(response.status)) return { outcome: "gone" }; // or begun again
@@ -146,7 +146,7 @@ async function refusal(response) {
 }
 
 /** One request: ends when the reader leaves, or when nothing has arrived for too long. */
-class Attempt {
+export class Attempt {
   constructor(parent) {
     this.controller = new AbortController();
     this.signal = this.controller.signal;
@@ -182,7 +182,7 @@ class Attempt {
 }
 
 /** Wait, but not for longer than it takes the network or the reader to come back. */
-function sleep(milliseconds, signal) {
+export function sleep(milliseconds, signal) {
   return new Promise((resolve) => {
     const done = () => {
       clearTimeout(timer);
