@@ -2,13 +2,16 @@
 
 from .engine.reader import StreamReader
 from .exceptions import (
+    InvalidCursor,
     InvalidOffset,
     InvalidOwner,
+    InvalidSlot,
     InvalidStoreError,
     InvalidStreamId,
     InvalidTenant,
     OffsetInsideFrame,
     ShuttingDown,
+    SlotBusy,
     StoreForbidden,
     StoreUnavailable,
     StreamClaimLost,
@@ -19,11 +22,21 @@ from .exceptions import (
     StreamGap,
     StreamLimitExceeded,
     StreamReplaced,
+    StreamUnfinished,
     StreamUnreadable,
 )
 from .producing.sources import cancellation_reason, report_usage
 from .streams import StreamManager, streams
-from .types import PUBLIC, CancellationReason, ErrorCode, Owner, Role, StreamInfo, StreamStatus
+from .types import (
+    PUBLIC,
+    CancellationReason,
+    ErrorCode,
+    OnBusy,
+    Owner,
+    Role,
+    StreamInfo,
+    StreamStatus,
+)
 
 __version__ = "0.1.0"
 
@@ -31,15 +44,19 @@ __all__ = [
     "PUBLIC",
     "CancellationReason",
     "ErrorCode",
+    "InvalidCursor",
     "InvalidOffset",
     "InvalidOwner",
+    "InvalidSlot",
     "InvalidStoreError",
     "InvalidStreamId",
     "InvalidTenant",
     "OffsetInsideFrame",
+    "OnBusy",
     "Owner",
     "Role",
     "ShuttingDown",
+    "SlotBusy",
     "StoreForbidden",
     "StoreUnavailable",
     "StreamClaimLost",
@@ -54,6 +71,7 @@ __all__ = [
     "StreamReader",
     "StreamReplaced",
     "StreamStatus",
+    "StreamUnfinished",
     "StreamUnreadable",
     "cancellation_reason",
     "report_usage",

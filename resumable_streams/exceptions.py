@@ -4,6 +4,8 @@
     ├── StreamDoesNotExist      missing, foreign, expired, revoked or rotated: indistinguishable
     │   └── StreamUnreadable    the store holds something that is not a state of ours
     ├── StreamReplaced          the id names another incarnation than the one asked for
+    ├── StreamUnfinished        the whole of a stream was asked for before its end
+    ├── SlotBusy                another stream of the slot is running
     ├── StreamFinalized         a write came after the end
     ├── StreamClaimLost         a write came from a producer that is not (or no longer) elected
     ├── StreamGap               an append started beyond the end of the log
@@ -15,6 +17,8 @@
     ├── InvalidStreamId         (also a ValueError)
     ├── InvalidOwner            (also a ValueError)
     ├── InvalidTenant           (also a ValueError)
+    ├── InvalidSlot             (also a ValueError)
+    ├── InvalidCursor           (also a ValueError)
     └── InvalidOffset           (also a ValueError)
         └── OffsetInsideFrame   a body of frames can start between two of them only
     InvalidStoreError           (a django ImproperlyConfigured)
@@ -30,13 +34,16 @@ from django.core.exceptions import ImproperlyConfigured
 
 __all__ = [
     "Diagnosis",
+    "InvalidCursor",
     "InvalidOffset",
     "InvalidOwner",
+    "InvalidSlot",
     "InvalidStoreError",
     "InvalidStreamId",
     "InvalidTenant",
     "OffsetInsideFrame",
     "ShuttingDown",
+    "SlotBusy",
     "StoreForbidden",
     "StoreUnavailable",
     "StreamClaimLost",
@@ -47,6 +54,7 @@ __all__ = [
     "StreamGap",
     "StreamLimitExceeded",
     "StreamReplaced",
+    "StreamUnfinished",
     "StreamUnreadable",
     "fresh",
 ]
@@ -109,12 +117,32 @@ class StreamUnreadable(StreamDoesNotExist):
         self.name = name
 
 
-class StreamFinalized(StreamError):
-    """A write came after the end of the stream, which has `status`."""
+class SlotBusy(StreamError):
+    """Another stream of the slot is running, or about to: the one that `stream_id` names."""
 
-    def __init__(self, status: str) -> None:
+    def __init__(self, stream_id: str) -> None:
+        super().__init__("Another stream of this slot is running.")
+        self.stream_id = stream_id
+
+
+class StreamUnfinished(StreamError):
+    """The whole of a stream was asked for, and it has not ended; `size` bytes are stored so far."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__("The stream has not ended yet.")
+        self.size = size
+
+
+class StreamFinalized(StreamError):
+    """A write came after the end of the stream, which has `status`, and `code` if it failed.
+
+    A cancelled one has the code `replaced` if another stream of its slot took its place.
+    """
+
+    def __init__(self, status: str, code: str = "") -> None:
         super().__init__(f"The stream has already ended ({status}).")
         self.status = status
+        self.code = code
 
 
 class StreamClaimLost(StreamError):
@@ -240,6 +268,20 @@ class InvalidTenant(StreamError, ValueError):
 
     def __init__(self) -> None:
         super().__init__("A tenant is 1 to 64 characters of A-Z, a-z, 0-9, '_', '-'.")
+
+
+class InvalidSlot(StreamError, ValueError):
+    """The name of a slot is not 1 to 256 bytes of text."""
+
+    def __init__(self) -> None:
+        super().__init__("A slot is a string of 1 to 256 bytes of UTF-8.")
+
+
+class InvalidCursor(StreamError, ValueError):
+    """A cursor is not the `next` of an earlier page of the same list."""
+
+    def __init__(self) -> None:
+        super().__init__("A cursor is the `next` of an earlier page of the same list.")
 
 
 class InvalidOffset(StreamError, ValueError):

@@ -10,8 +10,8 @@ import re
 
 from django.utils.crypto import salted_hmac
 
-from .exceptions import InvalidOwner, InvalidStreamId, InvalidTenant
-from .types import PUBLIC, Holding, Owner, StreamInfo
+from .exceptions import InvalidOwner, InvalidSlot, InvalidStreamId, InvalidTenant
+from .types import PUBLIC, Holding, Owner, Slot, StreamInfo, StreamKey
 
 __all__ = [
     "DEFAULT_TENANT",
@@ -20,13 +20,17 @@ __all__ = [
     "holding_of",
     "idempotent_stream_id",
     "owner_digest",
+    "slot_digest",
+    "slot_of",
     "validate_owner",
+    "validate_slot",
     "validate_stream_id",
     "validate_tenant",
 ]
 
 DEFAULT_TENANT = "default"
 MAX_OWNER_BYTES = 1_024
+MAX_SLOT_BYTES = 256
 
 _STREAM_ID = re.compile(r"[A-Za-z0-9_.:-]{1,256}")
 _TENANT = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -44,6 +48,24 @@ def validate_tenant(tenant: object) -> str:
     if not isinstance(tenant, str) or not _TENANT.fullmatch(tenant):
         raise InvalidTenant
     return tenant
+
+
+def validate_slot(name: object) -> str:
+    """Return the name of a slot, or raise InvalidSlot; any text will do, keys have its digest."""
+    if not isinstance(name, str) or not name:
+        raise InvalidSlot
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        raise InvalidSlot from None
+    if size > MAX_SLOT_BYTES:
+        raise InvalidSlot
+    return name
+
+
+def slot_digest(name: str) -> str:
+    """Return what stands for the name of a slot in a key: 128 bits."""
+    return hashlib.sha256(name.encode()).hexdigest()[:32]
 
 
 def validate_owner(owner: object) -> Owner:
@@ -93,3 +115,13 @@ def idempotent_stream_id(
     parts = json.dumps([using, tenant, who, scope, key])
     digest = salted_hmac("resumable_streams.idempotency", parts, algorithm="sha256")
     return f"i-{digest.hexdigest()}"
+
+
+def slot_of(key: StreamKey, owner: Owner, name: str) -> Slot:
+    """Return the slot of an owner that has this name, where `key` lives."""
+    return Slot(
+        tenant=key.tenant,
+        generation=key.generation,
+        owner_digest=owner_digest(owner),
+        name=name,
+    )

@@ -10,21 +10,25 @@ from .control import read_control, validate_ttl
 from .engine import Engine
 from .engine.elections import abandon, elect, secure
 from .engine.reader import StreamReader
+from .engine.slots import SlotEntry, SlotLost, Turn
 from .exceptions import (
     ShuttingDown,
     StoreUnavailable,
     StreamDoesNotExist,
     StreamLimitExceeded,
 )
+from .identifiers import slot_of, validate_slot
 from .permissions import StreamAddress, judge, name_of, tell_checked
 from .producing.sources import Source
 from .producing.telling import Ending
 from .signals import owner_bound, stream_acquired
 from .stores.processes import WAITING
 from .types import (
+    CancellationReason,
     Claim,
     Control,
     ErrorCode,
+    OnBusy,
     Owner,
     Role,
     StreamInfo,
@@ -36,6 +40,7 @@ from .types import (
 __all__ = ["Here", "Production", "Run", "make_terms"]
 
 MAX_ATTRS_BYTES = 4_096
+SLOT_AGAIN_SECONDS = 0.02
 
 
 class Production(Protocol):
@@ -76,6 +81,7 @@ class Run:
         terms: Terms,
         names: Sequence[Owner],
         request: Any,
+        on_busy: OnBusy = OnBusy.JOIN,
     ):
         self._engine = engine
         self._address = address
@@ -83,6 +89,8 @@ class Run:
         self._terms = terms
         self._names = names  # who asks; the first one owns what is started
         self._request = request
+        self._on_busy = on_busy
+        self._entry: SlotEntry | None = None
         self._control_version = engine.hub.control_version
 
     async def start(self, *, default_ttl: bool) -> StreamReader:
@@ -101,31 +109,79 @@ class Run:
             await engine.store.set_control(
                 tenant, generation=control.generation, longest_ttl=terms.ttl
             )
+        key = self._address.key(control)
+        if terms.slot:
+            self._entry = await self._enter(key)
         # A cancellation between the election and the start of the producer would leave a claim that
         # nobody uses until its lease runs out, so the two are one uncancellable step.
-        election = asyncio.create_task(
-            self._elect(self._address.key(control), control),
-            name=f"resumable_streams.election {self._address.stream_id}",
-        )
-        election.add_done_callback(lambda done: done.cancelled() or done.exception())
-        return await asyncio.shield(election)
+        while True:
+            election = asyncio.create_task(
+                self._elect(key, control),
+                name=f"resumable_streams.election {self._address.stream_id}",
+            )
+            election.add_done_callback(lambda done: done.cancelled() or done.exception())
+            reader = await asyncio.shield(election)
+            if reader is not None:
+                return reader
+            await asyncio.sleep(SLOT_AGAIN_SECONDS)
 
-    async def _elect(self, key: StreamKey, control: Control) -> StreamReader:
-        engine = self._engine
+    async def _enter(self, key: StreamKey) -> SlotEntry:
+        name, owner = self._terms.slot, self._terms.owner
+        others = [
+            (one, slot_of(key, one, name), await read_control(self._engine, key.tenant, one))
+            for one in self._names
+            if one != owner
+        ]
+        return SlotEntry(
+            self._engine,
+            slot_of(key, owner, name),
+            owner=owner,
+            others=others,
+            on_busy=self._on_busy,
+            ttl=self._terms.ttl,
+            request=self._request,
+        )
+
+    async def _elect(self, key: StreamKey, control: Control) -> StreamReader | None:
+        """Return a reader; None if somebody else is about to take our slot, or took it."""
+        engine, entry = self._engine, self._entry
         claim, wait = Claim(holder=await engine.leases.ready()), self._production.waits(engine)
         if wait:
             claim = replace(claim, holder=f"{WAITING}{claim.epoch}")
-        acquisition = await elect(engine, key, claim, self._terms)
-        info = acquisition.info
-        if acquisition.role is Role.PRODUCER:
-            info = await self._produce(key, claim, info, wait)
-        else:
-            owner = name_of(info, self._names)
-            if await self._is_in_the_way(key, info, owner, control):
-                return await self._elect(key, control)
-            await self._tell_acquired(key, owner, acquisition.role, info)
+        if entry is not None:
+            turn = await entry.take(key, claim.epoch, control)
+            if turn is Turn.AGAIN:
+                return None
+            if isinstance(turn, StreamInfo):
+                owner = name_of(turn, self._names)
+                await tell_checked(engine, turn.key, owner, "run", "match", self._request)
+                return await self._join(turn)
+        try:
+            acquisition = await elect(engine, key, claim, self._terms)
+            info = acquisition.info
+            if acquisition.role is Role.PRODUCER:
+                info = await self._produce(key, claim, info, wait)
+                return self._reader(info, Role.PRODUCER)
+        except SlotLost:
+            return None
+        except BaseException:
+            if entry is not None:
+                entry.leave_soon(claim.epoch)
+            raise
+        if entry is not None:
+            await entry.leave(claim.epoch)
+        if await self._is_in_the_way(key, info, name_of(info, self._names), control):
+            return await self._elect(key, control)
+        return await self._join(info)
+
+    async def _join(self, info: StreamInfo) -> StreamReader:
+        owner = name_of(info, self._names)
+        await self._tell_acquired(info.key, owner, Role.CONSUMER, info)
+        return self._reader(info, Role.CONSUMER)
+
+    def _reader(self, info: StreamInfo, role: Role) -> StreamReader:
         return StreamReader(
-            engine, key, info, role=acquisition.role, control_version=self._control_version
+            self._engine, info.key, info, role=role, control_version=self._control_version
         )
 
     async def _produce(
@@ -135,6 +191,8 @@ class Run:
         info = await secure(engine, info, claim, self._terms, wait=wait)
         try:
             await self._announce(key, info)
+            if self._entry is not None:  # nothing between this and the start may take time
+                await self._entry.settle(info)
             await self._production.start(engine, key, claim, info, self._control_version)
         except Exception as error:
             # Nothing was started, so a later run is to be elected as if this had never been.
@@ -185,7 +243,11 @@ class Run:
 
 
 def make_terms(
-    settings: AliasSettings, owner: Owner, ttl: float | None, attrs: Mapping[str, str] | None
+    settings: AliasSettings,
+    owner: Owner,
+    ttl: float | None,
+    attrs: Mapping[str, str] | None,
+    slot: str | None = None,
 ) -> Terms:
     """Return the terms of a new stream; raise ValueError or TypeError for impossible ones."""
     ttl = settings.ttl if ttl is None else ttl
@@ -196,7 +258,8 @@ def make_terms(
         raise TypeError("attrs maps strings to strings.")
     if sum(len(name) + len(value) for name, value in attrs.items()) > MAX_ATTRS_BYTES:
         raise ValueError(f"attrs holds at most {MAX_ATTRS_BYTES} characters.")
-    terms = Terms(owner=owner, ttl=ttl, finished_ttl=ttl, pending=ttl, attrs=attrs)
+    name = "" if slot is None else validate_slot(slot)
+    terms = Terms(owner=owner, ttl=ttl, finished_ttl=ttl, pending=ttl, slot=name, attrs=attrs)
     return _with_ttl(terms, settings, ttl)
 
 
@@ -208,6 +271,9 @@ def _with_ttl(terms: Terms, settings: AliasSettings, ttl: float) -> Terms:
 
 def _refused(info: StreamInfo, error: Exception) -> Ending:
     """Return the end of a stream that was announced and not started."""
+    if isinstance(error, SlotLost):
+        code = CancellationReason.REPLACED
+        return Ending(status=StreamStatus.CANCELLED, error_code=code, owner=info.owner)
     return Ending(
         status=StreamStatus.ERROR,
         error_code=_refusal_code(error),

@@ -35,7 +35,7 @@ from .process.twins import sync_twin
 from .producing.sources import Source
 from .runs import Here, Production, Run, make_terms
 from .signals import stream_cancelled, stream_deleted, stream_resumed
-from .types import Observation, Owner, Role, StreamInfo, Terms
+from .types import Observation, OnBusy, Owner, Role, StreamInfo, Terms
 from .workers import Order
 
 __all__ = ["Asker", "StreamManager", "streams"]
@@ -79,6 +79,8 @@ class StreamManager:
         tenant: str | None = None,
         ttl: float | None = None,
         attrs: Mapping[str, str] | None = None,
+        slot: str | None = None,
+        on_busy: OnBusy | str = OnBusy.JOIN,
         request: HttpRequest | None = None,
     ) -> StreamReader:
         """Produce the stream if nobody has before, and return a reader of it from byte 0.
@@ -88,16 +90,22 @@ class StreamManager:
         production outlives the caller: neither its cancellation nor its end stops it. `ttl`
         (seconds) and `attrs` (small, str to str) are bound with the owner, once.
 
+        A `slot` is a name, such as "chat:42", under which the owner has at most one live stream.
+        While another one runs, `on_busy` decides: "join" returns a reader of that one, "replace"
+        cancels it first (its code is `replaced`), "refuse" raises SlotBusy. A stream that is there
+        under `stream_id` is joined in any case.
+
         Raises StreamDoesNotExist if the id belongs to another owner, ShuttingDown while this
         process drains, StreamLimitExceeded where a quota is set.
         """
         address, owners = self._read(_or_new(stream_id), tenant, owner)
-        terms = make_terms(get_settings(self.alias), owners[0], ttl, attrs)
+        terms = make_terms(get_settings(self.alias), owners[0], ttl, attrs, slot)
+        policy = OnBusy(on_busy)
         if runtime.is_draining:
             raise ShuttingDown
         await _let_go(request)
         return await runtime.call(
-            self._run, address, Here(source), terms, owners, ttl is None, request
+            self._run, address, Here(source), terms, owners, ttl is None, request, policy
         )
 
     run = sync_twin(arun, lets_go=True)
@@ -115,6 +123,8 @@ class StreamManager:
         recover: str | None = None,
         wait: float = 60,
         through: Callable[[str], object] | None = None,
+        slot: str | None = None,
+        on_busy: OnBusy | str = OnBusy.JOIN,
         request: HttpRequest | None = None,
     ) -> StreamReader:
         """Do as `arun`, with a producer in a worker process (`manage.py resumable_streams worker`).
@@ -133,11 +143,14 @@ class StreamManager:
         order = Order(
             path=path, kwargs=dict(kwargs or {}), recover=recover, wait=wait, through=through
         )
-        terms = replace(make_terms(settings, owners[0], ttl, attrs), grace=2 * settings.lease)
+        terms = make_terms(settings, owners[0], ttl, attrs, slot)
+        terms, policy = replace(terms, grace=2 * settings.lease), OnBusy(on_busy)
         if not 0 < wait < terms.ttl:
             raise ValueError("wait is a number of seconds, shorter than the ttl.")
         await _let_go(request)
-        return await runtime.call(self._run, address, order, terms, owners, ttl is None, request)
+        return await runtime.call(
+            self._run, address, order, terms, owners, ttl is None, request, policy
+        )
 
     enqueue = sync_twin(aenqueue, lets_go=True)
 
@@ -149,8 +162,9 @@ class StreamManager:
         names: tuple[Owner, ...],
         default_ttl: bool,
         request: HttpRequest | None,
+        on_busy: OnBusy,
     ) -> StreamReader:
-        run = Run(get_engine(self.alias), address, production, terms, names, request)
+        run = Run(get_engine(self.alias), address, production, terms, names, request, on_busy)
         return await run.start(default_ttl=default_ttl)
 
     async def aresume(

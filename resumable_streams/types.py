@@ -16,12 +16,16 @@ __all__ = [
     "Fate",
     "Holding",
     "Limits",
+    "Listed",
     "Observation",
+    "Occupant",
+    "OnBusy",
     "Owner",
     "Page",
     "Public",
     "RefusalReason",
     "Role",
+    "Slot",
     "StreamInfo",
     "StreamKey",
     "StreamStatus",
@@ -81,6 +85,7 @@ class CancellationReason(StrEnum):
     """Why a source is stopped before its end; those after the first two are codes of errors."""
 
     CANCELLED = "cancelled"  # by its owner, or an operator
+    REPLACED = "replaced"  # by another stream of its slot
     INTERRUPTED = "interrupted"  # this process drains
     EXPIRED = "expired"  # the stream was deleted, revoked, rotated away or purged
     PRODUCER_LOST = "producer_lost"  # the claim is somebody else's, or nobody's
@@ -100,8 +105,11 @@ class RefusalReason(StrEnum):
     ENDED = "ended"  # it is over, and the view answers for live streams only
     INVALID_STREAM_ID = "invalid_stream_id"  # 400 where a stream is to be started
     INVALID_TENANT = "invalid_tenant"  # the same
+    INVALID_SLOT = "invalid_slot"  # 400
+    INVALID_CURSOR = "invalid_cursor"  # 400
     INVALID_POSITION = "invalid_position"  # 400
     INSIDE_A_FRAME = "inside_a_frame"  # 400
+    SLOT_BUSY = "slot_busy"  # 409: another stream of the slot runs
     STREAM_REPLACED = "stream_replaced"  # 412
     TOO_LARGE = "too_large"  # 413
     BEYOND_THE_END = "beyond_the_end"  # 416
@@ -139,6 +147,46 @@ class Holding:
     owner_digest: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """One entry of an index of streams, and when it was entered (seconds, the store's clock)."""
+
+    holding: Holding
+    when: float
+
+
+class OnBusy(StrEnum):
+    """The policies of `run` for a slot in which another stream is live."""
+
+    JOIN = "join"  # read that one
+    REPLACE = "replace"  # cancel that one
+    REFUSE = "refuse"  # raise SlotBusy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slot:
+    """A name under which an owner has at most one live stream, in one generation of a tenant."""
+
+    tenant: str
+    generation: int
+    owner_digest: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Occupant:
+    """The incarnation that a slot names.
+
+    `has_started` is False from when it took the slot until just before its source starts; `age` is
+    the seconds since it took the slot.
+    """
+
+    epoch: str
+    stream_id: str
+    has_started: bool
+    age: float
+
+
 class Fate(Enum):
     """The knowledge of the holder of a stream."""
 
@@ -166,7 +214,8 @@ class Terms:
 
     `pending` is how long an election counts that is not confirmed. `grace` is how long a stream
     whose process died waits for another one to go on with it. `seen_mark` is the last revocation
-    of the owner that the caller knew of, by the store's clock.
+    of the owner that the caller knew of, by the store's clock. `slot` is a name, or
+    "".
     """
 
     owner: Owner
@@ -175,6 +224,7 @@ class Terms:
     pending: float
     grace: float = 0.0
     seen_mark: float = 0.0
+    slot: str = ""
     attrs: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -195,7 +245,7 @@ class StreamInfo:
 
     `epoch` names this incarnation of the id: a stream that was deleted and acquired again has
     another one. `holder` is the process that produces it, or did; `ttl` is the seconds left before
-    the stream expires. `grace` and `seen_mark` are those of its terms.
+    the stream expires. `grace`, `seen_mark` and `slot` are those of its terms.
     """
 
     stream_id: str
@@ -212,6 +262,7 @@ class StreamInfo:
     holder: str = ""
     grace: float = 0.0
     seen_mark: float = 0.0
+    slot: str = ""
     error_code: str = ""
     error: str = ""
     attrs: Mapping[str, str] = field(default_factory=dict)

@@ -2,7 +2,7 @@
 
     acquire    the state is there for a moment: after a death here it evaporates
     hold       the process answers for it; or it waits for a worker, with a deadline
-    reserve    it counts as live
+    reserve    it counts as live, and is listed
     confirm    it has its real TTL, and its producer may start
 
 After a death behind the second step, another process takes over the stream and frees its place.
@@ -66,7 +66,7 @@ async def _reserve(engine: Engine, holding: Holding, ttl: float) -> None:
     who starts and cancels could have any number of sources running.
     """
     late = engine.loop.time() + PLACE_SECONDS
-    while engine.store.has_quotas:
+    while True:
         others = engine.left_behind[holding.key.tenant, holding.owner_digest]
         try:
             await engine.store.reserve(holding, ttl=ttl, others=others)
@@ -112,8 +112,7 @@ async def abandon(engine: Engine, info: StreamInfo, ending: Ending | None = None
         if ending is not None:
             await engine.tell(holding, ending, holder=info.holder)
             return
-        if engine.store.has_quotas:
-            await engine.store.release(holding)
+        await engine.store.release(holding)
         await engine.store.processes.drop(info.holder, holding)
 
     leaving = engine.see_to(leave_nothing, f"abandon {info.stream_id}")

@@ -11,12 +11,15 @@ from django.urls import NoReverseMatch, get_resolver, get_urlconf, reverse
 from ..conf import DEFAULT_ALIAS, get_settings
 from ..engine.reader import StreamReader
 from ..exceptions import (
+    InvalidCursor,
     InvalidOffset,
     InvalidOwner,
+    InvalidSlot,
     InvalidStreamId,
     InvalidTenant,
     OffsetInsideFrame,
     ShuttingDown,
+    SlotBusy,
     StoreUnavailable,
     StreamDoesNotExist,
     StreamError,
@@ -257,6 +260,9 @@ def missing_response(missing: Missing | str = Missing.NOT_FOUND) -> HttpResponse
 ANSWERS: dict[type[StreamError], tuple[int, str]] = {
     OffsetInsideFrame: (400, "inside_a_frame"),
     InvalidOffset: (400, "invalid_position"),
+    InvalidSlot: (400, "invalid_slot"),
+    InvalidCursor: (400, "invalid_cursor"),
+    SlotBusy: (409, "slot_busy"),
     StreamReplaced: (412, "stream_replaced"),
     InvalidStreamId: (400, "invalid_stream_id"),
     InvalidTenant: (400, "invalid_tenant"),
@@ -297,6 +303,9 @@ def error_response(
     response = _json_response(answer, status=status)
     if status == 416:
         response["Content-Range"] = f"bytes */{getattr(error, 'size', None)}"
+    if isinstance(error, SlotBusy):  # a stream of the same owner
+        response[ID_HEADER] = error.stream_id
+        _expose(response, ID_HEADER)
     if isinstance(error, StreamReplaced):
         response[EPOCH_HEADER] = error.epoch
         _expose(response, EPOCH_HEADER)

@@ -54,6 +54,12 @@ class Producing(Protocol):
     def lose_claim(self) -> None:
         """Stop: the stream is not ours any more."""
 
+    def is_long(self, now: float) -> bool:
+        """Return whether it is time to renew its place in index and slot; by `time.monotonic`."""
+
+    async def keep_place(self) -> None:
+        """Renew that."""
+
 
 class News(Protocol):
     """A listener to the news that heartbeats bring."""
@@ -132,6 +138,7 @@ class LeaseKeeper:
             try:
                 await self.beat()
                 await self._touch_quiet()
+                await self._keep_places()
             except StoreUnavailable as error:
                 self._tell_failure(error)
                 if self._last is None or self._loop.time() - self._last > self._lease:
@@ -276,6 +283,11 @@ class LeaseKeeper:
                 producer.was_renewed(now)
             else:
                 producer.lose_claim()
+
+    async def _keep_places(self) -> None:
+        """Keep the places of long streams, in whose TTL the index would take them for lost ones."""
+        now = time.monotonic()
+        await asyncio.gather(*(one.keep_place() for one in self._producers if one.is_long(now)))
 
     async def aclose(self) -> None:
         """Stop beating. A process that holds nothing is forgotten; any other is taken over."""

@@ -24,6 +24,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +38,7 @@ from ..exceptions import (
     StreamFinalized,
     StreamLimitExceeded,
 )
-from ..identifiers import holding_of
+from ..identifiers import holding_of, slot_of
 from ..process.runtime import runtime
 from ..reading.tail import Tail
 from ..signals import StreamSignal, stream_started, whose
@@ -125,7 +126,7 @@ class Producer:
         self._source = source
         self._encoder = continuation.encoder
         self._rest = continuation.rest
-        self._started = time.monotonic()
+        self._started = self._placed = time.monotonic()
         self._buffer = ChunkBuffer()
         self._context = SourceContext()
         self._most = settings.limits.max_chunk_bytes
@@ -160,11 +161,30 @@ class Producer:
     def was_renewed(self, now: float) -> None:
         self._appender.renewed_at = now
 
+    def is_long(self, now: float) -> bool:
+        """Return whether it is time to renew its place in the index of its owner, and in its slot.
+
+        Appends renew the TTL of the stream alone: both are elsewhere in a cluster.
+        """
+        return now - self._placed > self._ttl / 3
+
+    async def keep_place(self) -> None:
+        info = self.tail.info
+        with suppress(StreamLimitExceeded):  # the store had lost it, and is full now
+            await self._store.reserve(self.holding, ttl=self._ttl)
+        if info.slot:
+            slot = slot_of(self.key, info.owner, info.slot)
+            await self._store.settle(
+                slot, epoch=info.epoch, stream_id=info.stream_id, keep=2 * self._ttl
+            )
+        self._placed = time.monotonic()
+
     def _ended_elsewhere(self) -> None:
         """Stop: the stream was cancelled, deleted, revoked, taken over, or cannot be looked up."""
         # As the failure, where there is one: the store may not have it as an end yet, and while we
         # live nobody but us writes it.
-        self._abort(self.tail.failure or StreamFinalized(self.tail.info.status))
+        info = self.tail.info
+        self._abort(self.tail.failure or StreamFinalized(info.status, info.error_code))
 
     def lose_claim(self) -> None:
         """Stop: the store says that somebody else produces this stream, or nobody any more."""
@@ -430,7 +450,7 @@ def _reason(error: Exception, tail: Tail) -> CancellationReason | None:
     if code is None:  # the store says that the stream is not ours any more; the tail may know more
         code = gone if isinstance(error, StreamDoesNotExist) else tail.ending or lost
         if isinstance(error, StreamFinalized) and error.status == StreamStatus.CANCELLED:
-            code = CancellationReason.CANCELLED
+            code = error.code or CancellationReason.CANCELLED
     if code == ErrorCode.SOURCE_FAILED:
         return None
     return CancellationReason(code) if code in list(CancellationReason) else lost

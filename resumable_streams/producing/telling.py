@@ -81,8 +81,7 @@ class Teller:
         """Tell an end that is ours to tell already."""
         await self._tell(holding, ending)
         try:
-            if self._store.has_quotas:
-                await patiently(lambda: self._store.release(holding), _in_a_drain)
+            await patiently(lambda: self._store.release(holding), _in_a_drain)
             await patiently(lambda: self._table.told(holding, by=by), _in_a_drain)
         except StoreUnavailable:
             pass  # the process that takes over this one does it, having told it once more

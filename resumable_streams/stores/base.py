@@ -10,7 +10,8 @@ connection breaks. A verb whose answer was lost may be repeated with the same ar
     reclaim     the same claim is handed the stream again
     append      bytes that are already there are skipped
     finalize    the same claim gets the state it reached
-    confirm, cancel, delete, expire, reap, touch   idempotent
+    occupy      the same epoch is told that the slot is its own
+    confirm, cancel, delete, expire, reap, settle, touch, vacate   idempotent
 
 A stream is held by a process, and a process lives as long as it renews its lease: see `Processes`.
 No verb on a stream looks at a clock to judge its producer.
@@ -37,9 +38,12 @@ from ..types import (
     Control,
     Holding,
     Limits,
+    Listed,
     Observation,
+    Occupant,
     Owner,
     Page,
+    Slot,
     StreamInfo,
     StreamKey,
     StreamStatus,
@@ -200,12 +204,6 @@ class BaseStore(ABC):
         self.location = location
         self.limits = limits
 
-    @property
-    def has_quotas(self) -> bool:
-        """Whether live streams are counted at all."""
-        most = self.limits
-        return most.max_streams is not None or most.max_streams_per_owner is not None
-
     def check(self, settings: AliasSettings, *, deploy: bool) -> list[CheckMessage]:
         """Return messages for Django's system checks about this store, as `settings` set it up.
 
@@ -334,10 +332,12 @@ class BaseStore(ABC):
         """Renew the TTLs of quiet streams in one batch; False where the claim is not held now."""
 
     @abstractmethod
-    async def cancel(self, key: StreamKey, *, epoch: str | None = None) -> StreamInfo | None:
+    async def cancel(
+        self, key: StreamKey, *, epoch: str | None = None, code: str = ""
+    ) -> StreamInfo | None:
         """End a streaming stream as `cancelled`; return its state, None when it is missing.
 
-        With `epoch`, another incarnation counts as missing.
+        With `epoch`, another incarnation counts as missing. `code` is the error code of that end.
         """
 
     @abstractmethod
@@ -392,11 +392,13 @@ class BaseStore(ABC):
         Returns the mark: the time, by the store's clock, and later than any mark before.
         """
 
-    # Live streams, counted where a limit is set.
+    # Live streams, counted and listed.
 
     @abstractmethod
     async def reserve(self, holding: Holding, *, ttl: float, others: int = 0) -> None:
-        """Count the stream as live, until it is released, or for `ttl` seconds after the last one.
+        """Count the stream as live, until it is released, and enter it into the index of its owner.
+
+        What is neither released nor reserved again is forgotten after twice `ttl` seconds.
 
         `others` is how much of the owner's limit is taken by what the store does not count. Raises
         StreamLimitExceeded, leaving nothing, if MAX_STREAMS of the tenant or MAX_STREAMS_PER_OWNER
@@ -412,6 +414,51 @@ class BaseStore(ABC):
         self, tenant: str, owner_digest: str | None = None, *, limit: int = 100
     ) -> list[Holding]:
         """Return the oldest streams that count for a tenant, or for one owner in it."""
+
+    @abstractmethod
+    async def listed(
+        self,
+        tenant: str,
+        owner_digest: str | None = None,
+        *,
+        generation: int | None = None,
+        after: Listed | None = None,
+        limit: int = 100,
+    ) -> list[Listed]:
+        """Return the live streams of a tenant, or of one owner in it; the newest come first.
+
+        With `generation` and an owner: all streams of that generation, whether they live or not,
+        until they are deleted. Some may be gone: their states tell. `after` is the last entry of
+        the page before. Takes time in proportion to `limit`, however many streams there are.
+        """
+
+    # Slots: at most one live stream of an owner under one name.
+
+    @abstractmethod
+    async def occupant(self, slot: Slot) -> Occupant | None:
+        """Return what the slot names; whether that lives is for its state to tell."""
+
+    @abstractmethod
+    async def occupy(
+        self, slot: Slot, *, epoch: str, stream_id: str, seen: Occupant | None, keep: float
+    ) -> Occupant | None:
+        """Take the slot if its occupant is as it was `seen`; return the occupant then.
+
+        Compared are the epoch and whether it has started: what starts in between keeps the slot.
+        It is kept for `keep` seconds.
+        """
+
+    @abstractmethod
+    async def settle(self, slot: Slot, *, epoch: str, stream_id: str, keep: float) -> bool:
+        """Note that the occupant starts, or goes on; False if the slot is another's.
+
+        It is kept for `keep` seconds from now. An empty one, which the store may have lost, is
+        taken. From here on nobody takes the slot who has not ended that stream.
+        """
+
+    @abstractmethod
+    async def vacate(self, slot: Slot, *, epoch: str) -> None:
+        """Free the slot if `epoch` is its occupant."""
 
     @property
     @abstractmethod

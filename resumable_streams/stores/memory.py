@@ -24,6 +24,7 @@ from ..exceptions import (
     StreamGap,
     StreamLimitExceeded,
 )
+from ..identifiers import slot_of
 from ..types import (
     Acquisition,
     Claim,
@@ -31,10 +32,13 @@ from ..types import (
     ErrorCode,
     Holding,
     Limits,
+    Listed,
     Observation,
+    Occupant,
     Owner,
     Page,
     Role,
+    Slot,
     StreamInfo,
     StreamKey,
     StreamStatus,
@@ -46,6 +50,9 @@ from .memory_processes import MemoryProcesses, Table
 from .processes import Processes
 
 __all__ = ["MemoryStore", "empty_memory"]
+
+INDEX_SLACK = 100
+"""How many entries of streams that are gone the index has at least before it is cleared of them."""
 
 MARK_SECONDS = 0.001
 """How much later a mark is at least than the one before it, whatever the clock says."""
@@ -68,6 +75,15 @@ class _Stream:
     deadline: tuple[float, int] = (0.0, 0)  # the one entry of `_Space.deadlines` that counts
 
 
+@dataclass(slots=True, kw_only=True)
+class _Occupied:
+    epoch: str
+    stream_id: str
+    since: float
+    until: float
+    has_started: bool = False
+
+
 class _Space:
     """The streams of one location and prefix, shared by every store that names them."""
 
@@ -80,7 +96,9 @@ class _Space:
         self.sequence = 0
         self.controls: dict[str, tuple[Control, float | None]] = {}  # what, kept until
         self.revoked: dict[tuple[str, Owner], tuple[float, float]] = {}  # when, kept until
-        self.live: dict[Holding, None] = {}  # in the order in which they were counted
+        self.live: dict[Holding, float] = {}  # when each was counted, in that order
+        self.index: dict[Holding, float] = {}  # the same of all streams that may be there
+        self.slots: dict[Slot, _Occupied] = {}
         self.table = Table()
 
     def schedule(self, key: StreamKey, stream: _Stream) -> None:
@@ -222,6 +240,7 @@ class MemoryStore(BaseStore):
             holder=stream.holder,
             grace=stream.terms.grace,
             seen_mark=stream.terms.seen_mark,
+            slot=stream.terms.slot,
             error_code=stream.error_code,
             error=stream.error,
             attrs=dict(stream.terms.attrs),
@@ -301,7 +320,7 @@ class MemoryStore(BaseStore):
         with self._at() as now:
             stream = self._held(key, claim)
             if stream.status is not StreamStatus.STREAMING:
-                raise StreamFinalized(stream.status)
+                raise StreamFinalized(stream.status, stream.error_code)
             size = len(stream.log)
             if offset > size:
                 raise StreamGap(size)
@@ -358,11 +377,22 @@ class MemoryStore(BaseStore):
 
     async def delete(self, key: StreamKey, *, epoch: str | None = None) -> bool:
         with self._at():
-            if self._get(key, epoch) is None:
+            stream = self._get(key, epoch)
+            if stream is None:
                 return False
             del self._space.streams[key]
+            self._forget(key, stream)
             self._space.disturb(key)
             return True
+
+    def _forget(self, key: StreamKey, stream: _Stream) -> None:
+        """Take a deleted stream out of the index of its owner, and out of its slot."""
+        epoch, slot = stream.claim.epoch, slot_of(key, stream.terms.owner, stream.terms.slot)
+        holding = Holding(key=key, epoch=epoch, owner_digest=slot.owner_digest)
+        self._space.index.pop(holding, None)
+        found = self._space.slots.get(slot)
+        if found is not None and found.epoch == epoch:
+            del self._space.slots[slot]
 
     async def touch(self, streams: Sequence[tuple[StreamKey, Claim]]) -> list[bool]:
         with self._at() as now:
@@ -377,13 +407,15 @@ class MemoryStore(BaseStore):
         self._touch(stream, now)
         return True
 
-    async def cancel(self, key: StreamKey, *, epoch: str | None = None) -> StreamInfo | None:
+    async def cancel(
+        self, key: StreamKey, *, epoch: str | None = None, code: str = ""
+    ) -> StreamInfo | None:
         with self._at() as now:
             stream = self._get(key, epoch)
             if stream is None:
                 return None
             if stream.status is StreamStatus.STREAMING:
-                self._end(key, stream, now, StreamStatus.CANCELLED)
+                self._end(key, stream, now, StreamStatus.CANCELLED, code)
             return self._info(key, stream, now)
 
     async def expire(self, key: StreamKey, ttl: float) -> bool:
@@ -474,10 +506,14 @@ class MemoryStore(BaseStore):
             return mark
 
     async def reserve(self, holding: Holding, *, ttl: float, others: int = 0) -> None:
-        with self._at():
-            if holding not in self._space.live:
+        with self._at() as now:
+            space = self._space
+            if holding not in space.live:
                 self._check_quotas(holding, others)
-            self._space.live[holding] = None
+            space.live.setdefault(holding, now)
+            space.index.setdefault(holding, now)
+            if len(space.index) > 2 * len(space.streams) + INDEX_SLACK:
+                space.index = {one: when for one, when in space.index.items() if self._is_kept(one)}
 
     def _check_quotas(self, holding: Holding, others: int) -> None:
         owners = [one.owner_digest for one in self._live(holding.key.tenant)]
@@ -487,6 +523,9 @@ class MemoryStore(BaseStore):
         theirs = owners.count(holding.owner_digest) + others
         if most_per_owner is not None and theirs >= most_per_owner:
             raise StreamLimitExceeded("MAX_STREAMS_PER_OWNER", most_per_owner)
+
+    def _is_kept(self, holding: Holding) -> bool:
+        return self._get(holding.key, holding.epoch) is not None or holding in self._space.live
 
     def _live(self, tenant: str) -> list[Holding]:
         return [holding for holding in self._space.live if holding.key.tenant == tenant]
@@ -502,6 +541,83 @@ class MemoryStore(BaseStore):
             live = self._live(tenant)
         return [one for one in live if owner_digest in (None, one.owner_digest)][:limit]
 
+    async def listed(
+        self,
+        tenant: str,
+        owner_digest: str | None = None,
+        *,
+        generation: int | None = None,
+        after: Listed | None = None,
+        limit: int = 100,
+    ) -> list[Listed]:
+        with self._at():
+            source = self._space.live if generation is None else self._space.index
+            entries = [
+                Listed(holding=one, when=when)
+                for one, when in source.items()
+                if one.key.tenant == tenant
+                and owner_digest in (None, one.owner_digest)
+                and generation in (None, one.key.generation)
+            ]
+        entries.sort(key=_place, reverse=True)
+        if after is not None:
+            entries = [one for one in entries if _place(one) < _place(after)]
+        return entries[:limit]
+
+    async def occupant(self, slot: Slot) -> Occupant | None:
+        with self._at() as now:
+            return self._occupant(slot, now)
+
+    def _occupant(self, slot: Slot, now: float) -> Occupant | None:
+        found = self._space.slots.get(slot)
+        if found is None or found.until <= now:
+            self._space.slots.pop(slot, None)
+            return None
+        return Occupant(
+            epoch=found.epoch,
+            stream_id=found.stream_id,
+            has_started=found.has_started,
+            age=now - found.since,
+        )
+
+    async def occupy(
+        self, slot: Slot, *, epoch: str, stream_id: str, seen: Occupant | None, keep: float
+    ) -> Occupant | None:
+        with self._at() as now:
+            found = self._occupant(slot, now)
+            if found is None and seen is not None:
+                return None
+            if found is not None and not (seen and _is_as_seen(found, seen)):
+                return found
+            self._evict_slots(now)
+            self._space.slots[slot] = _Occupied(
+                epoch=epoch, stream_id=stream_id, since=now, until=now + keep
+            )
+            return self._occupant(slot, now)
+
+    def _evict_slots(self, now: float) -> None:
+        slots = self._space.slots
+        for expired in [one for one, found in slots.items() if found.until <= now]:
+            del slots[expired]
+
+    async def settle(self, slot: Slot, *, epoch: str, stream_id: str, keep: float) -> bool:
+        with self._at() as now:
+            if self._occupant(slot, now) is None:
+                self._space.slots[slot] = _Occupied(
+                    epoch=epoch, stream_id=stream_id, since=now, until=now + keep
+                )
+            found = self._space.slots[slot]
+            if found.epoch != epoch:
+                return False
+            found.has_started, found.until = True, now + keep
+            return True
+
+    async def vacate(self, slot: Slot, *, epoch: str) -> None:
+        with self._at():
+            found = self._space.slots.get(slot)
+            if found is not None and found.epoch == epoch:
+                del self._space.slots[slot]
+
     def open_feed(self, listener: Listener) -> Feed:
         feed = _MemoryFeed(self._space, listener)
         with self._space.lock:
@@ -510,6 +626,14 @@ class MemoryStore(BaseStore):
 
     async def aclose(self) -> None:
         """Keep the streams: they belong to the process, not to this object."""
+
+
+def _place(entry: Listed) -> tuple[float, str, str]:
+    return entry.when, entry.holding.epoch, entry.holding.key.stream_id
+
+
+def _is_as_seen(found: Occupant, seen: Occupant) -> bool:
+    return (found.epoch, found.has_started) == (seen.epoch, seen.has_started)
 
 
 class _MemoryFeed(Feed):

@@ -4,12 +4,13 @@ from collections.abc import Awaitable
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from ..identifiers import owner_digest
+from ..identifiers import owner_digest, slot_of
 from ..stores.base import MAX_APPEND_BYTES, BaseStore
 from ..types import Claim, Holding, Owner, Role, StreamInfo, StreamKey, Terms
 
 __all__ = [
     "KEY",
+    "SLOT",
     "TERMS",
     "body",
     "holding",
@@ -25,6 +26,7 @@ E = TypeVar("E", bound=Exception)
 
 KEY = StreamKey(tenant="acme", generation=1, stream_id="chat")
 TERMS = Terms(owner="ada", ttl=60, finished_ttl=60, pending=30)
+SLOT = slot_of(KEY, "ada", "chat:42")
 
 
 async def refusal(expected: type[E], verb: Awaitable[object]) -> E:

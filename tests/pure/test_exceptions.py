@@ -9,13 +9,16 @@ from django.core.exceptions import ImproperlyConfigured
 from resumable_streams import exceptions
 from resumable_streams.exceptions import (
     Diagnosis,
+    InvalidCursor,
     InvalidOffset,
     InvalidOwner,
+    InvalidSlot,
     InvalidStoreError,
     InvalidStreamId,
     InvalidTenant,
     OffsetInsideFrame,
     ShuttingDown,
+    SlotBusy,
     StoreForbidden,
     StoreUnavailable,
     StreamClaimLost,
@@ -26,6 +29,7 @@ from resumable_streams.exceptions import (
     StreamGap,
     StreamLimitExceeded,
     StreamReplaced,
+    StreamUnfinished,
     StreamUnreadable,
 )
 from resumable_streams.types import ErrorCode
@@ -48,6 +52,10 @@ EXAMPLES = [
     InvalidOffset(7),
     OffsetInsideFrame(),
     StreamReplaced("e1"),
+    StreamUnfinished(7),
+    SlotBusy("chat"),
+    InvalidSlot(),
+    InvalidCursor(),
 ]
 
 
@@ -77,7 +85,7 @@ def test_every_error_is_a_stream_error_with_a_whole_sentence(error: StreamError)
 def test_what_a_caller_got_wrong_is_a_value_error_too():
     wrong = {type(error) for error in EXAMPLES if isinstance(error, ValueError)}
     invalid = {InvalidStreamId, InvalidOwner, InvalidTenant, InvalidOffset}
-    assert wrong == {*invalid, OffsetInsideFrame}
+    assert wrong == {*invalid, OffsetInsideFrame, InvalidSlot, InvalidCursor}
 
 
 def test_wrong_settings_are_improperly_configured_and_no_stream_error():

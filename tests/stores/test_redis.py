@@ -27,7 +27,17 @@ from resumable_streams.stores.redis import RedisStore
 from resumable_streams.stores.redis import queue as queue_module
 from resumable_streams.stores.redis.store import DECOY, State
 from resumable_streams.testing import StreamStoreContract
-from resumable_streams.testing.acts import KEY, TERMS, body, holding, is_gone, look, refusal, start
+from resumable_streams.testing.acts import (
+    KEY,
+    SLOT,
+    TERMS,
+    body,
+    holding,
+    is_gone,
+    look,
+    refusal,
+    start,
+)
 from resumable_streams.testing.listener import listening
 from resumable_streams.types import Claim, ErrorCode, Limits, Role, StreamKey, StreamStatus
 
@@ -94,7 +104,12 @@ def governing_verbs_of(store: BaseStore) -> Verbs:
         "announce": lambda: store.announce("acme"),
         "reserve": lambda: store.reserve(holding(), ttl=5),
         "live": lambda: store.live("acme"),
+        "listed": lambda: store.listed("acme"),
+        "occupy": lambda: store.occupy(SLOT, epoch="e1", stream_id="s", seen=None, keep=5),
+        "occupant": lambda: store.occupant(SLOT),
+        "settle": lambda: store.settle(SLOT, epoch="e1", stream_id="s", keep=5),
         "release": lambda: store.release(holding()),
+        "vacate": lambda: store.vacate(SLOT, epoch="e1"),
     }
 
 
@@ -181,8 +196,9 @@ async def test_every_key_but_the_control_of_a_tenant_has_a_lifetime(
         await verb()
         await asyncio.sleep(0.002)  # for the lease that is over at once
     await store.reserve(holding(), ttl=5)
+    await store.occupy(SLOT, epoch="e1", stream_id="s", seen=None, keep=5)
     names = names_under(redis_server, key_prefix)
-    assert len(names) == 9
+    assert len(names) == 11
     for_good = {name for name in names if redis_server.pttl(name) < 0}
     assert for_good == {store.keys.control("acme").encode()}
     assert not [name for name in names if b"ada" in name.replace(key_prefix.encode(), b"")]

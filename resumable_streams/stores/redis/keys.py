@@ -6,6 +6,8 @@
     {prefix}:{tenant}:revoked:{<owner digest>}            STRING  when the owner was revoked
     {prefix}:{tenant}:live                                ZSET    live streams by creation
     {prefix}:{tenant}:live:{<owner digest>}               ZSET    those of one owner
+    {prefix}:{tenant}:g{generation}:index:{<owner digest>}               ZSET  ended ones, too
+    {prefix}:{tenant}:g{generation}:slot:{<owner digest>}:<slot digest>  HASH  what the slot names
     {prefix}:orders                                       STREAM  orders for workers
     {prefix}:events                                       push channel of the whole prefix
     {prefix}:{{prefix}}:processes                         ZSET    processes by end of lease
@@ -16,16 +18,16 @@
     {prefix}:{{prefix}}:telling:<process>                 SET     whose end it tells now
     {prefix}:{{prefix}}:news                              STREAM  the last hints
 
-The braces around the stream id are the cluster hash tag: one stream is one hash slot, and what
-all processes share is another one.
+The braces around the stream id are the cluster hash tag: one stream is one hash slot, what an owner
+has another one, and what all processes share a third.
 """
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ...identifiers import owner_digest
-from ...types import Holding, Owner, StreamKey
+from ...identifiers import owner_digest, slot_digest
+from ...types import Holding, Owner, Slot, StreamKey
 
 __all__ = ["KeySpace", "decode_holdings", "encode_holding"]
 
@@ -91,6 +93,13 @@ class KeySpace:
     def live(self, tenant: str, digest: str | None = None) -> str:
         suffix = "" if digest is None else f":{{{digest}}}"
         return f"{self.prefix}:{tenant}:live{suffix}"
+
+    def index(self, tenant: str, generation: int, digest: str) -> str:
+        return f"{self.generation(tenant, generation)}index:{{{digest}}}"
+
+    def slot(self, slot: Slot) -> str:
+        prefix = self.generation(slot.tenant, slot.generation)
+        return f"{prefix}slot:{{{slot.owner_digest}}}:{slot_digest(slot.name)}"
 
     def shared(self, name: str) -> str:
         """Return the key of what all processes share; each of these lives in one hash slot."""

@@ -32,7 +32,7 @@ from ...exceptions import (
     StreamLimitExceeded,
     StreamUnreadable,
 )
-from ...identifiers import decode_owner, encode_owner
+from ...identifiers import decode_owner, encode_owner, owner_digest
 from ...process.lasting import Lasting, as_a_whole
 from ...types import (
     Acquisition,
@@ -40,10 +40,13 @@ from ...types import (
     Control,
     Holding,
     Limits,
+    Listed,
     Observation,
+    Occupant,
     Owner,
     Page,
     Role,
+    Slot,
     StreamInfo,
     StreamKey,
     StreamStatus,
@@ -108,6 +111,7 @@ class State(NamedTuple):
     holder: bytes
     grace: bytes
     seen: bytes
+    slot: bytes | None  # None of a stream that another version began
     error_code: bytes
     error: bytes
     attrs: bytes
@@ -125,6 +129,7 @@ DECOY = State(
     holder=b"00000000",
     grace=b"0",
     seen=b"0",
+    slot=b"",
     error_code=b"",
     error=b"",
     attrs=b'{"format": "raw"}',
@@ -136,7 +141,7 @@ DECOY = State(
 # What the scripts are filled in with: all but the two that are not in the HASH.
 IN_SCRIPTS = {
     "$STATE": ", ".join(f"'{name}'" for name in State._fields[:-2]),
-    "$DECOY": ", ".join(f"'{value.decode()}'" for value in DECOY[:-2]),
+    "$DECOY": ", ".join(f"'{(value or b'').decode()}'" for value in DECOY[:-2]),
 }
 
 
@@ -362,6 +367,7 @@ class RedisStore(BaseStore):
                 round(terms.seen_mark * 1000),
                 claim.holder,
                 json.dumps(dict(terms.attrs)),
+                terms.slot,
                 wrote=_is_elected,
             )
         except NotReplicated:
@@ -423,8 +429,8 @@ class RedisStore(BaseStore):
         match answer:
             case [b"missing"]:
                 raise StreamDoesNotExist
-            case [b"final", status]:
-                raise StreamFinalized(status.decode())
+            case [b"final", status, code]:
+                raise StreamFinalized(status.decode(), code.decode())
             case [b"gap", size]:
                 raise StreamGap(int(size))
             case [b"limit", name]:
@@ -482,11 +488,17 @@ class RedisStore(BaseStore):
         return None if is_missing else info
 
     async def _write_end(
-        self, name: str, key: StreamKey, epoch: str | None, *, wrote: Callable[[Any], bool] = bool
+        self,
+        name: str,
+        key: StreamKey,
+        epoch: str | None,
+        *arguments: str,
+        wrote: Callable[[Any], bool] = bool,
     ) -> Any:
         """Run a script that ends a stream; announce what it may have done if it is not answered."""
         try:
-            return await self._write(name, key, self.keys.events, epoch or "", wrote=wrote)
+            events = self.keys.events
+            return await self._write(name, key, events, epoch or "", *arguments, wrote=wrote)
         except StoreUnavailable as error:
             if not error.is_final:  # who repeats it may find nothing to do, and nothing to announce
                 patience = for_seconds(ANNOUNCE_SECONDS)
@@ -495,10 +507,27 @@ class RedisStore(BaseStore):
 
     @as_a_whole
     async def delete(self, key: StreamKey, *, epoch: str | None = None) -> bool:
-        found, was_streaming = await self._write_end("delete", key, epoch, wrote=_is_elected)
+        answer = await self._write_end("delete", key, epoch, wrote=_is_elected)
+        found, was_streaming, *whose = answer
         if was_streaming:  # only then it has a producer to stop; a purge of old streams is quiet
             await self.announce(key)
+        if found:  # a death in between leaves names, whose state says that nothing is there
+            with suppress(StreamUnreadable, ValueError):
+                await self._forget(key, *whose)
         return bool(found)
+
+    async def _forget(self, key: StreamKey, epoch: bytes, owner: bytes, name: bytes) -> None:
+        """Take a deleted stream out of the index of its owner, and out of its slot."""
+        digest = owner_digest(decode_owner(owner))
+        index = self.keys.index(key.tenant, key.generation, digest)
+        member = encode_holding(Holding(key=key, epoch=epoch.decode(), owner_digest=digest))
+        slot = Slot(
+            tenant=key.tenant, generation=key.generation, owner_digest=digest, name=name.decode()
+        )
+        done = [self._nodes.execute(index, "ZREM", index, member)]
+        if slot.name:
+            done.append(self.vacate(slot, epoch=epoch.decode()))
+        await asyncio.gather(*done)
 
     async def touch(self, streams: Sequence[tuple[StreamKey, Claim]]) -> list[bool]:
         # Sent in one loop turn, so they leave in one write.
@@ -510,9 +539,11 @@ class RedisStore(BaseStore):
         return False
 
     @as_a_whole
-    async def cancel(self, key: StreamKey, *, epoch: str | None = None) -> StreamInfo | None:
+    async def cancel(
+        self, key: StreamKey, *, epoch: str | None = None, code: str = ""
+    ) -> StreamInfo | None:
         with suppress(StreamUnreadable):
-            answer = await self._write_end("cancel", key, epoch)
+            answer = await self._write_end("cancel", key, epoch, code)
             if answer is None:
                 return None
             is_cancelled, state = answer
@@ -619,23 +650,22 @@ class RedisStore(BaseStore):
         What a connection that breaks between the two leaves is counted until somebody tells that
         end.
         """
-        tenant, owner = holding.key.tenant, holding.owner_digest
+        limits, member, keep = self.limits, encode_holding(holding), _ms(2 * ttl)
         counters = [
-            ("MAX_STREAMS", self.limits.max_streams, self.keys.live(tenant), 0),
-            (
-                "MAX_STREAMS_PER_OWNER",
-                self.limits.max_streams_per_owner,
-                self.keys.live(tenant, owner),
-                others,
-            ),
+            ("MAX_STREAMS", limits.max_streams, 0),
+            ("MAX_STREAMS_PER_OWNER", limits.max_streams_per_owner, others),
         ]
-        member = encode_holding(holding)
-        for name, most, counter, taken in counters:
-            if most is not None and not await self._run(
-                "reserve", counter, member, most - taken, _ms(2 * ttl)
-            ):
+        for (name, most, taken), keys in zip(counters, self._counters(holding), strict=True):
+            left = "" if most is None else most - taken
+            if not await self._run("reserve", keys, member, left, keep):
                 await self.release(holding)
-                raise StreamLimitExceeded(name, most)
+                raise StreamLimitExceeded(name, most or 0)
+
+    def _counters(self, holding: Holding) -> list[list[str]]:
+        """Return the keys that count a stream: those of its tenant, and those of its owner."""
+        key, owner = holding.key, holding.owner_digest
+        index = self.keys.index(key.tenant, key.generation, owner)
+        return [[self.keys.live(key.tenant)], [self.keys.live(key.tenant, owner), index]]
 
     async def release(self, holding: Holding) -> None:
         member, tenant = encode_holding(holding), holding.key.tenant
@@ -650,6 +680,47 @@ class RedisStore(BaseStore):
         counter = self.keys.live(tenant, owner_digest)
         members = await self._nodes.execute(counter, "ZRANGE", counter, 0, limit - 1)
         return decode_holdings(members)
+
+    async def listed(
+        self,
+        tenant: str,
+        owner_digest: str | None = None,
+        *,
+        generation: int | None = None,
+        after: Listed | None = None,
+        limit: int = 100,
+    ) -> list[Listed]:
+        if owner_digest is None or generation is None:
+            index = self.keys.live(tenant, owner_digest)
+        else:
+            index = self.keys.index(tenant, generation, owner_digest)
+        place: tuple[str | int, str] = ("+inf", "")
+        if after is not None:
+            place = round(after.when * 1000), encode_holding(after.holding)
+        answer = await self._run("page", index, *place, limit)
+        entries = zip(answer[::2], answer[1::2], strict=True)
+        return [
+            Listed(holding=holding, when=int(score) / 1000)
+            for member, score in entries
+            for holding in decode_holdings([member])
+        ]
+
+    async def occupant(self, slot: Slot) -> Occupant | None:
+        return _occupant(await self._run("occupant", self.keys.slot(slot)))
+
+    async def occupy(
+        self, slot: Slot, *, epoch: str, stream_id: str, seen: Occupant | None, keep: float
+    ) -> Occupant | None:
+        before = ("", "") if seen is None else (seen.epoch, "1" if seen.has_started else "")
+        key = self.keys.slot(slot)
+        return _occupant(await self._write("occupy", key, epoch, stream_id, *before, _ms(keep)))
+
+    async def settle(self, slot: Slot, *, epoch: str, stream_id: str, keep: float) -> bool:
+        key = self.keys.slot(slot)
+        return bool(await self._write("settle", key, epoch, stream_id, _ms(keep)))
+
+    async def vacate(self, slot: Slot, *, epoch: str) -> None:
+        await self._run("vacate", self.keys.slot(slot), epoch)
 
     def queue(self, worker: str = "") -> Queue:
         return RedisQueue(
@@ -702,6 +773,18 @@ def _is_size(answer: object) -> bool:
     return isinstance(answer, int)
 
 
+def _occupant(answer: list[Any] | None) -> Occupant | None:
+    if answer is None:
+        return None
+    epoch, stream_id, has_started, age = answer
+    return Occupant(
+        epoch=epoch.decode(),
+        stream_id=stream_id.decode(),
+        has_started=bool(has_started),
+        age=int(age) / 1000,
+    )
+
+
 def _info(key: StreamKey, state: Sequence[Any]) -> StreamInfo:
     row = State(*state)
     return StreamInfo(
@@ -719,6 +802,7 @@ def _info(key: StreamKey, state: Sequence[Any]) -> StreamInfo:
         holder=row.holder.decode(),
         grace=int(row.grace) / 1000,
         seen_mark=int(row.seen) / 1000,
+        slot=(row.slot or b"").decode(),
         error_code=row.error_code.decode(),
         error=row.error.decode(),
         attrs=dict(json.loads(row.attrs)),

@@ -8,10 +8,12 @@ from .feeds import Feeds
 from .handing_over import HandingOver
 from .incarnations import Incarnations
 from .lifetimes import Lifetimes
+from .listings import Listings
 from .processes import ProcessTables
 from .quotas import Quotas
 from .reads import Reads
 from .scans import Scans
+from .slots import Slots
 
 __all__ = ["StreamStoreContract"]
 
@@ -28,6 +30,8 @@ class StreamStoreContract(
     Scans,
     Controls,
     Quotas,
+    Listings,
+    Slots,
     ProcessTables,
 ):
     """All that a store promises; `resumable_streams.testing` says how to use it."""

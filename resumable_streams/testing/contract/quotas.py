@@ -65,6 +65,5 @@ class Quotas(StoreTests):
             )
         assert answers.count(None) == 3
 
-    async def test_the_store_knows_that_it_has_quotas(self, store: BaseStore) -> None:
-        assert store.has_quotas
+    async def test_the_store_knows_its_limits(self, store: BaseStore) -> None:
         assert store.limits == self.limits

@@ -6,7 +6,9 @@ if not state[1] then
   return {'missing'}
 end
 if state[1] ~= ARGV[1] then return {'claim'} end
-if state[2] ~= 'streaming' then return {'final', state[2]} end
+if state[2] ~= 'streaming' then
+  return {'final', state[2], redis.call('HGET', meta, 'error_code') or ''}
+end
 local size, offset, data = tonumber(state[3]), tonumber(ARGV[2]), ARGV[6]
 if offset > size then return {'gap', size} end
 if offset < size then data = string.sub(data, size - offset + 1) end
@@ -24,7 +26,7 @@ if redis.call('APPEND', log, data) ~= new_size then
   -- The log was evicted under a state that stayed: bytes would land at wrong offsets.
   redis.call('DEL', log)
   finish('error', 'data_lost', '')
-  return {'final', 'error'}
+  return {'final', 'error', 'data_lost'}
 end
 redis.call('HSET', meta, 'size', new_size, 'entries', entries)
 redis.call('PEXPIRE', meta, state[5])

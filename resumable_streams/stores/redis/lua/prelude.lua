@@ -55,6 +55,13 @@ local function status_now()
   return redis.call('HGET', meta, 'status') or nil
 end
 
+-- Return what a slot names; nil if that is nothing.
+local function occupant(slot)
+  local held = redis.call('HMGET', slot, 'epoch', 'id', 'started', 'since')
+  if not held[1] then return nil end
+  return {held[1], held[2], held[3] == '1' and 1 or 0, now() - held[4]}
+end
+
 -- Whether the stream is the incarnation the caller means; '' means any.
 local function is_epoch(epoch)
   return epoch == '' or field('epoch') == epoch

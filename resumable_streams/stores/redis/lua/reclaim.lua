@@ -3,7 +3,7 @@
 -- dead. Whoever held it before appends nothing more.
 local status = status_now()
 if not status or not is_epoch(ARGV[3]) then return {'missing'} end
-if status ~= 'streaming' then return {'final', status} end
+if status ~= 'streaming' then return {'final', status, ''} end
 need_to_produce()
 local state = redis.call('HMGET', meta, 'claim', 'holder', 'ttl', 'size', 'deaths', 'died_at')
 -- A caller whose first answer was lost holds the new claim already.
@@ -12,7 +12,7 @@ if state[1] ~= ARGV[1] and state[1] ~= ARGV[2] then
   local deaths = state[6] == state[4] and tonumber(state[5]) + 1 or 1
   if deaths >= tonumber(ARGV[6]) then
     finish('error', 'producer_lost', '')
-    return {'final', 'error'}
+    return {'final', 'error', 'producer_lost'}
   end
   redis.call('HSET', meta, 'deaths', deaths, 'died_at', state[4])
 end
