@@ -2,9 +2,9 @@
 
 from .engine.reader import StreamReader
 from .exceptions import (
-    InvalidCursor,
     InvalidOffset,
     InvalidOwner,
+    InvalidPage,
     InvalidSlot,
     InvalidStoreError,
     InvalidStreamId,
@@ -35,6 +35,7 @@ from .types import (
     Owner,
     Role,
     StreamInfo,
+    StreamPage,
     StreamStatus,
 )
 
@@ -44,9 +45,9 @@ __all__ = [
     "PUBLIC",
     "CancellationReason",
     "ErrorCode",
-    "InvalidCursor",
     "InvalidOffset",
     "InvalidOwner",
+    "InvalidPage",
     "InvalidSlot",
     "InvalidStoreError",
     "InvalidStreamId",
@@ -68,6 +69,7 @@ __all__ = [
     "StreamInfo",
     "StreamLimitExceeded",
     "StreamManager",
+    "StreamPage",
     "StreamReader",
     "StreamReplaced",
     "StreamStatus",

@@ -18,7 +18,7 @@
     ├── InvalidOwner            (also a ValueError)
     ├── InvalidTenant           (also a ValueError)
     ├── InvalidSlot             (also a ValueError)
-    ├── InvalidCursor           (also a ValueError)
+    ├── InvalidPage           (also a ValueError)
     └── InvalidOffset           (also a ValueError)
         └── OffsetInsideFrame   a body of frames can start between two of them only
     InvalidStoreError           (a django ImproperlyConfigured)
@@ -34,9 +34,9 @@ from django.core.exceptions import ImproperlyConfigured
 
 __all__ = [
     "Diagnosis",
-    "InvalidCursor",
     "InvalidOffset",
     "InvalidOwner",
+    "InvalidPage",
     "InvalidSlot",
     "InvalidStoreError",
     "InvalidStreamId",
@@ -277,11 +277,11 @@ class InvalidSlot(StreamError, ValueError):
         super().__init__("A slot is a string of 1 to 256 bytes of UTF-8.")
 
 
-class InvalidCursor(StreamError, ValueError):
-    """A cursor is not the `next` of an earlier page of the same list."""
+class InvalidPage(StreamError, ValueError):
+    """A page of a list is not what can be asked for; the message names the rule."""
 
-    def __init__(self) -> None:
-        super().__init__("A cursor is the `next` of an earlier page of the same list.")
+    def __init__(self, rule: str) -> None:
+        super().__init__(rule)
 
 
 class InvalidOffset(StreamError, ValueError):

@@ -10,10 +10,11 @@ from django.http import HttpRequest
 from .conf import DEFAULT_ALIAS, get_settings
 from .control import revoke
 from .engine import Engine, get_engine
-from .engine.reader import StreamReader
+from .engine.reader import StreamReader, collect
 from .exceptions import InvalidOffset, ShuttingDown, StreamDoesNotExist
-from .identifiers import DEFAULT_TENANT, validate_tenant
+from .identifiers import DEFAULT_TENANT, validate_slot, validate_tenant
 from .links import SignedLink
+from .listings import find_active, list_streams, read_page
 from .operating import doctor, tenants
 from .operating.inventory import Inventory
 from .operating.selection import Selection
@@ -35,10 +36,23 @@ from .process.twins import sync_twin
 from .producing.sources import Source
 from .runs import Here, Production, Run, make_terms
 from .signals import stream_cancelled, stream_deleted, stream_resumed
-from .types import Observation, OnBusy, Owner, Role, StreamInfo, Terms
+from .types import (
+    Observation,
+    OnBusy,
+    Owner,
+    Role,
+    StreamInfo,
+    StreamPage,
+    StreamStatus,
+    Terms,
+)
 from .workers import Order
 
 __all__ = ["Asker", "StreamManager", "streams"]
+
+
+Observations = list[Observation]
+"""In a class that has a `list` of its own, no annotation can name the type."""
 
 
 class StreamManager:
@@ -278,6 +292,78 @@ class StreamManager:
             await locate(found.info, _peek(engine, found))
         return found.info
 
+    async def acollect(
+        self,
+        stream_id: str,
+        *,
+        owner: Asker,
+        tenant: str | None = None,
+        max_bytes: int | None = None,
+        request: HttpRequest | None = None,
+    ) -> bytes:
+        """Return the whole of a stream that has ended as done or cancelled: its bytes as stored.
+
+        In a format with frames these are its frames. `max_bytes` is MAX_STREAM_BYTES unless given;
+        of a longer stream nothing is read. Raises StreamDoesNotExist where `aresume` would return
+        None, StreamUnfinished while it streams, StreamFailed, and StreamLimitExceeded.
+        """
+        reader = await self.arequire_resume(
+            stream_id, owner=owner, tenant=tenant, live=False, request=request
+        )
+        most = get_settings(self.alias).limits.max_stream_bytes if max_bytes is None else max_bytes
+        return await collect(reader, most)
+
+    collect = sync_twin(acollect, lets_go=True)
+
+    async def aactive(
+        self, slot: str, *, owner: Owners, tenant: str | None = None
+    ) -> StreamInfo | None:
+        """Return the live stream in a slot of the owner, or None if the slot is free.
+
+        A stream that is about to start, and not elected yet, does not count.
+        """
+        name, names = validate_slot(slot), read_owners(owner)
+        where = validate_tenant(tenant_of(owner, self._in(tenant)) or DEFAULT_TENANT)
+        return await runtime.call(self._active, where, names, name)
+
+    active = sync_twin(aactive)
+
+    async def _active(self, tenant: str, names: tuple[Owner, ...], slot: str) -> StreamInfo | None:
+        return await find_active(get_engine(self.alias), tenant, names, slot)
+
+    async def alist(
+        self,
+        *,
+        owner: Owners,
+        tenant: str | None = None,
+        status: StreamStatus | str | None = None,
+        limit: int = 50,
+        cursor: str = "",
+    ) -> StreamPage:
+        """Return a page of the owner's streams, the newest first; `status` selects those in it.
+
+        The `next` of a page is the `cursor` of the one after it, "" at the end. `limit` is at most
+        1,000. With status "streaming" it costs as much as there is running, without it as much as
+        the page. A stream that runs for long counts as newer, so it may be missing in a later page.
+        Raises InvalidPage.
+        """
+        names, (chosen, most) = read_owners(owner), read_page(status, limit)
+        where = validate_tenant(tenant_of(owner, self._in(tenant)) or DEFAULT_TENANT)
+        return await runtime.call(self._list, where, names, chosen, most, cursor)
+
+    list = sync_twin(alist)
+
+    async def _list(
+        self,
+        tenant: str,
+        names: tuple[Owner, ...],
+        status: StreamStatus | None,
+        limit: int,
+        cursor: str,
+    ) -> StreamPage:
+        engine = get_engine(self.alias)
+        return await list_streams(engine, tenant, names, status=status, limit=limit, cursor=cursor)
+
     async def asign(
         self,
         stream_id: str,
@@ -466,7 +552,7 @@ class StreamManager:
 
     audit = sync_twin(aaudit)
 
-    async def adoctor(self) -> list[Observation]:
+    async def adoctor(self) -> Observations:
         """Examine the project and the store of this alias, as `manage.py … doctor` does.
 
         Takes a few seconds, changes nothing, and raises nothing about what it finds. The messages

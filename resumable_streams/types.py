@@ -1,7 +1,7 @@
 """The values that travel between the rooms: frozen, slotted, keyword-only."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Final
@@ -28,6 +28,7 @@ __all__ = [
     "Slot",
     "StreamInfo",
     "StreamKey",
+    "StreamPage",
     "StreamStatus",
     "Terms",
     "Verdict",
@@ -106,7 +107,7 @@ class RefusalReason(StrEnum):
     INVALID_STREAM_ID = "invalid_stream_id"  # 400 where a stream is to be started
     INVALID_TENANT = "invalid_tenant"  # the same
     INVALID_SLOT = "invalid_slot"  # 400
-    INVALID_CURSOR = "invalid_cursor"  # 400
+    INVALID_PAGE = "invalid_page"  # 400
     INVALID_POSITION = "invalid_position"  # 400
     INSIDE_A_FRAME = "inside_a_frame"  # 400
     SLOT_BUSY = "slot_busy"  # 409: another stream of the slot runs
@@ -291,6 +292,18 @@ class Page:
 
     info: StreamInfo
     data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamPage:
+    """One page of a list of streams.
+
+    `next` is the cursor of the page after it; "" if there is none. A page may be shorter than asked
+    for, and have another one after it.
+    """
+
+    streams: Sequence[StreamInfo]
+    next: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from django.urls import URLPattern, path
 
 from .conf import DEFAULT_ALIAS
-from .views import CancelView, ResumeView, StatusView
+from .views import CancelView, ListView, ResumeView, StatusView
 
 __all__ = ["app_name", "stream_urls", "urlpatterns"]
 
@@ -14,9 +14,10 @@ def stream_urls(using: str = DEFAULT_ALIAS) -> tuple[list[URLPattern], str]:
     """Return the addresses of the streams of an alias, as `include()` takes them.
 
     Give each alias a namespace: `path("drafts/", include(stream_urls("drafts"), "drafts"))` is
-    reversed as `drafts:stream`, `drafts:status` and `drafts:cancel`.
+    reversed as `drafts:list`, `drafts:stream`, `drafts:status` and `drafts:cancel`.
     """
     patterns = [
+        path("", ListView.as_view(using=using), name="list"),
         path("<str:stream_id>/", ResumeView.as_view(using=using), name="stream"),
         path("<str:stream_id>/status/", StatusView.as_view(using=using), name="status"),
         path("<str:stream_id>/cancel/", CancelView.as_view(using=using), name="cancel"),

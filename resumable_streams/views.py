@@ -4,6 +4,7 @@ Subclass `AcquireView`, or call `stream_response` in a view function; the rest i
 check for forged requests as Django does, but for clients with a token: see `http.csrf`.
 """
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
 from inspect import isawaitable
@@ -27,6 +28,7 @@ from .http.response import (
     head_response,
     info_response,
     over_response,
+    page_response,
 )
 from .http.resuming import StreamAccess
 from .identifiers import idempotent_stream_id
@@ -35,18 +37,20 @@ from .positions import Position, parse_position
 from .process.runtime import runtime
 from .producing.sources import Item, Source, open_source
 from .streams import StreamManager
-from .types import Owner, Role, StreamInfo
+from .types import PUBLIC, OnBusy, Owner, Role, StreamInfo
 
 __all__ = [
     "AcquireMixin",
     "AcquireView",
     "CancelView",
+    "ListView",
     "ResumeView",
     "StatusView",
     "StreamMixin",
     "cancel_response",
     "delete_response",
     "idempotent_stream_id",
+    "list_response",
     "resume_response",
     "status_response",
     "stream_response",
@@ -62,6 +66,8 @@ async def stream_response(
     using: str = "default",
     ttl: float | None = None,
     attrs: Mapping[str, str] | None = None,
+    slot: str | None = None,
+    on_busy: OnBusy | str = OnBusy.JOIN,
 ) -> HttpResponseBase:
     """Start a stream in the name of who asks, and answer with it from its first byte.
 
@@ -69,8 +75,10 @@ async def stream_response(
     what follows, everybody else 404. Without an id, the `Idempotency-Key` of the request stands for
     one, so that a retry joins the stream of the first try. `source` outlives the request: have it
     use nothing that ends with it, such as a body that is not read yet, or an uploaded file.
+    `slot` and `on_busy` are as in `streams.run`; a slot that is busy is answered with 409.
     """
-    starting = _start(request, source, stream_id, format, using, ttl, attrs)
+    where = {"slot": slot, "on_busy": on_busy}
+    starting = _start(request, source, stream_id, format, using, ttl, attrs, where)
     return await _answer(starting, request, "run", using=using, stream_id=stream_id)
 
 
@@ -82,6 +90,7 @@ async def _start(
     using: str,
     ttl: float | None,
     attrs: Mapping[str, str] | None,
+    where: Mapping[str, Any],
 ) -> HttpResponseBase:
     get_format(format_name)  # an unknown one is a fault, and shows before the election
     identity = await _identify(request, using, acquire=True)
@@ -95,6 +104,7 @@ async def _start(
         ttl=ttl,
         attrs={**(attrs or {}), "format": format_name},
         request=request,
+        **where,
     )
     return ResumableStreamResponse(await opening.seen(reader), request)
 
@@ -159,6 +169,25 @@ async def _status(request: HttpRequest, stream_id: str, using: str) -> HttpRespo
     access = await _access(request, stream_id, using, reading=True)
     info, _ = await access.look(Position(epoch=request.GET.get("epoch")))
     return info_response(info)
+
+
+async def list_response(request: HttpRequest, *, using: str = "default") -> HttpResponseBase:
+    """Answer with a page of the streams of who asks, as JSON: `?status=`, `?limit=`, `?cursor=`."""
+    return await _answer(_list(request, using), request, "list", using=using)
+
+
+async def _list(request: HttpRequest, using: str) -> HttpResponseBase:
+    identity = await _identify(request, using)
+    if PUBLIC in identity.owners:  # streams of nobody are read by those who know their ids
+        raise InvalidOwner
+    limit = request.GET.get("limit", "50")
+    page = await StreamManager(using).alist(
+        owner=identity,
+        status=request.GET.get("status") or None,
+        limit=int(limit) if re.fullmatch("[0-9]{1,4}", limit) else 0,
+        cursor=request.GET.get("cursor", ""),
+    )
+    return page_response(page)
 
 
 async def cancel_response(
@@ -259,13 +288,14 @@ class AcquireMixin:
     A retry with the same `Idempotency-Key` by the same owner at the same path joins the stream of
     the first try, for as long as that is kept, instead of producing it again.
 
-    The other methods to override, `check`, `get_stream_id` and `get_attrs`, may be async. As sync
-    code they run in the thread of the request, where the ORM is allowed.
+    The other methods to override, `refuse`, `get_stream_id`, `get_slot` and `get_attrs`, may be
+    async. As sync code they run in the thread of the request, where the ORM is allowed.
     """
 
     using: str = "default"
     format: ClassVar[str] = "raw"
     ttl: ClassVar[float | None] = None
+    on_busy: ClassVar[OnBusy | str] = OnBusy.JOIN
 
     owner: Owner
     tenant: str | None
@@ -314,6 +344,14 @@ class AcquireMixin:
         """
         return None
 
+    def get_slot(self, request: HttpRequest) -> str | Awaitable[str | None] | None:
+        """Return the slot of the stream, such as "chat:42"; None, as here, for none.
+
+        While another stream of the slot runs, `on_busy` of the view says what comes of the request:
+        "join", "replace" or "refuse" (409).
+        """
+        return None
+
     def get_attrs(self, request: HttpRequest) -> dict[str, str] | Awaitable[dict[str, str]]:
         """Return what to store with the stream; `format` is added."""
         return {}
@@ -332,8 +370,9 @@ class AcquireMixin:
         stream_id = await self._ask("get_stream_id", request)
         await sync_to_async(_read_request)(plain_request(request))
         attrs = {**await self._ask("get_attrs", request), "format": self.format}
+        slot = await self._ask("get_slot", request)
         names = dict.fromkeys((self.owner, *identity.owners))  # a hook may have replaced the first
-        reader = await self._run(request, stream_id, attrs, tuple(names))
+        reader = await self._run(request, stream_id, attrs, slot, tuple(names))
         return ResumableStreamResponse(reader, request)
 
     async def _ask(self, name: str, request: HttpRequest) -> Any:
@@ -348,6 +387,7 @@ class AcquireMixin:
         request: HttpRequest,
         stream_id: str | None,
         attrs: Mapping[str, str],
+        slot: str | None,
         names: tuple[Owner, ...],
     ) -> StreamReader:
         close_files = _keep_files_open(plain_request(request))
@@ -360,6 +400,8 @@ class AcquireMixin:
                 tenant=self.tenant,
                 ttl=self.ttl,
                 attrs=attrs,
+                slot=slot,
+                on_busy=self.on_busy,
                 request=request,
             )
         except Exception:  # refused; of a request that is cancelled the source may have started
@@ -425,6 +467,13 @@ class ResumeView(StreamMixin):
 
     async def delete(self, request: HttpRequest, stream_id: str) -> HttpResponseBase:
         return await delete_response(request, stream_id, using=self.using)
+
+
+class ListView(StreamMixin):
+    """A view of the streams of who asks, in pages as JSON; of `?status=streaming`, for example."""
+
+    async def get(self, request: HttpRequest) -> HttpResponseBase:
+        return await list_response(request, using=self.using)
 
 
 class StatusView(StreamMixin):

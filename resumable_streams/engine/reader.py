@@ -8,12 +8,18 @@ from typing import Self
 from django.core.exceptions import SynchronousOnlyOperation
 
 from ..compat import running_loop
-from ..exceptions import StoreUnavailable, StreamError
+from ..exceptions import (
+    StoreUnavailable,
+    StreamError,
+    StreamFailed,
+    StreamLimitExceeded,
+    StreamUnfinished,
+)
 from ..reading.tail import Tail
-from ..types import Role, StreamInfo, StreamKey
+from ..types import Role, StreamInfo, StreamKey, StreamStatus
 from . import Engine
 
-__all__ = ["StreamReader"]
+__all__ = ["StreamReader", "collect"]
 
 
 class StreamReader:
@@ -145,3 +151,18 @@ class StreamReader:
 
     def __repr__(self) -> str:
         return f"<StreamReader {self.stream_id} {self.role} at byte {self.offset}>"
+
+
+async def collect(reader: StreamReader, most: int | None) -> bytes:
+    """Return all bytes of a stream that has ended, at most so many, and close its reader."""
+    info = reader.info
+    try:
+        if info.is_streaming:
+            raise StreamUnfinished(info.size)
+        if info.status is StreamStatus.ERROR:
+            raise StreamFailed(info.error_code, info.error)
+        if most is not None and info.size > most:
+            raise StreamLimitExceeded("max_bytes", most)
+        return b"".join([data async for data in reader])
+    finally:
+        reader.close()

@@ -3,7 +3,7 @@
     look      at the slot, and at the stream that it names
     end       that stream, if it runs and is to be replaced
     occupy    compare and set: the slot names our epoch, which has not started
-    end       what it named before, if that was elected since we looked
+    end       the stream named before, if that was elected since we looked
     elect     as without a slot: see `elections`
     settle    compare and set: the slot is ours, and says that we start
 
@@ -12,7 +12,7 @@ from `occupy` on, if that one has not started yet. Of two that elect, the one st
 names.
 The deaths, and what is left after each:
 
-    before `occupy`        the slot as it was; what was ended in it has ended, so it is free
+    before `occupy`        the slot as it was; it is free if its stream was ended already
     after `occupy`         a slot that comes free after a lease. Nothing runs that it does not name:
                            `occupy` fails where its occupant has started since the look
     after the election     an election that evaporates, or is taken over; the slot, as above

@@ -11,9 +11,9 @@ from django.urls import NoReverseMatch, get_resolver, get_urlconf, reverse
 from ..conf import DEFAULT_ALIAS, get_settings
 from ..engine.reader import StreamReader
 from ..exceptions import (
-    InvalidCursor,
     InvalidOffset,
     InvalidOwner,
+    InvalidPage,
     InvalidSlot,
     InvalidStreamId,
     InvalidTenant,
@@ -28,7 +28,7 @@ from ..exceptions import (
 )
 from ..formats import Missing, come_back, format_of, sse, ui_message
 from ..positions import Span
-from ..types import StreamInfo, StreamStatus
+from ..types import StreamInfo, StreamPage, StreamStatus
 from .body import Body
 from .transports import BodyCut, transport_of
 
@@ -40,6 +40,7 @@ __all__ = [
     "info_response",
     "missing_response",
     "over_response",
+    "page_response",
     "state_of",
     "word_of",
 ]
@@ -219,6 +220,8 @@ def state_of(info: StreamInfo) -> dict[str, object]:
         "expires": info.expires,
         "error": info.error_code or None,
     }
+    if info.slot:
+        state["slot"] = info.slot
     return {**state, "detail": info.error} if info.error else state
 
 
@@ -227,6 +230,12 @@ def info_response(info: StreamInfo, *, status: int = 200) -> HttpResponse:
     response = _json_response(state_of(info), status=status)
     _name(response, info)
     return response
+
+
+def page_response(page: StreamPage) -> HttpResponse:
+    """Answer with a page of a list as JSON; `next` is null on the last one."""
+    answer = {"streams": list(map(state_of, page.streams)), "next": page.next or None}
+    return _json_response(answer, status=200)
 
 
 def over_response(info: StreamInfo) -> HttpResponse:
@@ -261,7 +270,7 @@ ANSWERS: dict[type[StreamError], tuple[int, str]] = {
     OffsetInsideFrame: (400, "inside_a_frame"),
     InvalidOffset: (400, "invalid_position"),
     InvalidSlot: (400, "invalid_slot"),
-    InvalidCursor: (400, "invalid_cursor"),
+    InvalidPage: (400, "invalid_page"),
     SlotBusy: (409, "slot_busy"),
     StreamReplaced: (412, "stream_replaced"),
     InvalidStreamId: (400, "invalid_stream_id"),
@@ -298,6 +307,8 @@ def error_response(
     if status == 503 and reading is not None and _is_event_source(reading):
         return _come_back_response()
     answer = {"error": word}
+    if isinstance(error, InvalidPage):
+        answer["detail"] = str(error)
     if isinstance(error, OffsetInsideFrame):
         answer["detail"] = error.message
     response = _json_response(answer, status=status)

@@ -629,7 +629,7 @@ class MemoryStore(BaseStore):
 
 
 def _place(entry: Listed) -> tuple[float, str, str]:
-    return entry.when, entry.holding.epoch, entry.holding.key.stream_id
+    return round(entry.when, 3), entry.holding.epoch, entry.holding.key.stream_id
 
 
 def _is_as_seen(found: Occupant, seen: Occupant) -> bool:

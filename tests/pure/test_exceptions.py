@@ -9,9 +9,9 @@ from django.core.exceptions import ImproperlyConfigured
 from resumable_streams import exceptions
 from resumable_streams.exceptions import (
     Diagnosis,
-    InvalidCursor,
     InvalidOffset,
     InvalidOwner,
+    InvalidPage,
     InvalidSlot,
     InvalidStoreError,
     InvalidStreamId,
@@ -55,7 +55,7 @@ EXAMPLES = [
     StreamUnfinished(7),
     SlotBusy("chat"),
     InvalidSlot(),
-    InvalidCursor(),
+    InvalidPage("A limit is a number."),
 ]
 
 
@@ -85,7 +85,7 @@ def test_every_error_is_a_stream_error_with_a_whole_sentence(error: StreamError)
 def test_what_a_caller_got_wrong_is_a_value_error_too():
     wrong = {type(error) for error in EXAMPLES if isinstance(error, ValueError)}
     invalid = {InvalidStreamId, InvalidOwner, InvalidTenant, InvalidOffset}
-    assert wrong == {*invalid, OffsetInsideFrame, InvalidSlot, InvalidCursor}
+    assert wrong == {*invalid, OffsetInsideFrame, InvalidSlot, InvalidPage}
 
 
 def test_wrong_settings_are_improperly_configured_and_no_stream_error():

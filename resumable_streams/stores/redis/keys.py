@@ -7,7 +7,7 @@
     {prefix}:{tenant}:live                                ZSET    live streams by creation
     {prefix}:{tenant}:live:{<owner digest>}               ZSET    those of one owner
     {prefix}:{tenant}:g{generation}:index:{<owner digest>}               ZSET  ended ones, too
-    {prefix}:{tenant}:g{generation}:slot:{<owner digest>}:<slot digest>  HASH  what the slot names
+    {prefix}:{tenant}:g{generation}:slot:{<owner digest>}:<slot digest>  HASH  the stream in it
     {prefix}:orders                                       STREAM  orders for workers
     {prefix}:events                                       push channel of the whole prefix
     {prefix}:{{prefix}}:processes                         ZSET    processes by end of lease
@@ -18,8 +18,8 @@
     {prefix}:{{prefix}}:telling:<process>                 SET     whose end it tells now
     {prefix}:{{prefix}}:news                              STREAM  the last hints
 
-The braces around the stream id are the cluster hash tag: one stream is one hash slot, what an owner
-has another one, and what all processes share a third.
+The braces around the stream id are the cluster hash tag: one stream is one hash slot, the lists and
+slots of an owner are another, and the state of all processes is a third.
 """
 
 import re
