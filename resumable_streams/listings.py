@@ -2,8 +2,8 @@
 
 They come from the index that elections enter and the tellers of ends leave, so a list costs as much
 as its page. Every entry is shown as its own state says; streams that were deleted, revoked or
-rotated away since are left out. Whoever lists also looks whether the streams have a living process, so the stream
-of a killed one leaves the list of running ones within a lease and a sweep.
+rotated away since are left out. Whoever lists also looks whether the streams have a living process,
+so the stream of a killed one leaves the list of running ones within a lease and a sweep.
 """
 
 import re

@@ -96,13 +96,13 @@ async def test_impossible_arguments_are_refused(
         await manager.alist(owner="ada", **wrong)
 
 
-@pytest.mark.parametrize("act", ["revoke", "rotate", "delete", "expire", "again"])
+@pytest.mark.parametrize("act", ["revoke", "rotate", "delete", "again"])
 async def test_what_nobody_can_reach_is_not_listed(
     manager: StreamManager, configure: Configure, act: str
 ) -> None:
     await finish(manager, "first", owner="ada")
     tap = Tap()
-    reader = await manager.arun("second", tap, owner="ada", slot="chat")
+    await manager.arun("second", tap, owner="ada", slot="chat")
     assert set(ids(await manager.alist(owner="ada"))) == {"second", "first"}
     store = get_engine("default").store
     match act:
@@ -110,10 +110,6 @@ async def test_what_nobody_can_reach_is_not_listed(
             await manager.arevoke(owner="ada")
         case "rotate":
             await store.set_control("default", generation=2)
-        case "expire":
-            for name in ("first", "second"):
-                await store.expire(reader.info.key, 0.01)
-                await store.delete(StreamKey(tenant="default", generation=1, stream_id=name))
         case _:
             for name in ("first", "second"):
                 await manager.adelete(name, owner="ada")
