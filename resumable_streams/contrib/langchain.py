@@ -59,7 +59,7 @@ class LangChainAnswer(Answer[Any]):
                 yield from self.output(message.tool_call_id, message.content, error=error)
             case AIMessage() as message:
                 yield from self._read_message(message, message.id or "")
-            case Mapping() as part if "type" in part:
+            case Mapping() as part:
                 yield dict(part)
 
     def _read_message(self, message: AIMessage, source: str) -> Iterator[Part]:
@@ -146,16 +146,17 @@ class LangChainAnswer(Answer[Any]):
 
 
 def _item(event: Any) -> Any:
-    """Return the message, the text or the part in an item of `astream`; None for anything else.
+    """Return the message, the text or the part in an item of `astream`; None if it has none.
 
-    The item may say its mode, and, before that, the subgraph it comes from.
+    The item may say its mode, and, before that, the subgraph it comes from. Raise TypeError for an
+    item of a stream that has none at all: its answer would be empty.
     """
     match event:
         case BaseMessage() | str():
             return event
         case {"type": str() as mode, "ns": _, "data": data}:
             return _of_mode(mode, data)
-        case Mapping():
+        case {"type": str()}:
             return event
         case (BaseMessage() as message, Mapping()):
             return message
@@ -163,10 +164,14 @@ def _item(event: Any) -> Any:
             return _item(item)
         case (tuple(), str() as mode, data) | (str() as mode, data):
             return _of_mode(mode, data)
-    return None
+    raise TypeError(
+        f"An item of this stream, {type(event).__name__}, is no message, no text and no part. "
+        f'Ask `astream` of a graph for `stream_mode="messages"`; `astream_events` is not read.'
+    )
 
 
 def _of_mode(mode: str, data: Any) -> Any:
     if mode == "messages":
         return data[0]
-    return data if mode == "custom" else None
+    is_item = isinstance(data, str) or (isinstance(data, Mapping) and "type" in data)
+    return data if mode == "custom" and is_item else None

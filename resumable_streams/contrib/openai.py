@@ -17,6 +17,7 @@ Chat completions tell their usage only on request, in their last chunk:
 
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from typing import Any
+from uuid import uuid4
 
 from openai.types.chat import ChatCompletionChunk
 
@@ -43,7 +44,7 @@ class OpenAIAnswer(Answer[Any]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._call_ids: dict[int | str, str] = {}
+        self._call_ids: dict[object, str] = {}
         """The calls by their index in a completion, or by their item in a response."""
 
     def read(self, event: Any) -> Iterator[Part]:
@@ -84,10 +85,10 @@ class OpenAIAnswer(Answer[Any]):
 
     def _read_call(self, piece: Any) -> Iterator[Part]:
         """Yield the parts of a piece of a call; only the first piece has an id and a name."""
-        if piece.id:
-            self._call_ids[piece.index] = piece.id
+        if piece.id or piece.index not in self._call_ids:  # not every endpoint gives an id
+            call_id = self._call_ids[piece.index] = piece.id or f"call-{uuid4().hex}"
             yield from self.close()
-            yield from self.call(piece.id, piece.function.name)
+            yield from self.call(call_id, piece.function.name or "")
         yield from self.call_input(self._call_ids[piece.index], piece.function.arguments)
 
     # Responses.
@@ -119,15 +120,16 @@ class OpenAIAnswer(Answer[Any]):
         """Yield the start of a call; one without a `call_id` is carried out by the provider."""
         call_id = getattr(item, "call_id", None)
         name = getattr(item, "name", None) or item.type.removesuffix("_call")
-        self._call_ids[item.id] = call_id or item.id
+        self._call_ids[item.id or call_id] = call_id or item.id
         yield from self.close()
         yield from self.call(call_id or item.id, name, by_provider=call_id is None)
 
     def _end_item(self, item: Any) -> Iterator[Part]:
-        if item.id not in self._call_ids:
+        if not item.type.endswith("_call"):
             yield from self.close(**_metadata(item))
             return
-        call_id = self._call_ids[item.id]
+        yield from self._begin_call(item)  # if its beginning has not been told
+        call_id = self._call_ids[item.id or item.call_id]
         if item.type in ("function_call", "mcp_call") and not self._calls[call_id].input:
             yield from self.call_input(call_id, item.arguments)  # it came in one piece
         yield from self.called(call_id, _input(item))

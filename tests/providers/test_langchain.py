@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessageChunk, ToolMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, ToolMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
@@ -131,6 +131,17 @@ async def test_text_and_parts_of_the_custom_mode(provider):
         assert words(found) == "Looking. Done."
         assert {"type": "data-progress", "data": 3} in found
         assert kinds(found).count("text-start") == kinds(found).count("text-end") == 2
+
+
+@pytest.mark.parametrize("mode", ["updates", "values"])
+async def test_a_stream_without_messages_is_refused_with_the_remedy(mode):
+    async def answer(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [AIMessage("Done.")]}
+
+    graph = StateGraph(MessagesState).add_node("answer", answer).add_edge(START, "answer")
+    compiled: Any = graph.compile()
+    with pytest.raises(TypeError, match='stream_mode="messages"'):
+        await collected(parts(compiled.astream(QUESTION, stream_mode=mode)))
 
 
 async def test_models_that_answer_at_once_have_blocks_of_their_own(provider):

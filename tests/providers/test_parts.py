@@ -168,6 +168,13 @@ async def test_a_synchronous_stream_is_refused():
         await collected(openai.parts(iter([])))  # type: ignore[arg-type]
 
 
+async def test_an_answer_that_is_no_stream_is_refused(provider):
+    whole = b'{"id": "r", "object": "response", "output": []}'
+    provider.replies(Reply(body=[whole], headers={"Content-Type": "application/json"}))
+    with pytest.raises(TypeError, match="ask it for a stream"):
+        await collected(openai.parts(AsyncOpenAI().responses.create(model="m", input="?")))  # type: ignore[arg-type]
+
+
 async def test_a_hang_ends_with_the_time_limit_of_the_client(api, wire, provider):
     with pytest.raises(Exception) as raised:  # noqa: PT011
         await parts_from(api, provider, wire.start(), wire.text("Hel"), HANG, timeout=0.1)
@@ -198,6 +205,29 @@ async def test_calls_with_one_index_are_all_whole(provider):
     parts = await parts_from("chat", provider, *body)
     inputs = {part["toolName"]: part["input"] for part in of(parts, "tool-input-available")}
     assert inputs == {"a": [1], "b": [2]}
+
+
+async def test_a_call_without_an_id_gets_one(provider):
+    wire = Chat()
+    pieces = [{"name": "a", "arguments": ""}, {"arguments": "[1]"}]
+    deltas = [wire.delta({"tool_calls": [{"index": 0, "function": one}]}) for one in pieces]
+    parts = await parts_from("chat", provider, wire.start(), *deltas, wire.end("tools"))
+    (call,) = of(parts, "tool-input-available")
+    assert (call["toolName"], call["input"]) == ("a", [1])
+    assert call["toolCallId"]
+
+
+async def test_a_call_in_one_event_is_whole(provider):
+    wire = Responses()
+    call = {"type": "function_call", "call_id": "c1", "name": "a", "arguments": "[1]"}
+    done = wire.event("response.output_item.done", output_index=0, item=call)
+    parts = await parts_from("responses", provider, wire.start(), done, wire.end())
+    assert [part["type"] for part in of(parts, "tool-")] == [
+        "tool-input-start",
+        "tool-input-delta",
+        "tool-input-available",
+    ]
+    assert of(parts, "tool-input-available")[0]["input"] == [1]
 
 
 async def test_the_chunk_of_azure_without_choices_adds_nothing(provider):
