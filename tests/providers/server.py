@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,6 +49,8 @@ class Provider:
     def __init__(self) -> None:
         self.exchanges: list[Exchange] = []
         self.url = ""
+        self.choose: Callable[[Exchange], Reply] | None = None
+        """What chooses the reply to a request, in place of their order."""
         self._replies: deque[Reply] = deque()
         self._connections: set[asyncio.Task[None]] = set()
 
@@ -58,6 +60,11 @@ class Provider:
     def forget(self) -> None:
         """Forget the reply that is for all that follow."""
         self._replies.popleft()
+
+    def _next(self, exchange: Exchange) -> Reply:
+        if self.choose is not None:
+            return self.choose(exchange)
+        return self._replies.popleft() if len(self._replies) > 1 else self._replies[0]
 
     @asynccontextmanager
     async def serve(self) -> AsyncIterator["Provider"]:
@@ -79,8 +86,7 @@ class Provider:
         try:
             exchange = await _request(reader)
             self.exchanges.append(exchange)
-            reply = self._replies.popleft() if len(self._replies) > 1 else self._replies[0]
-            await _answer(reply, exchange, reader, writer)
+            await _answer(self._next(exchange), exchange, reader, writer)
         finally:
             writer.close()
             with suppress(ConnectionError):
