@@ -110,12 +110,23 @@ class StreamConsumer(AsyncWebsocketConsumer):
 
     @classmethod
     def as_asgi(cls, **initkwargs: Any) -> Any:
-        """Return the ASGI application; raise ImproperlyConfigured for one that cannot answer."""
+        """Return the ASGI application. What is named here replaces attributes of the class.
+
+        `produce`, too: a function that gets the data alone. Raises ImproperlyConfigured for a
+        consumer that cannot answer, and TypeError for a name that is no attribute.
+        """
+        if unknown := [name for name in initkwargs if not hasattr(cls, name)]:
+            raise TypeError(f"{cls.__qualname__}.as_asgi() takes no {', '.join(unknown)}.")
         try:
-            get_format(cls.format)
+            get_format(initkwargs.get("format", cls.format))
         except LookupError as error:
             raise ImproperlyConfigured(f"{cls.__qualname__}: {error}") from None
         return super().as_asgi(**initkwargs)
+
+    def __init__(self, **initkwargs: Any) -> None:
+        super().__init__()
+        for name, value in initkwargs.items():
+            setattr(self, name, value)
 
     # To override.
 
@@ -331,7 +342,7 @@ class StreamConsumer(AsyncWebsocketConsumer):
         )
 
     async def _acquire(self, message: ClientMessage, request: HttpRequest) -> StreamReader:
-        if type(self).produce is StreamConsumer.produce:
+        if self._is_ours("produce"):
             raise _Refused("acquire_not_offered")
         identity = await self._handshake.identify_acquiring()
         stream_id = await self._ask("get_stream_id", message.data)
@@ -350,10 +361,14 @@ class StreamConsumer(AsyncWebsocketConsumer):
         )
         return await opening.seen(reader)
 
+    def _is_ours(self, name: str) -> bool:
+        """Return whether nobody has overridden a method."""
+        method = getattr(self, name)
+        return getattr(method, "__func__", None) is getattr(StreamConsumer, name)
+
     async def _ask(self, name: str, data: Any) -> Any:
         hook = getattr(self, name)
-        is_ours = getattr(type(self), name) is getattr(StreamConsumer, name)
-        in_thread = not is_ours and not iscoroutinefunction(hook)
+        in_thread = not self._is_ours(name) and not iscoroutinefunction(hook)
         answer = await sync_to_async(hook)(data) if in_thread else hook(data)
         return await answer if isawaitable(answer) else answer
 

@@ -525,6 +525,26 @@ def test_a_format_that_nobody_knows_is_refused_at_the_start():
 
     with pytest.raises(ImproperlyConfigured, match="smoke_signs"):
         Unknown.as_asgi()
+    with pytest.raises(ImproperlyConfigured, match="smoke_signs"):
+        StreamConsumer.as_asgi(format="smoke_signs")
+    with pytest.raises(TypeError, match="takes no max_sockets"):
+        StreamConsumer.as_asgi(max_sockets=3)
+
+
+async def test_a_route_replaces_attributes_of_its_consumer(manager: StreamManager):
+    async def produce(data: Any) -> AsyncIterator[str]:
+        yield f"You said {data}."
+
+    class Routed(StreamConsumer):
+        @classmethod
+        def as_asgi(cls, **initkwargs: Any) -> Any:
+            return super().as_asgi(produce=produce, window=64)
+
+    async with connected(Routed, owner="ada") as socket:
+        opened = await socket.ask("acquire", data="hello")
+        assert opened["window"] == 64
+        await socket.take(opened)
+        assert (await socket.read())[0] == b"You said hello."
 
 
 def test_other_connections_go_to_the_application():

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from channels.testing import WebsocketCommunicator
 from django.contrib.auth.models import User
 from django.test import AsyncClient
 from rest_framework.authentication import TokenAuthentication
@@ -18,7 +19,7 @@ from rest_framework.views import APIView
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "clients.md").read_text()
 CODE = ROOT / "docs" / "code"
-AT_MOST = {"bare.py": 8, "rest.py": 10, "ninja.py": 10}
+AT_MOST = {"bare.py": 8, "rest.py": 10, "ninja.py": 10, "sockets.py": 5}
 
 ANSWERS = '''
 from ninja.security import HttpBearer
@@ -33,6 +34,11 @@ class Bearer(HttpBearer):
         from django.contrib.auth.models import User
         return await User.objects.filter(username=token).afirst()
 '''
+
+ASGI = """
+from resumable_streams.asgi import get_asgi_application
+application = get_asgi_application()
+"""
 
 
 def lines_of(code: str) -> list[str]:
@@ -59,24 +65,26 @@ def mysite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     package.mkdir()
     (package / "__init__.py").touch()
     (package / "answers.py").write_text(ANSWERS)
+    (package / "asgi.py").write_text(ASGI)
     monkeypatch.syspath_prepend(tmp_path)
     yield
-    for name in ("mysite.answers", "mysite"):
+    for name in ("mysite.answers", "mysite.asgi", "mysite"):
         sys.modules.pop(name, None)
 
 
 @pytest.fixture
-def run(mysite: None, settings: Any, key_prefix: str, closes_runtime: None) -> Callable[..., None]:
+def run(mysite: None, settings: Any, key_prefix: str, closes_runtime: None) -> Callable[..., Any]:
     """Return a function that has the code of a file answer."""
     settings.RESUMABLE_STREAMS = {"default": {"LOCATION": key_prefix}}
 
-    def load(name: str) -> None:
+    def load(name: str) -> Any:
         spec = spec_from_file_location(f"clients_page_{name.removesuffix('.py')}", CODE / name)
         assert spec is not None
         assert spec.loader is not None
         module = module_from_spec(spec)
         spec.loader.exec_module(module)
         settings.ROOT_URLCONF = module
+        return module
 
     return load
 
@@ -129,3 +137,26 @@ async def whole(response: Any) -> bytes:
     if not response.streaming:
         return bytes(response.content)
     return b"".join([data async for data in response])
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_the_socket_of_the_page_works(run: Callable[..., Any]):
+    application = run("sockets.py").application
+    client, _ = await sync_to_async(by_session)("ada")
+    headers = {
+        "cookie": f"sessionid={client.cookies['sessionid'].value}",
+        "origin": "http://testserver",
+    }
+    pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
+    socket = WebsocketCommunicator(application, "/ws/", pairs)
+    assert await socket.connect() == (True, None)
+    await socket.send_json_to({"type": "acquire", "channel": 1, "data": "to be or not"})
+    opened = await socket.receive_json_from(timeout=30)
+    body = b""
+    while not isinstance(frame := await socket.receive_from(timeout=30), str):
+        body += frame[12:]
+    assert body == b"to be or not "
+    await socket.send_json_to({"type": "resume", "channel": 1, "id": opened["id"], "offset": 6})
+    await socket.receive_json_from(timeout=30)
+    assert (await socket.receive_from(timeout=30))[12:] == b"or not "
+    await socket.disconnect(timeout=30)
