@@ -312,7 +312,7 @@ REMEDIES = {
 def check_exposed_headers(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
     """W016: django-cors-headers replaces the list of headers that scripts may read."""
     exposed = {name.lower() for name in getattr(project, "CORS_EXPOSE_HEADERS", ())}
-    missing = [name for name in EXPOSED if name.lower() not in exposed]
+    missing = [name for name in (*EXPOSED, "Retry-After") if name.lower() not in exposed]
     is_used = any("corsheaders." in path for path in project.MIDDLEWARE)
     if not is_used or not exposed or not missing:
         return []

@@ -51,7 +51,7 @@ SIZE_HEADER = "X-Resumable-Stream-Size"
 STATUS_HEADER = "X-Resumable-Stream-Status"
 EPOCH_HEADER = "X-Resumable-Stream-Epoch"
 EXPOSED = (ID_HEADER, EPOCH_HEADER, OFFSET_HEADER, SIZE_HEADER, STATUS_HEADER, "Location")
-"""What scripts of other origins may read."""
+"""What scripts of other origins may read of a stream; of a refusal, `Retry-After`."""
 
 CACHE_CONTROL = "private, no-store, no-transform"
 """Bodies are somebody's own, and grow. They have no ETag: from it, ConditionalGetMiddleware would
@@ -322,6 +322,7 @@ def error_response(
         _expose(response, EPOCH_HEADER)
     if status in (429, 503):
         response["Retry-After"] = str(getattr(error, "retry_after", None) or RETRY_AFTER)
+        _expose(response, "Retry-After")
     return response
 
 

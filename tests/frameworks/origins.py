@@ -1,0 +1,72 @@
+"""A site whose page is at another origin than its streams: `localhost` and `127.0.0.1`.
+
+As settings, it is what docs/clients.md says; its users come by a token that is their name, or by a
+session in a signed cookie.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.middleware.csrf import get_token
+from django.urls import include, path
+
+from resumable_streams.views import AcquireView
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "clients.md").read_text()
+
+
+def documented() -> dict[str, Any]:
+    """Return the settings of the page."""
+    _, _, section = PAGE.partition("\n## Other origins\n")
+    (code,) = re.findall(r"^```python\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    settings: dict[str, Any] = {}
+    exec(code, settings)
+    return {name: value for name, value in settings.items() if name.isupper()}
+
+
+def token_middleware(get_response: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def middleware(request: Any) -> Any:
+        scheme, _, name = request.headers.get("Authorization", "").partition(" ")
+        if scheme == "Bearer":
+            request.user = SimpleNamespace(pk=name, is_authenticated=True)
+        return get_response(request)
+
+    return middleware
+
+
+class Answer(AcquireView):
+    format = "sse"
+
+    async def produce(self, request: HttpRequest) -> AsyncIterator[str]:
+        for word in ("to", "be", "or", "not"):
+            yield word
+
+
+class Endless(AcquireView):
+    async def produce(self, request: HttpRequest) -> AsyncIterator[str]:
+        yield "on and on"
+        await asyncio.Event().wait()
+
+
+def page(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(f"<!doctype html><title>{get_token(request)}</title>")
+
+
+urlpatterns = [
+    path("page/", page),
+    path("ask/", Answer.as_view()),
+    path("endless/", Endless.as_view()),
+    path("streams/", include("resumable_streams.urls")),
+]
+
+MIDDLEWARE = [
+    "corsheaders.middleware.CorsMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    f"{__name__}.token_middleware",
+]
