@@ -11,7 +11,7 @@ from tests.acceptance.servers import launch
 SETTINGS = "tests.frameworks.origins_settings"
 APPLICATION = "resumable_streams.asgi:get_asgi_application"
 
-CUT_AND_RESUME = """async ({base, headers}) => {
+CUT_AND_RESUME = r"""async ({base, headers}) => {
     const started = await fetch(`${base}/ask/`, {
         method: "POST", headers: {...headers, "Idempotency-Key": "1"},
     });

@@ -1,13 +1,10 @@
 """A site whose page is at another origin than its streams: `localhost` and `127.0.0.1`.
 
-As settings, it is what docs/clients.md says; its users come by a token that is their name, or by a
-session in a signed cookie.
+Its users come by a token that is their name, or by a session in a signed cookie.
 """
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,17 +13,6 @@ from django.middleware.csrf import get_token
 from django.urls import include, path
 
 from resumable_streams.views import AcquireView
-
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "clients.md").read_text()
-
-
-def documented() -> dict[str, Any]:
-    """Return the settings of the page."""
-    _, _, section = PAGE.partition("\n## Other origins\n")
-    (code,) = re.findall(r"^```python\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
-    settings: dict[str, Any] = {}
-    exec(code, settings)
-    return {name: value for name, value in settings.items() if name.isupper()}
 
 
 def token_middleware(get_response: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -62,11 +48,4 @@ urlpatterns = [
     path("ask/", Answer.as_view()),
     path("endless/", Endless.as_view()),
     path("streams/", include("resumable_streams.urls")),
-]
-
-MIDDLEWARE = [
-    "corsheaders.middleware.CorsMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.csrf.CsrfViewMiddleware",
-    f"{__name__}.token_middleware",
 ]

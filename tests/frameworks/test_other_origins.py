@@ -8,7 +8,7 @@ from django.test import AsyncClient
 
 from resumable_streams.http.response import EXPOSED
 
-from . import origins
+from . import origins, origins_settings
 
 pytestmark = pytest.mark.urls(origins.__name__)
 
@@ -18,9 +18,9 @@ BEARER = {"authorization": "Bearer ada", "origin": ORIGIN}
 
 @pytest.fixture
 def client(settings: Any, key_prefix: str, closes_runtime: None) -> AsyncClient:
-    settings.MIDDLEWARE = origins.MIDDLEWARE
+    settings.MIDDLEWARE = origins_settings.MIDDLEWARE
     settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
-    for name, value in origins.documented().items():
+    for name, value in origins_settings.documented().items():
         setattr(settings, name, value)
     settings.RESUMABLE_STREAMS = {"default": {"LOCATION": key_prefix}}
     return AsyncClient(enforce_csrf_checks=True)
@@ -71,7 +71,7 @@ async def test_what_the_page_says_of_the_setting_that_replaces_ours_is_so(
     started: Any = await client.post("/ask/", headers=BEARER)
     assert started["Access-Control-Expose-Headers"] == "X-Mine"
     await body(started)
-    _, _, text = origins.PAGE.partition("\n- Leave `CORS_EXPOSE_HEADERS` out")
+    _, _, text = origins_settings.PAGE.partition("\n- Leave `CORS_EXPOSE_HEADERS` out")
     named = re.findall(r"`(X-Resumable[\w-]+|Location|Retry-After)`", text.partition("\n- ")[0])
     assert set(named) == {*EXPOSED, "Retry-After"}
 
