@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from tests.tools.lengthy import starts_a_process
 from .pages import DOCS, write_files
 
 PAGE = (DOCS / "testing.md").read_text()
+TEST = re.compile(r"^ *(?:async )?def test_", re.MULTILINE)
 RUNNERS = {"manage.py test": ["manage.py", "test"], "pytest": ["-m", "pytest", "-q"]}
 
 POSTGRESQL = """
@@ -29,6 +31,65 @@ from .settings import *
 DATABASES["default"]["TEST"] = {"NAME": BASE_DIR / "tests.sqlite3"}
 """
 
+# Beyond the page: sync sources, and tests without a transaction, in each kind of test.
+MORE = """
+import pytest
+from django.test import TestCase, TransactionTestCase
+from resumable_streams import streams
+from resumable_streams.testing import AsyncStreamClient, StreamTestMixin
+
+from .models import Answer
+
+
+def counting():
+    for number in range(2):
+        Answer.objects.create(question=str(number))
+        yield f"{Answer.objects.count()} "
+
+
+def ask():
+    Answer.objects.create(question="of the test")
+    return b"".join(streams.run(None, counting, owner="ada"))
+
+
+async def aask():
+    await Answer.objects.acreate(question="of the test")
+    reader = await streams.arun(None, counting, owner="ada")
+    return b"".join([data async for data in reader])
+
+
+class Both(StreamTestMixin):
+    def test_a_sync_test(self):
+        self.assertEqual(ask(), b"2 3 ")
+
+    async def test_an_async_test(self):
+        self.assertEqual(await aask(), b"2 3 ")
+
+
+class SharedTests(Both, TestCase):
+    pass
+
+
+class TransactionTests(Both, TransactionTestCase):
+    pass
+
+
+async def in_an_async_test():
+    assert await aask() == b"2 3 "
+    reading = await AsyncStreamClient().start("/answer/", {"question": "Hi"})
+    assert b"your model" in await reading.read()
+
+
+@pytest.mark.django_db
+async def test_shared(resumable_streams):
+    await in_an_async_test()
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_own(resumable_streams):
+    await in_an_async_test()
+"""
+
 
 @pytest.fixture(scope="module")
 @starts_a_process
@@ -41,6 +102,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (ini,) = re.findall(r"```ini\n# pytest.ini\n(.*?)```", PAGE, re.DOTALL)
     (path / "pytest.ini").write_text(ini)
     (path / "mysite" / "on_disk.py").write_text(ON_DISK)
+    (path / "mysite" / "test_more.py").write_text(MORE)
     run(path, "manage.py", "makemigrations", "-v", "0", "mysite")
     return path
 
@@ -71,22 +133,26 @@ def passes(project: Path, runner: str, settings: str) -> None:
     assert "ProducerLeftRunning" not in printed, printed
     assert "being accessed" not in printed, printed
     assert "warning" not in printed.lower(), printed
-    wanted = PAGE.count("self.assert"), len(re.findall(r"^ *(?:async )?def test_", PAGE, re.M))
-    assert min(wanted) > 10
-    expected = wanted[1] if runner == "pytest" else wanted[1] - 3  # those for pytest alone
+    on_the_page, for_pytest_alone = len(TEST.findall(PAGE)), 5
+    assert on_the_page > 10
+    expected = on_the_page + 6 - (0 if runner == "pytest" else for_pytest_alone)
     assert re.search(rf"Ran {expected} tests|{expected} passed", printed), printed
 
 
-@pytest.mark.parametrize("runner", RUNNERS)
-@pytest.mark.parametrize("settings", ["settings", "on_disk"])
+@pytest.mark.parametrize(
+    ("runner", "settings"),
+    [("manage.py test", "settings"), ("pytest", "settings"), ("pytest", "on_disk")],
+)
 def test_the_tests_of_the_page_pass_on_sqlite(project: Path, runner: str, settings: str) -> None:
     passes(project, runner, settings)
 
 
-@pytest.mark.parametrize("runner", RUNNERS)
-@pytest.mark.parametrize("options", ["{}", '{"pool": {"min_size": 1, "max_size": 4}}'])
+@pytest.mark.parametrize(
+    ("runner", "options"),
+    [("manage.py test", {}), ("pytest", {"pool": {"min_size": 1, "max_size": 4}})],
+)
 def test_the_tests_of_the_page_pass_on_postgresql(
-    project: Path, postgres_server: Postgres, runner: str, options: str
+    project: Path, postgres_server: Postgres, runner: str, options: dict[str, Any]
 ) -> None:
     text = POSTGRESQL.format(host=postgres_server.host, options=options)
     (project / "mysite" / "postgresql.py").write_text(text)

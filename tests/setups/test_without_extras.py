@@ -59,6 +59,16 @@ resumed = client.get(f"/streams/{started['X-Resumable-Stream-Id']}/?offset=3")
 print(b"".join(resumed).decode())
 """
 
+TESTS = """
+from django.test import TestCase
+from resumable_streams.testing import StreamClient, StreamTestMixin
+
+
+class AnswerTests(StreamTestMixin, TestCase):
+    def test_an_answer(self):
+        self.assertEqual(StreamClient().start("/answer/").read(), b"an answer")
+"""
+
 
 def requirements(name: str) -> set[str]:
     """Return the distributions that a distribution needs here, itself included."""
@@ -133,3 +143,11 @@ def test_a_redis_store_without_redis_names_the_extra(interpreter: Path, tmp_path
     assert code == 1
     assert "InvalidStoreError" in output
     assert REMEDY in output
+
+
+def test_the_tests_of_a_site_need_django_alone(interpreter: Path, tmp_path: Path):
+    (tmp_path / "tests.py").write_text(TESTS)
+    backend = "resumable_streams.stores.memory.MemoryStore"
+    code, output = run(interpreter, tmp_path, "-m", "django", "test", "tests", backend=backend)
+    assert code == 0, output
+    assert "Ran 1 test " in output
