@@ -22,6 +22,7 @@ from ninja import Router, Schema
 from ninja.errors import AuthenticationError, HttpError
 
 from ..conf import DEFAULT_ALIAS
+from ..http.response import name_in_api
 from ..owners import carries_token, has_set_user, user_or_session
 from ..types import Owner
 from ..views import CancelView, ResumeView, StatusView, stream_response
@@ -95,7 +96,7 @@ def stream_router(using: str = DEFAULT_ALIAS, **options: Any) -> Router:
         ["GET", "HEAD"],
         "{stream_id}/",
         response={200: Any, **missing},
-        url_name="stream",
+        url_name=name_in_api(using),
         summary="Resume a stream",
         openapi_extra={"parameters": POSITION, "responses": {200: STREAM}},
     )
@@ -109,7 +110,6 @@ def stream_router(using: str = DEFAULT_ALIAS, **options: Any) -> Router:
     @router.get(
         "{stream_id}/status/",
         response={200: StreamState, **missing},
-        url_name="status",
         summary="Show the state of a stream",
     )
     async def state(request: HttpRequest, stream_id: str) -> HttpResponseBase:
@@ -118,7 +118,6 @@ def stream_router(using: str = DEFAULT_ALIAS, **options: Any) -> Router:
     @router.post(
         "{stream_id}/cancel/",
         response={202: StreamState, **missing},
-        url_name="cancel",
         summary="Cancel a stream",
     )
     async def stop(request: HttpRequest, stream_id: str) -> HttpResponseBase:

@@ -10,11 +10,13 @@ from dataclasses import replace
 
 from django.http import HttpRequest
 
+from ..compat import plain_request
 from ..conf import DEFAULT_OWNER, get_settings, session_cookie_name
 from ..control import FIRST_GENERATION
 from ..engine import get_engine
 from ..exceptions import ShuttingDown, StoreUnavailable, StreamError
 from ..operating.client_info import request_id
+from ..owners import carries_token
 from ..permissions import Checked, checked_of
 from ..process.runtime import runtime
 from ..types import RefusalReason
@@ -93,6 +95,20 @@ def _why_nobody(request: HttpRequest, alias: str) -> str:
         return (
             "no owner: the request has neither a user nor a session. Add SessionMiddleware and "
             "AuthenticationMiddleware to MIDDLEWARE, or set OWNER."
+        )
+    if carries_token(request):
+        return (
+            f"no owner: the request came with a token in Authorization, and OWNER ({owner}) knows "
+            f"no user of it. Such a request is never a visitor's. Plain views do not know the "
+            f"users of REST framework or ninja: set OWNER to a function that asks their "
+            f"authenticators, or use the views and addresses of resumable_streams.contrib "
+            f"(docs/clients.md)."
+        )
+    auth = getattr(plain_request(request), "auth", None)
+    if auth is not None:
+        return (
+            f"no owner: request.auth is of type {type(auth).__name__}, which is no user. Have the "
+            f"authenticator return the user, or set request.user."
         )
     return (
         f"no owner: OWNER ({owner}) returned None, or what is no owner (PUBLIC, or a string of 1 "

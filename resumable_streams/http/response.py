@@ -39,6 +39,7 @@ __all__ = [
     "head_response",
     "info_response",
     "missing_response",
+    "name_in_api",
     "over_response",
     "page_response",
     "state_of",
@@ -102,7 +103,7 @@ class ResumableStreamResponse(StreamingHttpResponse):
         _describe(self, info, offset=reader.offset)
         _measure(self, info, offset=reader.offset, span=span)
         if request.method == "POST":
-            _locate(self, reader.alias, info)
+            _locate(self, request, reader.alias, info)
 
     def close(self) -> None:
         self.reader.close()
@@ -138,12 +139,24 @@ def _name(response: HttpResponse | StreamingHttpResponse, info: StreamInfo) -> N
     _expose(response, *EXPOSED)
 
 
-def _locate(response: StreamingHttpResponse, alias: str, info: StreamInfo) -> None:
-    """Say where to come back, if the project has our addresses for this alias."""
-    for namespace in _namespaces(alias):
+def _locate(
+    response: StreamingHttpResponse, request: HttpRequest, alias: str, info: StreamInfo
+) -> None:
+    """Say where to come back, if the project has our addresses for this alias.
+
+    Those of the API that is asked come first: its users may be unknown elsewhere.
+    """
+    here = getattr(request.resolver_match, "namespace", "")
+    names = [f"{namespace}:stream" for namespace in _namespaces(alias)]
+    for name in (f"{here}:{name_in_api(alias)}", *names):
         with suppress(NoReverseMatch):
-            response["Location"] = reverse(f"{namespace}:stream", args=[info.stream_id])
+            response["Location"] = reverse(name, args=[info.stream_id])
             return
+
+
+def name_in_api(alias: str) -> str:
+    """Return the name of the address of a stream in an API, whose namespace is not ours."""
+    return f"resumable-stream-{alias}"
 
 
 def _namespaces(alias: str) -> list[str]:

@@ -23,6 +23,9 @@ from django.test import RequestFactory
 from django.utils import functional
 from django.utils.connection import ConnectionDoesNotExist
 from django.utils.functional import SimpleLazyObject
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_exempt, csrf_protect
+from rest_framework.request import Request
 
 from resumable_streams import compat
 from resumable_streams.compat import (
@@ -30,10 +33,12 @@ from resumable_streams.compat import (
     close_shared_connections,
     connections_in_every_thread,
     executor_here,
+    is_exempted_from_csrf,
     is_unloaded,
     keep_unread,
     loads_session_user,
     open_cursors,
+    plain_request,
     replace_executor,
     running_loop,
     runs_one_call,
@@ -357,3 +362,32 @@ def test_what_is_unread_of_a_body_is_read_when_the_servers_file_is_gone():
     keep_unread(request)
     assert request._stream is not file
     assert request.read() == b"body"
+
+
+# The code of csrf_exempt
+
+
+def test_an_exempt_view_is_known_below_other_decorators_and_no_other_is():
+    def view(request: Any) -> HttpResponse:
+        return HttpResponse()
+
+    async def async_view(request: Any) -> HttpResponse:
+        return HttpResponse()
+
+    for exempt in (csrf_exempt(view), never_cache(csrf_exempt(view)), csrf_exempt(async_view)):
+        assert is_exempted_from_csrf(exempt)
+    marked: Any = never_cache(view)
+    marked.csrf_exempt = True
+    for other in (view, marked, csrf_protect(view), None, object()):
+        assert not is_exempted_from_csrf(other)
+
+
+# Request._request of Django REST framework
+
+
+def test_the_request_inside_a_request_is_found(monkeypatch):
+    plain = RequestFactory().get("/")
+    assert plain_request(plain) is plain
+    assert plain_request(Request(plain)) is plain
+    unlike: Any = SimpleNamespace(_request="something else")
+    assert plain_request(unlike) is unlike

@@ -528,6 +528,16 @@ async def _(site: Site) -> None:
 # With DEBUG: 401 and 404.
 
 
+def with_key(get_response: Any) -> Any:
+    """Do to a request what an authenticator of ninja does."""
+
+    def middleware(request: Any) -> Any:
+        request.auth = "secret"
+        return get_response(request)
+
+    return middleware
+
+
 @case("a visitor without a session")
 async def _(site: Site) -> None:
     site.settings.DEBUG, site.settings.MIDDLEWARE = True, []
@@ -538,6 +548,19 @@ async def _(site: Site) -> None:
 async def _(site: Site) -> None:
     site.settings.DEBUG = True
     site.configure(OWNER=f"{__name__}.nobody")
+    await site.post()
+
+
+@case("a token of REST framework or ninja at a plain view")
+async def _(site: Site) -> None:
+    site.settings.DEBUG = True
+    await site.post(authorization="Bearer secret")
+
+
+@case("an authenticator of ninja returns a key")
+async def _(site: Site) -> None:
+    site.settings.DEBUG = True
+    site.settings.MIDDLEWARE = [*site.settings.MIDDLEWARE, f"{__name__}.with_key"]
     await site.post()
 
 

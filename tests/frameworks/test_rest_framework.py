@@ -9,8 +9,8 @@ from adrf.views import APIView as AsyncAPIView
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 from django.core.cache import cache
-from django.db import connection
-from django.test import AsyncClient
+from django.db import connection, connections
+from django.test import AsyncClient, Client
 from django.urls import include, path
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
@@ -170,6 +170,12 @@ async def ada(site: None) -> AsyncClient:
     return TokenClient(f"Token {token.key}")
 
 
+@pytest.fixture
+def ada_by_wsgi(site: None) -> Client:
+    token = Token.objects.create(user=User.objects.create_user("ada"))
+    return Client(enforce_csrf_checks=True, headers={"authorization": f"Token {token.key}"})
+
+
 def ask(client: AsyncClient, at: str, **headers: str) -> Any:
     body = json.dumps({"question": "why?"})
     return client.post(at, body, content_type="application/json", headers=headers)
@@ -284,6 +290,23 @@ async def test_no_connection_is_held_while_a_stream_is_live(ada: AsyncClient):
     assert await sync_to_async(lambda: connection.connection)() is None
     tap.end(b"last")
     assert await anext(parts) == b"last"
+
+
+def test_a_stream_is_sent_under_wsgi(ada_by_wsgi: Client):
+    body = '{"question": "why?"}'
+    response: Any = ada_by_wsgi.post("/rest/", body, content_type="application/json")
+    assert b"data: why?" in b"".join(response)
+    again: Any = ada_by_wsgi.get(response["Location"])
+    assert b"data: why?" in b"".join(again)
+    assert ada_by_wsgi.delete(response["Location"]).status_code == 204
+
+
+@BOTH
+async def test_requests_that_are_atomic_leave_streams_out(
+    ada: AsyncClient, at: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(connections.settings["default"], "ATOMIC_REQUESTS", True)
+    assert b"data: why?" in await body(await ask(ada, at))
 
 
 # --- Addresses that are not of REST framework

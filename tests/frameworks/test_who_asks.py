@@ -28,11 +28,13 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.lengthy]
 WAYS = [
     Way(at="rest"),
     Way(at="rest", scheme="Token"),
+    Way(at="plain-rest"),
     Way(at="plain-rest", scheme="Token"),
     Way(at="async"),
     Way(at="async", scheme="Token"),
     Way(at="ninja"),
     Way(at="ninja", scheme="Bearer"),
+    Way(at="plain-ninja"),
     Way(at="plain-ninja", scheme="Bearer"),
     Way(at="django"),
     Way(at="django", scheme="JWT"),
