@@ -33,6 +33,8 @@ class Format:
     """The body is the log, byte for byte: byte ranges and a Content-Length make sense."""
     is_framed: ClassVar[bool] = False
     """The body is whole frames: it starts between two of them, and nowhere else."""
+    has_lines: ClassVar[bool] = False
+    """The log is lines, each of which is an item."""
     can_reset: ClassVar[bool] = False
     """A body can begin by telling the client to forget what it has."""
 

@@ -19,6 +19,7 @@ class NDJSON(Raw):
 
     name = "ndjson"
     content_type = "application/x-ndjson"
+    has_lines = True
 
     def item_encoder(self, info: StreamInfo) -> ItemEncoder:
         return _LineWriter()

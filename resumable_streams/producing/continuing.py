@@ -26,17 +26,25 @@ class Continuation:
 
 
 async def continue_after(store: BaseStore, info: StreamInfo) -> Continuation:
-    """Return where a source goes on; reads the log once if its format has frames."""
+    """Return where a source goes on; reads the log once if its format has frames or lines."""
     wire_format = format_of(info)
     encoder = wire_format.item_encoder(info)
     if not wire_format.is_framed:
-        return Continuation(encoder=encoder, items=info.entries)
+        rest = await _unfinished_line(store, info) if wire_format.has_lines else b""
+        return Continuation(encoder=encoder, items=info.entries - bool(rest), rest=rest)
     framer = Framer(0, max_held=info.size)
     async for data in _log(store, info):
         for fragment in framer.push(data):
             encoder.restore(fragment.data)
     rest = framer.rest()
     return Continuation(encoder=encoder, items=info.entries - bool(rest), rest=rest)
+
+
+async def _unfinished_line(store: BaseStore, info: StreamInfo) -> bytes:
+    rest = b""
+    async for data in _log(store, info):
+        rest = (rest + data).rpartition(b"\n")[2]
+    return rest
 
 
 async def _log(store: BaseStore, info: StreamInfo) -> AsyncIterator[bytes]:

@@ -58,6 +58,7 @@ def _urls() -> list[Any]:
             lambda: SOURCES[wire_format](count, every),
             format=wire_format,
             stream_id=request.GET.get("id"),
+            attrs={"end_event": request.GET.get("end_event", "")},
         )
 
     async def chat(request: HttpRequest) -> HttpResponseBase:
