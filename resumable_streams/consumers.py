@@ -57,7 +57,7 @@ from .process.holdings import TransientThread
 from .process.runtime import runtime
 from .process.shutdown import serve
 from .streams import Asker, StreamManager
-from .types import StreamInfo, StreamStatus
+from .types import OnBusy, StreamInfo, StreamStatus
 from .websocket.channel import Channel
 from .websocket.handshake import Handshake
 from .websocket.messages import BadMessage, ClientMessage, MessageType, dump, parse_message
@@ -102,6 +102,7 @@ class StreamConsumer(AsyncWebsocketConsumer):
     using: ClassVar[str] = "default"
     format: ClassVar[str] = "raw"
     ttl: ClassVar[float | None] = None
+    on_busy: ClassVar[OnBusy | str] = OnBusy.JOIN
     window: ClassVar[int] = 131_072
     """How many bytes of a stream may be on their way: sent, and not acknowledged."""
     max_streams: ClassVar[int] = 32
@@ -142,6 +143,13 @@ class StreamConsumer(AsyncWebsocketConsumer):
         """Return the id to acquire; None: what the `key` of the message stands for, or a new one.
 
         May be async. A StreamError refuses the message.
+        """
+        return None
+
+    def get_slot(self, data: Any) -> Any:
+        """Return the slot of a new stream, such as "chat:42"; None for none. May be async.
+
+        `on_busy` says what comes of the message while another stream of the slot runs.
         """
         return None
 
@@ -216,6 +224,9 @@ class StreamConsumer(AsyncWebsocketConsumer):
             await self._handshake.asker()
         except InvalidOwner:
             self._shut(CloseCode.NO_OWNER)
+        except StreamDoesNotExist:
+            self._shut(CloseCode.NOT_FOUND)
+        if self._is_closing:
             return
         if self._stream_id is not None:
             await self._follow_address(self._stream_id)
@@ -228,7 +239,7 @@ class StreamConsumer(AsyncWebsocketConsumer):
 
     async def _follow_address(self, stream_id: str) -> None:
         message = ClientMessage(type=MessageType.RESUME, channel=0, id=stream_id)
-        request = self._handshake.request
+        request = self._handshake.make_request()
         try:
             place = parse_position(request.GET, {})
         except InvalidOffset as error:
@@ -294,7 +305,7 @@ class StreamConsumer(AsyncWebsocketConsumer):
             MessageType.STATUS: self._status,
             MessageType.CLOSE: self._leave,
         }[message.type]
-        request = self._handshake.request
+        request = self._handshake.make_request()
         try:
             await work(message, request)
         except _Refused as refused:
@@ -357,7 +368,14 @@ class StreamConsumer(AsyncWebsocketConsumer):
         attrs = {**await self._ask("get_attrs", message.data), "format": self.format}
         opening = Opening(partial(self.produce, message.data))
         reader = await StreamManager(self.using).arun(
-            stream_id, opening, owner=identity, ttl=self.ttl, attrs=attrs, request=request
+            stream_id,
+            opening,
+            owner=identity,
+            ttl=self.ttl,
+            attrs=attrs,
+            slot=await self._ask("get_slot", message.data),
+            on_busy=self.on_busy,
+            request=request,
         )
         return await opening.seen(reader)
 
@@ -422,7 +440,8 @@ class StreamConsumer(AsyncWebsocketConsumer):
     async def _asker(self, message: ClientMessage) -> Asker:
         """Return in whose name a message reads: that of a signed link, if it brings one."""
         if message.token is not None:
-            return SignedLink.of(message.token, tenant=DEFAULT_TENANT)
+            token = message.token if message.token.isascii() else ""
+            return SignedLink.of(token, tenant=DEFAULT_TENANT)
         return await self._handshake.asker()
 
     async def _id_of(self, message: ClientMessage) -> str:

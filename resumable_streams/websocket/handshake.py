@@ -9,15 +9,16 @@ import asyncio
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from copy import copy
 from io import BytesIO
 from typing import Any
 
+from django.contrib.sessions.backends.base import UpdateError
+from django.core.exceptions import PermissionDenied
 from django.core.handlers.asgi import ASGIRequest
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest
 
 from ..compat import unwrapped
-from ..exceptions import InvalidOwner
+from ..exceptions import InvalidOwner, StreamDoesNotExist
 from ..owners import SESSION_KEY, Identity, get_identity, get_link
 from ..streams import Asker
 
@@ -38,17 +39,21 @@ class Handshake:
         self._using = using
         self._load_user = load_user
         self._session = unwrapped(scope.get("session"))
-        self._request = self._make_request(scope.get("user"))
+        self._user = scope.get("user")
         self._identity: Identity | None = None
         self._looked_at = 0.0
         self._looking = asyncio.Lock()
         self._is_passing = False  # a visitor whom no cookie brings back
-        self.link = get_link(self._request)
+        self.link = get_link(self.make_request())
 
-    @property
-    def request(self) -> HttpRequest:
-        """A request for one message: what is noted on it is about that alone."""
-        return copy(self._request)
+    def make_request(self) -> HttpRequest:
+        """Return a request for one message: what is noted on it is about that alone."""
+        request = ASGIRequest({**self._scope, "method": "GET"}, BytesIO())
+        if self._session is not None:
+            request.session = self._session
+        if self._user is not None:
+            request.user = self._user
+        return request
 
     async def asker(self) -> Asker:
         """Return in whose name is read: that of the signed link in the address, if there is one."""
@@ -79,24 +84,44 @@ class Handshake:
         async with self._looking:
             if self._is_passing and identity.owners == (self._visitor(),):
                 raise InvalidOwner
-            identity = await get_identity(self._request, using=self._using, acquire=True)
-            if self._session is not None and self._session.modified and not self._is_passing:
-                await self._session.asave()
+            identity = await self._get_identity(acquire=True)
+            await self._save_session()
             return identity
 
+    async def _save_session(self) -> None:
+        session = self._session
+        if session is None or not session.modified or self._is_passing:
+            return
+        key = session.session_key
+        try:
+            await session.asave()
+        except UpdateError:  # it was deleted meanwhile
+            raise InvalidOwner from None
+        if session.session_key != key:  # the session is in its cookie
+            raise InvalidOwner
+
     async def _look(self) -> Identity:
-        identity = await get_identity(self._request, using=self._using)
+        identity = await self._get_identity(acquire=False)
         self._looked_at = time.monotonic()
         if not identity.owners:
             raise InvalidOwner
         return identity
+
+    async def _get_identity(self, *, acquire: bool) -> Identity:
+        """Ask OWNER and TENANT. Their Http404 is a missing stream, as it is a 404 over HTTP."""
+        try:
+            return await get_identity(self.make_request(), using=self._using, acquire=acquire)
+        except Http404:
+            raise StreamDoesNotExist from None
+        except PermissionDenied:
+            raise InvalidOwner from None
 
     async def _read_again(self) -> None:
         """Read the session and its user again."""
         session = self._session
         if session is not None and session.session_key:
             self._session = type(session)(session.session_key)
-        self._request = self._make_request(await self._load_user(self._scope, self._session))
+        self._user = await self._load_user(self._scope, self._session)
         await self._know_visitor()
 
     async def _know_visitor(self) -> None:
@@ -111,11 +136,3 @@ class Handshake:
 
     def _visitor(self) -> str:
         return f"session:{self._session.get(SESSION_KEY)}"
-
-    def _make_request(self, user: Any) -> HttpRequest:
-        request = ASGIRequest({**self._scope, "method": "GET"}, BytesIO())
-        if self._session is not None:
-            request.session = self._session
-        if user is not None:
-            request.user = user
-        return request

@@ -9,7 +9,7 @@ import json
 import os
 import sys
 from array import array
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from time import perf_counter_ns
 
@@ -18,7 +18,7 @@ from example_project.private_redis import free_port
 from .loads import Load, percentile, stamps
 from .registry import Bench, Target
 
-__all__ = ["BENCHES"]
+__all__ = ["BENCHES", "CPU", "GRACE_SECONDS", "LOAD", "Client", "cpu", "figures", "run", "serve"]
 
 LOAD = Load(streams=200, rate=50, seconds=4)
 GRACE_SECONDS = 2.0
@@ -29,6 +29,8 @@ CPU = "CPU of the server, µs a chunk"
 class Client(asyncio.Protocol):
     """Ask for one path and note how old the chunks are that come."""
 
+    last = LAST_CHUNK
+
     def __init__(self, path: str, latencies: "array[int]"):
         self.body = bytearray()
         self.ended = asyncio.get_running_loop().create_future()
@@ -38,8 +40,10 @@ class Client(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         if isinstance(transport, asyncio.Transport):
-            request = f"GET {self._path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
-            transport.write(request.encode())
+            transport.write(self.request())
+
+    def request(self) -> bytes:
+        return f"GET {self._path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
 
     def data_received(self, data: bytes) -> None:
         now = perf_counter_ns()
@@ -49,9 +53,9 @@ class Client(asyncio.Protocol):
         self._latencies.extend([now - int(stamp) for stamp in found])
         # A stamp may be cut in two: keep what begins after the last whole one.
         self._rest = data[data.rfind(b"T", -20) :] if b"T" in data[-20:] else b""
-        if data.endswith(LAST_CHUNK) or not found:
+        if data.endswith(self.last) or not found:
             self.body += data
-            if data.endswith(LAST_CHUNK) and not self.ended.done():
+            if data.endswith(self.last) and not self.ended.done():
                 self.ended.set_result(None)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -66,7 +70,8 @@ async def _ask(port: int, path: str, latencies: "array[int]") -> Client:
     return client
 
 
-async def _cpu(port: int) -> float:
+async def cpu(port: int) -> float:
+    """Return the seconds of the processor that a server has used."""
     client = await _ask(port, "/cpu/", array("q"))
     await client.ended
     answer = client.body[client.body.index(b"{") : client.body.rindex(b"}") + 1]
@@ -75,10 +80,11 @@ async def _cpu(port: int) -> float:
 
 
 @asynccontextmanager
-async def _server() -> AsyncIterator[int]:
+async def serve(*application: str) -> AsyncIterator[int]:
+    """Run uvicorn in a process of its own, and yield its port."""
     port = free_port()
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "uvicorn", "django.core.asgi:get_asgi_application", "--factory"),
+        *(sys.executable, "-m", "uvicorn", *application),
         *("--port", str(port), "--log-level", "error", "--lifespan", "off"),
         env=os.environ,
     )
@@ -86,7 +92,7 @@ async def _server() -> AsyncIterator[int]:
         async with asyncio.timeout(30):
             while True:
                 try:
-                    await _cpu(port)
+                    await cpu(port)
                     break
                 except OSError:
                     await asyncio.sleep(0.05)
@@ -100,8 +106,8 @@ async def run(name: str, scale: float) -> dict[str, float]:
     clients, seconds = max(1, round(LOAD.streams * scale)), LOAD.seconds * scale
     load = Load(streams=clients, rate=LOAD.rate, seconds=seconds)
     latencies = array("q")
-    async with _server() as port:
-        started = await _cpu(port)
+    async with serve("django.core.asgi:get_asgi_application", "--factory") as port:
+        started = await cpu(port)
         path = f"/{name}/?rate={load.rate}&count={load.count}&phase="
         asked = [
             await _ask(port, f"{path}{number / clients / load.rate}", latencies)
@@ -109,7 +115,12 @@ async def run(name: str, scale: float) -> dict[str, float]:
         ]
         await asyncio.wait([one.ended for one in asked], timeout=seconds + GRACE_SECONDS)
         delivered = list(latencies)
-        used = await _cpu(port) - started
+        used = await cpu(port) - started
+    return figures(load, delivered, used)
+
+
+def figures(load: Load, delivered: Sequence[float], used: float) -> dict[str, float]:
+    """Return what was found out: from latencies in ns, and from the seconds of the processor."""
     return {
         "delivered, %": 100 * len(delivered) / load.expected,
         "p50, ms": percentile(delivered, 0.5) / 1e6,

@@ -117,6 +117,26 @@ async def test_a_hook_names_the_stream_and_refuses(manager: StreamManager):
     assert info.attrs["chat"] == "mine"
 
 
+async def test_a_slot_has_one_live_stream(manager: StreamManager):
+    class Slotted(StreamConsumer):
+        def produce(self, data: Any) -> Any:
+            return Tap(b"abc")()
+
+        def get_slot(self, data: Any) -> str:
+            return "chat:42"
+
+    class Refusing(Slotted):
+        on_busy = "refuse"
+
+    async with connected(Slotted, owner="ada") as socket, connected(Refusing, owner="ada") as other:
+        first = await socket.ask("acquire", 1)
+        assert (await socket.hear())["data"] == b"abc"
+        joined = await socket.ask("acquire", 2)
+        assert (joined["id"], joined["role"]) == (first["id"], "consumer")
+        assert (await other.ask("acquire"))["error"] == "slot_busy"
+        await manager.acancel(first["id"], owner="ada")
+
+
 async def test_a_source_that_is_none_is_a_fault_of_the_server(
     manager: StreamManager, caplog: pytest.LogCaptureFixture
 ):
@@ -134,8 +154,8 @@ async def test_foreign_missing_and_impossible_ids_are_the_same_bytes(manager: St
     await manager.arun("s", finished([b"abc"]), owner="ada")
     async with connected(owner="bob") as socket:
         answers = set()
-        for stream_id in ("s", "none", "no id at all", ""):
-            for asked in ({"offset": 1}, {"epoch": "e"}, {"offset": 999}, {"token": "t"}):
+        for stream_id in ("s", "none", "no id at all", "", "\ud800"):
+            for asked in ({"offset": 1}, {"epoch": "e"}, {"offset": 999}, {"token": "\ud800.t"}):
                 await socket.say("resume", id=stream_id, **asked)
                 answers.add(await socket.receive())
         assert answers == {'{"type":"error","channel":1,"to":"resume","error":"stream_not_found"}'}

@@ -9,8 +9,10 @@ from channels.auth import AuthMiddlewareStack
 from channels.sessions import SessionMiddlewareStack
 from django.contrib.auth.models import User
 from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.backends.signed_cookies import SessionStore as CookieSession
 from django.contrib.sessions.models import Session
-from django.http import HttpRequest
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest
 from django.test import AsyncClient
 from django.urls import include, path
 
@@ -180,6 +182,26 @@ async def test_a_visitor_whom_no_cookie_brings_back_reads_and_starts_nothing(
     assert await Session.objects.acount() == 0
 
 
+async def test_a_visitor_whose_session_is_in_its_cookie_starts_nothing(
+    manager: StreamManager, settings: Any
+):
+    settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
+    session = CookieSession()
+    await session.aset("seen", 1)
+    await session.asave()
+    async with socket_of(session) as socket:
+        assert (await socket.ask("status", id="s"))["error"] == "stream_not_found"
+        assert await socket.ask("acquire") == {"type": "closing", "code": 4401}
+
+
+async def test_a_session_that_is_deleted_meanwhile_starts_nothing(manager: StreamManager):
+    _, session = await visit()
+    async with socket_of(session) as socket:
+        await socket.ask("status", id="s")
+        await Session.objects.all().adelete()
+        assert await socket.ask("acquire") == {"type": "closing", "code": 4401}
+
+
 async def test_without_the_middleware_of_channels_the_socket_is_nobodys(manager: StreamManager):
     async with connected(Answers) as socket:
         assert await socket.hear() == {"type": "closing", "code": 4401}
@@ -207,7 +229,12 @@ def by_token(request: HttpRequest) -> str | None:
 
 
 def shop(request: HttpRequest) -> str:
-    return request.headers["Host"].partition(".")[0]
+    name = request.headers["Host"].partition(".")[0]
+    if name == "closed":
+        raise PermissionDenied
+    if name not in ("north", "south"):
+        raise Http404
+    return name
 
 
 async def test_one_function_knows_tokens_and_tenants_of_both(
@@ -232,6 +259,10 @@ async def test_one_function_knows_tokens_and_tenants_of_both(
         assert (await socket.ask("resume", id="s"))["error"] == "stream_not_found"
     async with connected(headers=headers(b"north.example", b"Token bob")) as socket:
         assert await socket.hear() == {"type": "closing", "code": 4401}
+    async with connected(headers=headers(b"closed.example", b"Token ada")) as socket:
+        assert await socket.hear() == {"type": "closing", "code": 4401}
+    async with connected(headers=headers(b"west.example", b"Token ada")) as socket:
+        assert await socket.hear() == {"type": "closing", "code": 4404}
 
 
 async def test_receivers_get_the_request_of_the_socket(manager: StreamManager, hear: Any):
@@ -246,6 +277,7 @@ async def test_receivers_get_the_request_of_the_socket(manager: StreamManager, h
         await socket.ask("resume", id="none")
     requests = [one["request"] for one in heard]
     assert all(isinstance(one, HttpRequest) for one in requests)
+    assert {(one.resolver_match, one.body) for one in requests} == {(None, b"")}
     assert {(one.path, one.META["REMOTE_ADDR"]) for one in requests} == {
         ("/ws/streams/", "192.0.2.1")
     }

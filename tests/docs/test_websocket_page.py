@@ -21,7 +21,7 @@ SOURCE = "".join(
     path.read_text()
     for path in (PACKAGE / "consumers.py", *sorted((PACKAGE / "websocket").glob("*.py")))
 )
-HTTP_ONLY = {"inside_a_frame", "no_owner", "shutting_down"}
+HTTP_ONLY = {"inside_a_frame", "invalid_page", "no_owner", "shutting_down"}
 """The words of answers to requests for which a socket closes, or which it never needs."""
 
 SETTINGS = """
@@ -77,7 +77,7 @@ def test_the_codes_are_those_of_the_class() -> None:
 
 
 def test_the_attributes_have_their_defaults() -> None:
-    for name, default, _ in rows("Your consumer")[:6]:
+    for name, default, _ in rows("Your consumer")[:7]:
         (attribute,) = words(name)
         value = getattr(StreamConsumer, attribute)
         shown = f'"{value}"' if isinstance(value, str) else re.sub("_", "", default.strip("`"))
