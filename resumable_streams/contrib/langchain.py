@@ -42,6 +42,7 @@ class LangChainAnswer(Answer[Any]):
         super().__init__()
         self.finish("stop")  # LangChain says only of some models whether an answer is whole
         self._live: set[str] = set()
+        self._asked: set[str] = set()
         self._counts: Counter[str] = Counter()
         self._call_ids: dict[tuple[str, object], str] = {}
         self._is_in_step = False
@@ -64,6 +65,7 @@ class LangChainAnswer(Answer[Any]):
 
     def _read_message(self, message: AIMessage, source: str) -> Iterator[Part]:
         yield from self._step(source)
+        self._asked.add(source)
         for block in message.content_blocks:
             yield from self._read_block(dict(block), source)
         self._count(message)
@@ -130,8 +132,8 @@ class LangChainAnswer(Answer[Any]):
     def _count(self, message: AIMessage) -> None:
         usage = message.usage_metadata
         if usage is not None:
-            read = usage.get("input_token_details", {})
-            made = usage.get("output_token_details", {})
+            read = usage.get("input_token_details") or {}
+            made = usage.get("output_token_details") or {}
             self._counts.update(
                 input_tokens=usage["input_tokens"],
                 output_tokens=usage["output_tokens"],
@@ -139,10 +141,10 @@ class LangChainAnswer(Answer[Any]):
                 cache_write_tokens=read.get("cache_creation") or 0,
                 reasoning_tokens=made.get("reasoning") or 0,
             )
-            self.usage.count(**self._counts)
-        reason = message.response_metadata
-        if said := reason.get("finish_reason") or reason.get("stop_reason"):
-            self.finish(said)
+            self.usage.count(requests=len(self._asked), **self._counts)
+        told = message.response_metadata
+        if reason := told.get("finish_reason") or told.get("stop_reason"):
+            self.finish(reason)
 
 
 def _item(event: Any) -> Any:

@@ -15,7 +15,7 @@ Chat completions tell their usage only on request, in their last chunk:
 `stream_options={"include_usage": True}`.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -73,7 +73,8 @@ class OpenAIAnswer(Answer[Any]):
     def _read_choice(self, choice: Any) -> Iterator[Part]:
         delta = choice.delta
         for name in ("reasoning_content", "reasoning"):  # of DeepSeek and vLLM; of Groq
-            yield from self.say("reasoning", getattr(delta, name, None))
+            said = getattr(delta, name, None)
+            yield from self.say("reasoning", said if isinstance(said, str) else None)
         yield from self.say("text", delta.content)
         yield from self.say("text", delta.refusal)
         for piece in delta.tool_calls or ():
@@ -102,19 +103,25 @@ class OpenAIAnswer(Answer[Any]):
             case "response.reasoning_summary_part.added":
                 yield from self.close()
             case "response.output_text.annotation.added":
-                if event.annotation.type == "url_citation":
-                    yield from self.cite(event.annotation.url, event.annotation.title)
+                yield from self._read_annotation(event.annotation)
             case "response.output_item.added" if event.item.type.endswith("_call"):
                 yield from self._begin_call(event.item)
             case "response.output_item.done":
                 yield from self._end_item(event.item)
-            case _ if event.type.endswith((".delta", "_code.delta")) and hasattr(event, "item_id"):
-                if event.item_id in self._call_ids:
-                    yield from self.call_input(self._call_ids[event.item_id], event.delta)
+            case kind if kind.endswith(".delta"):
+                call_id = self._call_ids.get(getattr(event, "item_id", None))
+                if call_id is not None:
+                    yield from self.call_input(call_id, event.delta)
             case "response.completed" | "response.incomplete":
                 self._read_end(event.response)
             case "response.failed" | "error":
                 self._fail(event)
+
+    def _read_annotation(self, annotation: Any) -> Iterator[Part]:
+        if not isinstance(annotation, Mapping):  # which it is in older clients
+            annotation = annotation.model_dump()
+        if annotation["type"] == "url_citation":
+            yield from self.cite(annotation["url"], annotation.get("title"))
 
     def _begin_call(self, item: Any) -> Iterator[Part]:
         """Yield the start of a call; one without a `call_id` is carried out by the provider."""
@@ -156,15 +163,17 @@ class OpenAIAnswer(Answer[Any]):
         if event.type == "response.failed":
             self._count(event.response.usage)
             error = event.response.error
-        raise AnswerFailed(f"OpenAI reported an error: {error.code}: {error.message}")
+        code, message = getattr(error, "code", None), getattr(error, "message", None)
+        raise AnswerFailed(f"OpenAI reported an error: {code}: {message}")
 
     def _count(self, usage: Any) -> None:
         if usage is not None:
+            details, made = usage.input_tokens_details, usage.output_tokens_details
             self.usage.count(
                 input_tokens=usage.input_tokens,
                 output_tokens=usage.output_tokens,
-                cached_tokens=usage.input_tokens_details.cached_tokens,
-                reasoning_tokens=usage.output_tokens_details.reasoning_tokens,
+                cached_tokens=getattr(details, "cached_tokens", None),
+                reasoning_tokens=getattr(made, "reasoning_tokens", None),
             )
 
 

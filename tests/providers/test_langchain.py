@@ -14,8 +14,10 @@ from langgraph.prebuilt import ToolNode
 
 from resumable_streams.contrib.answers import Part
 from resumable_streams.contrib.langchain import parts, text
+from resumable_streams.signals import stream_finalized
 from resumable_streams.views import AcquireView
 
+from .conftest import usage_in
 from .server import Reply
 from .wires import Chat
 
@@ -220,6 +222,31 @@ class Chain(AcquireView):
 
     async def produce(self, request: Any) -> Any:
         return (model() | StrOutputParser()).astream("Why?")
+
+
+class Rounds(AcquireView):
+    """An agent that asks its model twice."""
+
+    format = "ui_message"
+
+    async def produce(self, request: Any) -> Any:
+        return parts(agent().astream(QUESTION, stream_mode="messages"))
+
+
+async def test_the_usage_of_all_requests_adds_up(ask, provider, hear):
+    finalized = hear(stream_finalized)
+    provider.replies(called(), told("It ", "rains."))
+    async with ask(Rounds) as visit:
+        await visit.whole()
+    assert await usage_in(finalized) == {
+        "requests": 2,
+        "input_tokens": 200,
+        "output_tokens": 40,
+        "cached_tokens": 128,
+        "cache_write_tokens": 0,
+        "reasoning_tokens": 10,
+        "output_characters": len('{"place": "Lima"}' + "It rains."),
+    }
 
 
 async def test_a_chain_of_text_needs_no_line_at_all(ask, provider):

@@ -1,6 +1,5 @@
 """The parts of each API's answers, part by part."""
 
-import json
 from typing import Any
 
 import pytest
@@ -242,11 +241,6 @@ async def test_a_failed_response_names_its_error_and_has_its_usage(provider):
     provider.replies(Reply(body=[wire.start(), wire.text("Hel"), wire.error()]))
     with pytest.raises(AnswerFailed, match="server_error"):
         await collected(openai.parts(responses()))
-    event = {"type": "error", "code": "rate_limit", "message": "Slow down.", "param": None}
-    provider.forget()
-    provider.replies(Reply(body=[f"event: error\ndata: {json.dumps(event)}\n\n".encode()]))
-    with pytest.raises(Exception, match="Slow down"):
-        await collected(openai.parts(responses()))
 
 
 async def test_tools_that_openai_runs_have_inputs_and_outputs(provider):
@@ -290,6 +284,13 @@ async def test_what_openai_cites_is_a_source_once(provider):
     parts = await parts_from("responses", provider, wire.start(), *cited, wire.end())
     (source,) = of(parts, "source-url")
     assert (source["url"], source["title"]) == ("https://rain.example", "Rain")
+
+
+async def test_an_error_event_of_a_response_fails_it_with_its_words(provider):
+    error = {"code": "rate_limit_exceeded", "message": "Slow down.", "param": None}
+    provider.replies(Reply(body=[Responses().event("error", **error)]))
+    with pytest.raises(AnswerFailed, match="rate_limit_exceeded: Slow down"):
+        await collected(openai.parts(responses()))
 
 
 async def test_tools_that_anthropic_runs_have_inputs_and_outputs(provider):
