@@ -14,7 +14,6 @@ from resumable_streams import (
     StreamLimitExceeded,
     StreamManager,
     StreamStatus,
-    cancellation_reason,
 )
 from resumable_streams.engine import get_engine
 from resumable_streams.identifiers import slot_of
@@ -101,22 +100,13 @@ async def test_replace_cancels_the_stream_that_runs(
 
 
 async def test_the_source_hears_that_it_was_replaced(manager: StreamManager) -> None:
-    reasons = []
-
-    async def source() -> Any:
-        try:
-            yield b"a"
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            reasons.append(cancellation_reason())
-            raise
-
+    source = Tap(b"a")
     reader = await manager.arun("first", source, owner="ada", slot=SLOT)
     await read_until(reader, 1)
     new = Tap()
     await manager.arun("second", new, owner="ada", slot=SLOT, on_busy="replace")
-    await eventually(lambda: reasons)
-    assert reasons == [CancellationReason.REPLACED]
+    await source.closed.wait()
+    assert source.reason is CancellationReason.REPLACED
     new.end()
 
 

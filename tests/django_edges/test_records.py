@@ -5,7 +5,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from resumable_streams.signals import (
     stream_finalized,
 )
 from resumable_streams.stores.memory import MemoryStore
+from resumable_streams.testing import HANG, Moment, ScriptedSource
 from resumable_streams.types import StreamStatus
 from tests.tools.streams import MEMORY
 from tests.tools.waiting import until
@@ -171,14 +172,9 @@ async def test_a_stream_is_recorded_with_who_where_when_and_how_it_ended(streams
 
 
 async def test_an_end_that_comes_after_its_start_was_written_updates_the_row(streams, recorder):
-    go_on = asyncio.Event()
-
-    async def source():
-        yield b"a"
-        await go_on.wait()
-        raise ValueError("no detail of this is recorded")
-
-    reader = await streams.arun("s1", source(), owner="42")
+    go_on = Moment()
+    source = ScriptedSource(b"a", go_on, ValueError("no detail of this is recorded"))
+    reader = await streams.arun("s1", source, owner="42")
     (record,) = await written(recorder)
     assert (record.status, record.ended) == (Status.STREAMING, None)
     go_on.set()
@@ -198,11 +194,7 @@ async def test_a_public_stream_has_no_owner_and_a_consumer_no_record(streams, re
 async def test_a_stream_deleted_while_it_streams_and_its_successor_have_a_row_each(
     streams, recorder
 ):
-    async def endless():
-        yield b"a"
-        await asyncio.Event().wait()
-
-    await streams.arun("s1", endless(), owner="42")
+    await streams.arun("s1", ScriptedSource(b"a", HANG), owner="42")
     await streams.adelete("s1", owner="42")  # its producer hears of it after the next one starts
     await drain(await streams.arun("s1", [b"again"], owner="43"))
     first, second = await written(recorder)
@@ -220,14 +212,10 @@ async def test_a_running_stream_that_is_cut_off_is_not_recorded_as_cancelled(
 ):
     ended = asyncio.Event()
 
-    async def endless() -> AsyncIterator[bytes]:
-        yield b"x"
-        await asyncio.Event().wait()
-
     def finalized(**named: object) -> None:
         ended.set()
 
-    reader = await streams.arun("s1", endless, owner="42")
+    reader = await streams.arun("s1", ScriptedSource(b"x", HANG), owner="42")
     await anext(reader)
     stream_finalized.connect(finalized)
     await act()

@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from resumable_streams.producing.sources import open_source
+from resumable_streams.testing import HANG, ScriptedSource
 
 
 async def collect(source):
@@ -88,18 +89,10 @@ async def test_iterator_and_iterable_are_closed_whatever_happens(kind):
 
 
 async def test_a_cancelled_reading_closes_the_source():
-    closed = asyncio.Event()
-
-    async def source():
-        try:
-            yield b"x"
-            await asyncio.Event().wait()
-        finally:
-            closed.set()
-
+    source = ScriptedSource(b"x", HANG)
     reading = asyncio.ensure_future(collect(source))
     await asyncio.sleep(0)
     reading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reading
-    assert closed.is_set()
+    assert source.closed.is_set()
