@@ -1,5 +1,6 @@
 """The place in a stream to which a client has come. Pure."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,14 +9,16 @@ from ..sse import data_of
 __all__ = ["Bookmark"]
 
 BLANK_LINE = b"\n\n"
+DATA = re.compile(rb"^data\b", re.MULTILINE)
 
 
 class Bookmark:
     """What a client has of a stream, and where it goes on, as its headers and bytes tell.
 
-    A client of events keeps whole frames: half of one is dropped at a cut, and so are comments. It
-    goes on behind the last `id:`, and from the start if the format has none. A client of bytes goes
-    on at the byte where it stopped. A body that starts elsewhere takes the place of all before.
+    A client of events keeps whole frames with data: half of one is dropped at a cut, and so are
+    comments and times to `retry`. It goes on behind the last `id:`, and from the start if the
+    format has none. A client of bytes goes on at the byte where it stopped. A body that starts
+    elsewhere takes the place of all before.
     """
 
     def __init__(self) -> None:
@@ -64,9 +67,9 @@ class Bookmark:
             return
         *frames, self._half = (self._half + data).split(BLANK_LINE)
         for frame in frames:
-            if not frame.startswith(b":"):
+            self._last_id = _field(frame, "id") or self._last_id
+            if DATA.search(frame):
                 self._whole += frame + BLANK_LINE
-                self._last_id = _field(frame, "id") or self._last_id
 
     def way_back(self) -> tuple[str, dict[str, str]]:
         """Return the address to resume at, and the headers to send."""

@@ -189,10 +189,10 @@ def test_bytes_from_elsewhere_take_the_place_of_all_before():
     assert bookmark.body == b"new"
 
 
-def test_half_a_frame_and_comments_are_not_kept():
+def test_half_a_frame_and_frames_without_data_are_not_kept():
     bookmark = Bookmark()
     bookmark.begin(SSE)
-    bookmark.take(b"data: a\nid: abc-9\n\n" + comment("keep-alive") + b"data: ha")
+    bookmark.take(b"data: a\nid: abc-9\n\n" + comment("keep-alive") + b"retry: 9\n\ndata: ha")
     assert bookmark.body == b"data: a\nid: abc-9\n\ndata: ha"
     assert bookmark.way_back() == ("", {"Last-Event-ID": "abc-9"})
     bookmark.begin({**SSE, "X-Resumable-Stream-Offset": "9"})
