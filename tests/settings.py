@@ -24,6 +24,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "rest_framework.authtoken",
     "resumable_streams",
+    "resumable_streams.contrib.chat",
 ]
 
 MIDDLEWARE = [

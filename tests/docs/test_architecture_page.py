@@ -15,6 +15,7 @@ PAGE = (DOCS / "architecture.md").read_text()
 PLACES = {
     "resumable_streams/": PACKAGE,
     "redis/": PACKAGE / "stores" / "redis",
+    "chat/": PACKAGE / "contrib" / "chat",
     **{f"{name}/": PACKAGE / name for name in ("http", "websocket", "operating")},
     **{f"{name}/": PACKAGE / name for name in ("management", "control")},
     **{f"{name}/": PACKAGE / name for name in ("engine", "producing", "reading", "process")},

@@ -1,0 +1,24 @@
+"""Deleting conversations, with their messages and their streams; for sync code."""
+
+from collections.abc import Sequence
+
+from ...process.runtime import runtime
+from . import logs
+from .models import Conversation, Message
+
+__all__ = ["delete_conversations", "delete_rows"]
+
+
+def delete_rows(conversation: Conversation) -> list[str]:
+    """Delete the rows of a conversation; return the ids of its streams."""
+    rows = Message.objects.filter(conversation_id=conversation.pk, stream_id__isnull=False)
+    ids = [str(one) for one in rows.values_list("stream_id", flat=True)]
+    conversation.delete()
+    return ids
+
+
+def delete_conversations(conversations: Sequence[Conversation]) -> None:
+    """Delete conversations whole: first the rows, so that no end is saved any more."""
+    for conversation in conversations:
+        ids = delete_rows(conversation)
+        runtime.call_sync(logs.delete, conversation.alias, conversation.tenant, ids)

@@ -1,0 +1,122 @@
+"""The conversations of an owner: sync code for the database.
+
+An owner may have several names, as after a login: the conversations of all of them are there. Those
+of the visitor move to the account.
+"""
+
+import base64
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db.models import Q, QuerySet
+
+from ...exceptions import InvalidOwner
+from ...identifiers import DEFAULT_TENANT, owner_digest
+from ...owners import Identity
+from ...types import Owner
+from .models import Conversation
+
+__all__ = ["Cursor", "Place"]
+
+VISITOR = "session:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cursor:
+    """The place in a list at which the next page begins."""
+
+    updated: datetime
+    pk: int
+
+    def __str__(self) -> str:
+        text = json.dumps([self.updated.isoformat(), self.pk])
+        return base64.urlsafe_b64encode(text.encode()).decode()
+
+    @classmethod
+    def parse(cls, text: str) -> "Cursor":
+        """Return the cursor that a client hands back; raise ValueError for any other text."""
+        match json.loads(base64.urlsafe_b64decode(text.encode())):
+            case [str(updated), int(pk)]:
+                return cls(updated=datetime.fromisoformat(updated), pk=pk)
+        raise ValueError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """The conversations that somebody may reach. A new one belongs to the first owner."""
+
+    alias: str
+    tenant: str
+    owners: tuple[Owner, ...]
+
+    @classmethod
+    def of(cls, identity: Identity, alias: str) -> "Place":
+        """Return the place of the one who asks; raise InvalidOwner for nobody."""
+        if not identity.owners:
+            raise InvalidOwner
+        return cls(alias=alias, tenant=identity.tenant or DEFAULT_TENANT, owners=identity.owners)
+
+    def conversations(self) -> QuerySet[Conversation]:
+        return self._of(self.owners)
+
+    def _of(self, owners: Sequence[Owner]) -> QuerySet[Conversation]:
+        digests = [owner_digest(owner) for owner in owners]
+        rows = Conversation.objects.filter(alias=self.alias, tenant=self.tenant)
+        return (
+            rows.filter(owner_digest=digests[0])
+            if len(digests) == 1
+            else rows.filter(owner_digest__in=digests)
+        )
+
+    def find(self, key: str) -> Conversation | None:
+        """Return the conversation of that key, the first owner's before those of others."""
+        self.move_in()
+        found = {one.owner_digest: one for one in self.conversations().filter(key=key)}
+        digests = map(owner_digest, self.owners)
+        return next((found[digest] for digest in digests if digest in found), None)
+
+    def page(self, cursor: Cursor | None, size: int) -> list[Conversation]:
+        """Return the latest conversations from the cursor on, and one more if there are more."""
+        self.move_in()
+        rows = self.conversations()
+        if cursor is not None:
+            same = Q(updated=cursor.updated, pk__lt=cursor.pk)
+            rows = rows.filter(Q(updated__lt=cursor.updated) | same)
+        return list(rows.order_by("-updated", "-id")[: size + 1])
+
+    def begin(self, key: str) -> Conversation:
+        """Return the conversation of that key, which is made if it is not there."""
+        if (found := self.find(key)) is not None:
+            return found
+        owner = self.owners[0]
+        names: dict[str, Any] = {"alias": self.alias, "tenant": self.tenant, "key": key}
+        named = {"owner": owner} if isinstance(owner, str) else {}
+        made: Conversation
+        made, _ = Conversation.objects.get_or_create(
+            owner_digest=owner_digest(owner), **names, defaults=named
+        )
+        return made
+
+    def move_in(self) -> None:
+        """Give the first owner what it has as a visitor, from before its login.
+
+        Of two conversations with one key, the visitor's stays its own.
+        """
+        first, *others = self.owners
+        visitors = [one for one in others if isinstance(one, str) and one.startswith(VISITOR)]
+        if not visitors or not isinstance(first, str) or first.startswith(VISITOR):
+            return
+        theirs = dict(self._of(visitors).values_list("pk", "key"))
+        if not theirs:
+            return
+        taken = self._of([first]).filter(key__in=theirs.values()).values_list("key", flat=True)
+        moving = Conversation.objects.filter(pk__in=theirs).exclude(key__in=list(taken))
+        try:
+            with transaction.atomic(using=moving.db):
+                moving.update(owner=first, owner_digest=owner_digest(first))
+        except IntegrityError:
+            pass  # begun under the same key meanwhile: the next look moves the rest

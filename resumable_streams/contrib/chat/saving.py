@@ -1,0 +1,196 @@
+"""From the log of an answer to its row, however the answer ends.
+
+    the end is told         exactly once, in whichever process: `stream_finalized`
+    nobody could tell it    by the next look at the conversation, or by `manage.py settle_chats`
+
+The log is the truth while it exists. Without it (deleted, or expired before anybody looked), the
+process that wrote the answer knows its parts; without that, the row stays as it was last saved.
+A row is completed once: the first one to save wins, and what the source has used is added to it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from django.db import DatabaseError, transaction
+from django.utils import timezone
+
+from ...conf import get_settings
+from ...exceptions import StoreUnavailable
+from ...process.threads import run_sync
+from ...signals import stream_finalized
+from ...types import ErrorCode, StreamInfo, StreamKey, StreamStatus
+from .building import MessageBuilder, chunks_in
+from .logs import look, read_log
+from .models import Conversation, Message
+from .turns import STREAM_PREFIX
+
+__all__ = ["connect", "drafts", "save_draft", "settle", "settle_with"]
+
+logger = logging.getLogger("resumable_streams.chat")
+
+RETRY_PAUSES = (0.2, 1.0, 3.0)
+
+Status = Message.Status
+
+STATUSES = {
+    StreamStatus.DONE: Status.COMPLETE,
+    StreamStatus.CANCELLED: Status.STOPPED,
+    StreamStatus.ERROR: Status.FAILED,
+}
+
+drafts: dict[str, MessageBuilder] = {}
+"""The answers that are written in this process, by the id of their stream."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """The end of an answer: how its stream ended, and its log or else its draft, if any."""
+
+    status: str
+    error_code: str = ""
+    log: bytes | None = None
+    draft: MessageBuilder | None = None
+    usage: Mapping[str, int] = field(default_factory=dict)
+
+
+def connect() -> None:
+    """Save each answer when its end is told."""
+    stream_finalized.connect(_finalized, dispatch_uid="resumable_streams.contrib.chat")
+
+
+async def _finalized(
+    *,
+    alias: str,
+    tenant: str,
+    generation: int | None,
+    stream_id: str,
+    epoch: str,
+    status: str,
+    error_code: str,
+    usage: Mapping[str, int] | None = None,
+    **named: Any,
+) -> None:
+    if not stream_id.startswith(STREAM_PREFIX):
+        return
+    draft = drafts.pop(stream_id, None)
+    log = None
+    if generation is not None:
+        key = StreamKey(tenant=tenant, generation=generation, stream_id=stream_id)
+        log = await _log(alias, key, epoch)
+    outcome = Outcome(
+        status=STATUSES[StreamStatus(status)],
+        error_code=str(error_code),
+        log=log,
+        draft=draft,
+        usage=dict(usage or {}),
+    )
+    await _patiently(partial(save_end, stream_id, outcome))
+
+
+async def _log(alias: str, key: StreamKey, epoch: str) -> bytes | None:
+    try:
+        return await read_log(alias, key, epoch)
+    except StoreUnavailable:
+        return None
+
+
+async def _patiently(save: partial[None]) -> None:
+    """Save, again after a pause if the database is away; the next look tries once more."""
+    for pause in (*RETRY_PAUSES, None):
+        try:
+            return await run_sync(save)
+        except DatabaseError:
+            if pause is None:
+                raise
+            await asyncio.sleep(pause)
+
+
+def save_end(stream_id: str, outcome: Outcome) -> None:
+    """Complete the row of an answer, unless that was done; for sync code."""
+    rows = Message.objects.filter(stream_id=stream_id)
+    with transaction.atomic(using=rows.db):
+        # The first statement writes, which is a lock in every database.
+        ended = timezone.now()
+        if rows.filter(status=Status.RUNNING).update(ended=ended):
+            row = rows.get()
+            _complete(row, outcome)
+            row.save()
+            Conversation.objects.filter(running=stream_id).update(
+                running=None, claimed=None, updated=ended
+            )
+        elif outcome.usage:
+            rows.filter(usage={}).update(usage=dict(outcome.usage))
+
+
+def _complete(row: Message, outcome: Outcome) -> None:
+    row.status, row.error_code = Status(outcome.status), outcome.error_code[:64]
+    row.usage = dict(outcome.usage) or row.usage
+    builder = _built(row, outcome)
+    if builder is None:
+        return
+    row.parts = builder.parts()
+    row.metadata = {**row.metadata, **builder.metadata}
+    if row.status == Status.COMPLETE and builder.error:
+        row.status, row.error_code = Status.FAILED, str(ErrorCode.SOURCE_FAILED)
+    elif row.status == Status.COMPLETE and builder.is_aborted:
+        row.status = Status.STOPPED
+
+
+def _built(row: Message, outcome: Outcome) -> MessageBuilder | None:
+    if outcome.log is None:
+        return outcome.draft
+    builder = MessageBuilder(row.parts[: row.base])
+    for chunk in chunks_in(outcome.log):
+        builder.add(chunk)
+    return builder
+
+
+def save_draft(stream_id: str, parts: list[dict[str, Any]]) -> None:
+    """Save an answer as far as it is written; for sync code."""
+    Message.objects.filter(stream_id=stream_id, status=Status.RUNNING).update(parts=parts)
+
+
+async def settle(conversation: Conversation) -> StreamInfo | None:
+    """Save the answer of a conversation if it has ended unheard; return its stream while it runs.
+
+    `conversation.running` is None afterwards if nothing runs. An answer that was claimed a moment
+    ago counts as running: its stream is about to be there.
+    """
+    if conversation.running is None:
+        return None
+    info = await look(conversation.alias, conversation.tenant, conversation.running)
+    return await settle_with(conversation, info)
+
+
+async def settle_with(conversation: Conversation, info: StreamInfo | None) -> StreamInfo | None:
+    """Do as `settle`, with the state of the stream as it was just looked up."""
+    stream_id = conversation.running
+    if stream_id is None or (info is None and is_starting(conversation)):
+        return None
+    if info is not None and info.is_streaming:
+        return info
+    await _save_ended(conversation, stream_id, info)
+    conversation.running = None
+    return None
+
+
+async def _save_ended(conversation: Conversation, stream_id: str, info: StreamInfo | None) -> None:
+    if info is None:
+        outcome = Outcome(status=Status.FAILED, error_code=ErrorCode.EXPIRED)
+    else:
+        log = await read_log(conversation.alias, info.key, info.epoch)
+        status = STATUSES[info.status]
+        outcome = Outcome(status=status, error_code=info.error_code, log=log)
+    await run_sync(partial(save_end, stream_id, outcome))
+
+
+def is_starting(conversation: Conversation) -> bool:
+    """Return whether the stream of an answer may be about to be started."""
+    if conversation.claimed is None:
+        return False
+    age = (timezone.now() - conversation.claimed).total_seconds()
+    return age < get_settings(conversation.alias).election

@@ -1,0 +1,354 @@
+"""The view of a chat: subclass `ChatView` and write `answer`.
+
+class Assistant(ChatView):
+    async def answer(self, conversation, messages):
+        async for text in model([(m.role, m.text) for m in messages]):
+            yield text
+
+urlpatterns = [path("api/", include(Assistant.urls("chat")))]
+
+POST    api/chat                the next message; its answer is a UI message stream
+GET     api/chat                conversations, the latest first
+GET     api/chat/<id>           one with its messages
+GET     api/chat/<id>/stream    the answer that is being written; 204 without one
+POST    api/chat/<id>/stop      the end of that
+PATCH   api/chat/<id>           another title
+DELETE  api/chat/<id>           the conversation, its messages and its streams
+"""
+
+from collections.abc import Awaitable, Sequence
+from functools import partial
+from inspect import isawaitable
+from typing import Any, ClassVar
+
+from asgiref.sync import iscoroutinefunction, sync_to_async
+from django.core.exceptions import ImproperlyConfigured
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.urls import URLPattern, path
+
+from ...exceptions import StreamError
+from ...formats import Missing
+from ...http.dispatch import AsyncView
+from ...http.response import ResumableStreamResponse, error_response, missing_response
+from ...http.resuming import StreamAccess
+from ...owners import get_identity
+from ...positions import Position, parse_position
+from ...streams import StreamManager
+from ...types import Owner, StreamInfo
+from . import logs
+from .answers import written
+from .deleting import delete_rows
+from .models import Conversation, Message
+from .parts import BadQuestion, bounded, is_key
+from .places import Cursor, Place
+from .questions import Question, read_object, read_question
+from .responses import (
+    continued_response,
+    json_response,
+    refusal,
+    saved_response,
+    summary,
+)
+from .saving import settle, settle_with
+from .turns import Turn, begin, latest, refuse
+
+__all__ = ["ChatView"]
+
+TRIES = 5
+BUSY = "Another answer of this conversation is still being written."
+
+ENDPOINTS: dict[str, tuple[str, str, dict[str, str]]] = {
+    "chat": ("", "", {"post": "ask", "get": "list"}),
+    "stream": ("/<str:key>/stream", "-stream", {"get": "stream"}),
+    "stop": ("/<str:key>/stop", "-stop", {"post": "stop"}),
+    "detail": ("/<str:key>", "-detail", {"get": "history", "patch": "rename", "delete": "remove"}),
+}
+"""The addresses: route, suffix of the name, and the handler of each method."""
+
+
+class ChatView(AsyncView):
+    """The views of a chat. Subclass it and write `answer`.
+
+    `on_busy` is the policy for a question while another answer of its conversation is written:
+    "refuse" is 409, "replace" stops that answer first.
+    """
+
+    using: str = "default"
+    on_busy: ClassVar[str] = "refuse"
+    save_interval: ClassVar[float | None] = 30
+    """Seconds after which an answer is saved while it is written; None: at its end only."""
+    max_message_bytes: ClassVar[int] = 65_536
+    max_messages: ClassVar[int] = 1_000
+    """How many of the last messages of a conversation a history has, and `answer` gets."""
+    page_size: ClassVar[int] = 50
+    ttl: ClassVar[float | None] = None
+
+    endpoint: str = "chat"
+
+    @classmethod
+    def urls(cls, name: str = "chat") -> list[URLPattern]:
+        """Return the addresses below `name`, which is the prefix of their names, too."""
+        if cls.answer is ChatView.answer:
+            raise ImproperlyConfigured(
+                f"{cls.__qualname__} has no `answer`. Write "
+                f"`async def answer(self, conversation, messages)`, which yields text or parts."
+            )
+        if cls.on_busy not in ("refuse", "replace"):
+            raise ImproperlyConfigured(f"{cls.__qualname__}.on_busy is 'refuse' or 'replace'.")
+        return [
+            path(
+                f"{name}{route}",
+                cls.as_view(endpoint=endpoint, http_method_names=[*methods, "options"]),
+                name=f"{name}{suffix}",
+            )
+            for endpoint, (route, suffix, methods) in ENDPOINTS.items()
+        ]
+
+    # To override.
+
+    def answer(self, conversation: Conversation, messages: Sequence[Message]) -> Any:
+        """Yield the answer to the last message, as text or parts of a UI message stream.
+
+        An async or sync generator, or a coroutine that returns an iterable. It runs apart from the
+        request: no disconnect ends it. `self.request` is the request that asked.
+        """
+        raise NotImplementedError("Write `async def answer(self, conversation, messages)`.")
+
+    def refuse(
+        self, request: HttpRequest
+    ) -> HttpResponseBase | Awaitable[HttpResponseBase | None] | None:
+        """Return an answer to refuse a question before it is saved, or None.
+
+        As sync code it runs in the thread of the request, where the ORM is allowed.
+        """
+        return None
+
+    def get_title(self, message: str) -> str:
+        """Return the title of a conversation from the text of its first question."""
+        return message
+
+    # Requests.
+
+    async def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
+        return await self._respond("post", **kwargs)
+
+    async def get(self, request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
+        return await self._respond("get", **kwargs)
+
+    async def patch(self, request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
+        return await self._respond("patch", **kwargs)
+
+    async def delete(self, request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
+        return await self._respond("delete", **kwargs)
+
+    async def _respond(self, method: str, key: str | None = None) -> HttpResponseBase:
+        _, _, handlers = ENDPOINTS[self.endpoint]
+        handler = getattr(self, f"_{handlers[method]}")
+        try:
+            identity = await get_identity(
+                self.request, using=self.using, acquire=handlers[method] == "ask"
+            )
+            self.place = Place.of(identity, self.using)
+            response: HttpResponseBase = await (handler() if key is None else handler(key))
+        except BadQuestion as error:
+            response = refusal(error.word, str(error), status=error.status)
+        except StreamError as error:
+            response = error_response(error, acquiring=True)
+        return response
+
+    async def _find(self, key: str) -> Conversation | None:
+        if not is_key(key):
+            return None
+        return await sync_to_async(self.place.find)(key)
+
+    # Asking.
+
+    async def _ask(self) -> HttpResponseBase:
+        question = read_question(self.request.body, size=self.max_message_bytes)
+        if (answer := await self._refusal()) is not None:
+            return answer
+        for _ in range(TRIES):
+            turn = await sync_to_async(self._begin)(question)
+            if turn.is_new:
+                return await self._start(turn)
+            if (answer := await self._meet(turn)) is not None:
+                return answer
+        return refusal("busy", BUSY, status=409)
+
+    def _begin(self, question: Question) -> Turn:
+        conversation = self.place.begin(question.conversation)
+        text = " ".join(one["text"] for one in question.parts if one["type"] == "text")
+        title = "" if conversation.title else self.get_title(text)
+        return begin(conversation, question, last=self.max_messages, title=title)
+
+    async def _refusal(self) -> HttpResponseBase | None:
+        hook: Any = self.refuse
+        is_sync = type(self).refuse is not ChatView.refuse and not iscoroutinefunction(hook)
+        answer: Any = await sync_to_async(hook)(self.request) if is_sync else hook(self.request)
+        refused: HttpResponseBase | None = await answer if isawaitable(answer) else answer
+        return refused
+
+    async def _start(self, turn: Turn) -> HttpResponseBase:
+        """Answer with the stream of a turn, which is produced here unless it is already."""
+        conversation = turn.conversation
+        source = partial(self.answer, conversation, turn.messages)
+        try:
+            reader = await StreamManager(self.using).arun(
+                turn.stream_id,
+                partial(written, turn, source, interval=self.save_interval),
+                owner=self._owners(conversation),
+                tenant=conversation.tenant,
+                ttl=self.ttl,
+                attrs={"format": "ui_message", "message": turn.answer.key},
+                request=self.request,
+            )
+        except StreamError:
+            await sync_to_async(refuse)(turn)
+            raise
+        return ResumableStreamResponse(reader, self.request)
+
+    def _owners(self, conversation: Conversation) -> list[Owner]:
+        """Return in whose names is asked: a stream belongs to the owner of its conversation."""
+        return list(dict.fromkeys([conversation.stream_owner, *self.place.owners]))
+
+    async def _meet(self, turn: Turn) -> HttpResponseBase | None:
+        """Answer where an answer is there already; None if that has given way, or ended."""
+        conversation = turn.conversation
+        if turn.answer.status != Message.Status.RUNNING:
+            return await self._replay(turn)
+        info = await settle(conversation)
+        if conversation.running is None:
+            return None
+        if turn.is_same:
+            return await self._start(turn)
+        if self.on_busy == "refuse":
+            return refusal("busy", BUSY, status=409)
+        await self._end(conversation, info)
+        return None
+
+    async def _replay(self, turn: Turn) -> HttpResponseBase:
+        """Answer a question that has its answer, once more."""
+        info = await logs.look(self.using, self.place.tenant, turn.stream_id)
+        if info is None:
+            return saved_response(turn.answer, self.request)
+        access = self._access(info)
+        resumption = await access.open(Position())
+        return ResumableStreamResponse(resumption.reader, self.request)
+
+    # Coming back, and stopping.
+
+    def _access(self, info: StreamInfo) -> StreamAccess:
+        """Return a stream of a conversation that was found in a name of the one who asks.
+
+        It may belong to another: a visitor's conversation has moved while its answer was written.
+        """
+        manager = StreamManager(self.using).tenant(info.tenant)
+        return StreamAccess(
+            manager=manager, stream_id=info.stream_id, asker=info.owner, request=self.request
+        )
+
+    async def _stream(self, key: str) -> HttpResponseBase:
+        position = parse_position(self.request.GET, self.request.headers)
+        conversation = await self._find(key)
+        info = None if conversation is None else await settle(conversation)
+        if conversation is None or info is None:
+            return missing_response(Missing.NO_CONTENT)
+        try:
+            resumption = await self._access(info).open(position)
+        except StreamError as error:
+            return error_response(error, missing=Missing.NO_CONTENT, reading=self.request)
+        reader = resumption.reader
+        if not reader.info.is_streaming:
+            reader.close()
+            return missing_response(Missing.NO_CONTENT)
+        rows = Message.objects.filter(stream_id=info.stream_id)
+        answer = await sync_to_async(rows.first)()
+        if answer is None:
+            return ResumableStreamResponse(reader, self.request)
+        return continued_response(reader, self.request, answer)
+
+    async def _stop(self, key: str) -> HttpResponseBase:
+        conversation = await self._find(key)
+        if conversation is None:
+            return missing_response()
+        info = await settle(conversation)
+        if info is not None:
+            info = await self._end(conversation, info)
+        return json_response({"status": info.status if info else None}, status=202)
+
+    async def _end(self, conversation: Conversation, info: StreamInfo | None) -> StreamInfo | None:
+        """Stop the answer that is being written, and save it."""
+        if info is None:
+            return None
+        manager = StreamManager(self.using)
+        ended = await manager.acancel(
+            info.stream_id,
+            owner=info.owner,
+            tenant=info.tenant,
+            epoch=info.epoch,
+            request=self.request,
+        )
+        await settle_with(conversation, ended)
+        return ended
+
+    # Histories.
+
+    async def _history(self, key: str) -> HttpResponseBase:
+        conversation = await self._find(key)
+        if conversation is None:
+            return json_response({"id": key, "title": "", "running": None, "messages": []})
+        await settle(conversation)
+        messages = await sync_to_async(latest)(conversation, self.max_messages)
+        return json_response(
+            {
+                "id": conversation.key,
+                "title": conversation.title,
+                "running": conversation.running,
+                "messages": [message.as_ui_message() for message in messages],
+            }
+        )
+
+    async def _list(self) -> HttpResponseBase:
+        try:
+            text = self.request.GET.get("cursor")
+            cursor = None if text is None else Cursor.parse(text)
+        except ValueError:
+            return refusal("invalid_cursor", status=400)
+        rows = await sync_to_async(self.place.page)(cursor, self.page_size)
+        page = rows[: self.page_size]
+        await self._settle_all(page)
+        last = page[-1] if len(rows) > len(page) else None
+        following = None if last is None else str(Cursor(updated=last.updated, pk=last.pk))
+        return json_response({"conversations": list(map(summary, page)), "next": following})
+
+    async def _settle_all(self, page: Sequence[Conversation]) -> None:
+        running = [one for one in page if one.running is not None]
+        if not running:
+            return
+        ids = [str(one.running) for one in running]
+        infos = await logs.look_at(self.using, self.place.tenant, ids)
+        for conversation, info in zip(running, infos, strict=True):
+            await settle_with(conversation, info)
+
+    async def _rename(self, key: str) -> HttpResponseBase:
+        content = read_object(self.request.body)
+        title = content.get("title")
+        if not isinstance(title, str) or not 1 <= len(title.strip()) <= 200:
+            raise BadQuestion("'title' is a string of 1 to 200 characters.")
+        bounded(title, size=1_000)
+        conversation = await self._find(key)
+        if conversation is None:
+            return missing_response()
+        conversation.title = title.strip()
+        save = partial(conversation.save, update_fields=["title"])
+        await sync_to_async(save)()
+        return json_response(summary(conversation))
+
+    async def _remove(self, key: str) -> HttpResponseBase:
+        conversation = await self._find(key)
+        if conversation is None:
+            return missing_response()
+        ids = await sync_to_async(delete_rows)(conversation)
+        await logs.delete(self.using, conversation.tenant, ids)
+        return HttpResponse(status=204)

@@ -1,0 +1,1 @@
+"""The chat app: what is asked, answered, saved and found again."""
