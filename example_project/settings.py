@@ -27,6 +27,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.staticfiles",
     "resumable_streams",
+    "resumable_streams.contrib.chat",
     "example_project.chat",
 ]
 

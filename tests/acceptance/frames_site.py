@@ -24,13 +24,16 @@ async def events(count: int, every: float) -> AsyncIterator[bytes]:
 
 async def parts(count: int, every: float) -> AsyncIterator[bytes]:
     """Yield a message of numbered words at a pace."""
-    from example_project.chat.parts import delta, finish, start
+    from resumable_streams.formats.ui_message import ui_message
 
-    yield start("m-1")
+    def part(kind: str, **more: str) -> bytes:
+        return ui_message.part({"type": kind, **more})
+
+    yield part("start", messageId="m-1") + part("text-start", id="text-1")
     for number in range(count):
-        yield delta(f"{number} ")
+        yield part("text-delta", id="text-1", delta=f"{number} ")
         await asyncio.sleep(every)
-    yield finish()
+    yield part("text-end", id="text-1") + part("finish")
 
 
 async def words(count: int, every: float) -> AsyncIterator[Any]:

@@ -50,8 +50,14 @@ def words_of(page: Any) -> list[str]:
 
 def saved(page: Any) -> list[dict[str, str]]:
     chat = page.evaluate("JSON.parse(document.getElementById('boot').textContent).chat.id")
-    messages: list[dict[str, str]] = fetch(page, f"/api/chat/{chat}").json()["messages"]
-    return messages
+    return [
+        {
+            "role": message["role"],
+            "text": "".join(part.get("text", "") for part in message["parts"]),
+            "status": message["metadata"]["status"],
+        }
+        for message in fetch(page, f"/api/chat/{chat}").json()["messages"]
+    ]
 
 
 def fetch(page: Any, path: str) -> Any:
@@ -180,7 +186,10 @@ def test_stop_in_one_tab_ends_the_answer_in_all(serve, visitor):
     assert saved(page)[1]["status"] == "stopped"
     ask(page, "Again?")
     wait_for_status(page, "Live")
-    assert [message["role"] for message in saved(page)] == ["user", "assistant", "user"]
+    assert [message["role"] for message in saved(page)] == [
+        *("user", "assistant"),
+        *("user", "assistant"),
+    ]
 
 
 def test_another_visitor_sees_nothing(serve, visitor, stranger):
@@ -191,7 +200,7 @@ def test_another_visitor_sees_nothing(serve, visitor, stranger):
     foreign = open_chat(stranger, f"{address}/?chat=one")
     wait_for_status(foreign, "Ready")
     assert saved(foreign) == []
-    stream = fetch(page, "/api/chat/one").json()["active"]
+    stream = fetch(page, "/api/chat/one").json()["running"]
     assert fetch(foreign, f"/streams/{stream}/").status == 404
     assert fetch(foreign, "/api/chat/one/stream").status == 204
 

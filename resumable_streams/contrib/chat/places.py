@@ -19,10 +19,20 @@ from ...identifiers import DEFAULT_TENANT, owner_digest
 from ...owners import Identity
 from ...types import Owner
 from .models import Conversation
+from .parts import BadQuestion
 
 __all__ = ["Cursor", "Place"]
 
 VISITOR = "session:"
+
+
+class BadCursor(BadQuestion):
+    """A cursor that is not the `next` of an earlier page."""
+
+    word = "invalid_cursor"
+
+    def __init__(self) -> None:
+        super().__init__("A cursor is the 'next' of an earlier page.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,11 +48,15 @@ class Cursor:
 
     @classmethod
     def parse(cls, text: str) -> "Cursor":
-        """Return the cursor that a client hands back; raise ValueError for any other text."""
-        match json.loads(base64.urlsafe_b64decode(text.encode())):
-            case [str(updated), int(pk)]:
-                return cls(updated=datetime.fromisoformat(updated), pk=pk)
-        raise ValueError
+        """Return the cursor that a client hands back; raise BadCursor for any other text."""
+        try:
+            updated, pk = json.loads(base64.urlsafe_b64decode(text.encode()))
+            found = datetime.fromisoformat(updated)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise BadCursor from error
+        if found.tzinfo is None or type(pk) is not int or abs(pk) >= 2**63:
+            raise BadCursor
+        return cls(updated=found, pk=pk)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

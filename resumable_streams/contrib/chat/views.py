@@ -19,7 +19,7 @@ DELETE  api/chat/<id>           the conversation, its messages and its streams
 from collections.abc import Awaitable, Sequence
 from functools import partial
 from inspect import isawaitable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.core.exceptions import ImproperlyConfigured
@@ -32,7 +32,7 @@ from ...formats import Missing
 from ...http.dispatch import AsyncView
 from ...http.response import ResumableStreamResponse, error_response, missing_response
 from ...http.resuming import StreamAccess
-from ...owners import get_identity
+from ...owners import get_identity, load_user
 from ...positions import Position, parse_position
 from ...streams import StreamManager
 from ...types import Owner, StreamInfo
@@ -105,6 +105,43 @@ class ChatView(AsyncView):
             for endpoint, (route, suffix, methods) in ENDPOINTS.items()
         ]
 
+    @classmethod
+    async def of(cls, request: HttpRequest, *, acquire: bool = False) -> Self:
+        """Return the chat of the one who asks, for a page of yours to show what is there.
+
+        With `acquire` a visitor gets a session, so that tabs opened from now on share it. Raises
+        InvalidOwner for nobody.
+        """
+        chat = cls()
+        chat.setup(request)
+        await load_user(request)
+        await chat._identify(acquire=acquire)
+        return chat
+
+    async def history(self, key: str) -> dict[str, Any]:
+        """Return a conversation as `GET api/chat/<id>` does; one that is not there is empty."""
+        conversation = await self._find(key)
+        if conversation is None:
+            return {"id": key, "title": "", "running": None, "messages": []}
+        await settle(conversation)
+        messages = await sync_to_async(latest)(conversation, self.max_messages)
+        return {
+            "id": conversation.key,
+            "title": conversation.title,
+            "running": conversation.running,
+            "messages": [message.as_ui_message() for message in messages],
+        }
+
+    async def conversations(self, cursor: str | None = None) -> dict[str, Any]:
+        """Return a page of conversations as `GET api/chat` does; raise BadQuestion for a cursor."""
+        found = None if cursor is None else Cursor.parse(cursor)
+        rows = await sync_to_async(self.place.page)(found, self.page_size)
+        page = rows[: self.page_size]
+        await self._settle_all(page)
+        last = page[-1] if len(rows) > len(page) else None
+        following = None if last is None else str(Cursor(updated=last.updated, pk=last.pk))
+        return {"conversations": list(map(summary, page)), "next": following}
+
     # To override.
 
     def answer(self, conversation: Conversation, messages: Sequence[Message]) -> Any:
@@ -146,16 +183,17 @@ class ChatView(AsyncView):
         _, _, handlers = ENDPOINTS[self.endpoint]
         handler = getattr(self, f"_{handlers[method]}")
         try:
-            identity = await get_identity(
-                self.request, using=self.using, acquire=handlers[method] == "ask"
-            )
-            self.place = Place.of(identity, self.using)
+            await self._identify(acquire=handlers[method] == "ask")
             response: HttpResponseBase = await (handler() if key is None else handler(key))
         except BadQuestion as error:
             response = refusal(error.word, str(error), status=error.status)
         except StreamError as error:
             response = error_response(error, acquiring=True)
         return response
+
+    async def _identify(self, *, acquire: bool) -> None:
+        identity = await get_identity(self.request, using=self.using, acquire=acquire)
+        self.place = Place.of(identity, self.using)
 
     async def _find(self, key: str) -> Conversation | None:
         if not is_key(key):
@@ -295,32 +333,10 @@ class ChatView(AsyncView):
     # Histories.
 
     async def _history(self, key: str) -> HttpResponseBase:
-        conversation = await self._find(key)
-        if conversation is None:
-            return json_response({"id": key, "title": "", "running": None, "messages": []})
-        await settle(conversation)
-        messages = await sync_to_async(latest)(conversation, self.max_messages)
-        return json_response(
-            {
-                "id": conversation.key,
-                "title": conversation.title,
-                "running": conversation.running,
-                "messages": [message.as_ui_message() for message in messages],
-            }
-        )
+        return json_response(await self.history(key))
 
     async def _list(self) -> HttpResponseBase:
-        try:
-            text = self.request.GET.get("cursor")
-            cursor = None if text is None else Cursor.parse(text)
-        except ValueError:
-            return refusal("invalid_cursor", status=400)
-        rows = await sync_to_async(self.place.page)(cursor, self.page_size)
-        page = rows[: self.page_size]
-        await self._settle_all(page)
-        last = page[-1] if len(rows) > len(page) else None
-        following = None if last is None else str(Cursor(updated=last.updated, pk=last.pk))
-        return json_response({"conversations": list(map(summary, page)), "next": following})
+        return json_response(await self.conversations(self.request.GET.get("cursor")))
 
     async def _settle_all(self, page: Sequence[Conversation]) -> None:
         running = [one for one in page if one.running is not None]

@@ -75,11 +75,22 @@ function elementOf({ id, role }) {
 function showMessage(message) {
   const element = elementOf(message);
   const body = element.querySelector(".body");
-  if (message.role === "user") body.textContent = message.text;
-  else render(body, message.text);
-  element.dataset.status = message.status;
+  if (message.role === "user") body.textContent = textOf(message);
+  else render(body, textOf(message));
+  element.dataset.status = message.metadata?.status ?? "complete";
   return element;
 }
+
+const textOf = ({ parts }) =>
+  parts.filter((part) => part.type === "text").map((part) => part.text).join("");
+
+/** Make a message of text, as the server has them. */
+const messageOf = (id, role, text, status) => ({
+  id,
+  role,
+  parts: [{ type: "text", text }],
+  metadata: { status },
+});
 
 function showWaiting() {
   document.getElementById("waiting")?.remove();
@@ -92,7 +103,8 @@ function showHistory(chat) {
   for (const element of [...list.children]) {
     if (!ids.has(element.dataset.id) && element.dataset.id !== answer?.id) element.remove();
   }
-  chat.messages.forEach(showMessage);
+  // The one that is being written comes with its stream.
+  chat.messages.filter(({ metadata }) => metadata.status !== "running").forEach(showMessage);
   if (answer) document.getElementById("waiting") ?? showWaiting();
 }
 
@@ -140,7 +152,7 @@ function drawAnswer(current) {
   if (!current.text) return;
   document.getElementById("waiting")?.remove();
   keepingEnd(() => {
-    const element = showMessage({ ...current, role: "assistant", status: "streaming" });
+    const element = showMessage(messageOf(current.id, "assistant", current.text, "streaming"));
     element.setAttribute("aria-busy", "true"); // read out once, when it is whole
   });
   if (status.dataset.state === "live") showBytes(current.offset);
@@ -191,9 +203,9 @@ function post(url, body, signal) {
 
 function ask(text) {
   const id = newId();
-  keepingEnd(() => showMessage({ id, role: "user", text }));
+  keepingEnd(() => showMessage(messageOf(id, "user", text)));
   document.scrollingElement.scrollTop = document.scrollingElement.scrollHeight;
-  const message = { id, role: "user", parts: [{ type: "text", text }] };
+  const message = messageOf(id, "user", text);
   const body = { id: boot.chat.id, messages: [message], trigger: "submit-message" };
   // The server knows a message by its id: asking again after a cut joins the same answer.
   return read(async (signal) => {
@@ -215,7 +227,7 @@ async function refresh() {
   if (!response?.ok || answer) return;
   const chat = await response.json();
   keepingEnd(() => showHistory(chat));
-  if (chat.active) join(chat);
+  if (chat.running) join(chat);
 }
 
 function join(chat) {
@@ -223,7 +235,7 @@ function join(chat) {
   sessionStorage.removeItem(kept);
   return read((signal) => fetch(`${chatUrl}/stream`, { signal }), {
     joining: true,
-    known: known?.streamId === chat.active ? known : null,
+    known: known?.streamId === chat.running ? known : null,
   });
 }
 
@@ -281,6 +293,6 @@ bySocket.addEventListener("change", () => {
 });
 
 showHistory(boot.chat);
-if (boot.chat.active) join(boot.chat);
+if (boot.chat.running) join(boot.chat);
 else show("idle", "Ready");
 document.scrollingElement.scrollTop = document.scrollingElement.scrollHeight;

@@ -142,7 +142,7 @@ export async function refusal(response) {
   if (response.status === 409) return { outcome: "busy" };
   if ([404, 412].includes(response.status)) return { outcome: "gone" }; // or begun again
   const problem = await response.json().catch(() => ({}));
-  return { outcome: "failed", detail: problem.error ?? `The server answered ${response.status}.` };
+  return { outcome: "failed", detail: problem.detail ?? problem.error ?? `The server answered ${response.status}.` };
 }
 
 /** One request: ends when the reader leaves, or when nothing has arrived for too long. */
