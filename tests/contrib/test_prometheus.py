@@ -155,7 +155,7 @@ async def test_refusals_are_counted_by_operation_and_reason(value: Value):
     assert value("refusals_total", operation="run", reason="unavailable") == 1
 
 
-def test_every_counter_is_there_before_its_first_event(
+async def test_every_counter_is_there_before_its_first_event(
     registry: CollectorRegistry, metrics: prometheus.Metrics
 ):
     """An alert on an increase compares with a sample from before."""

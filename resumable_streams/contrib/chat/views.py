@@ -212,7 +212,7 @@ class ChatView(AsyncView):
                 return await self._start(turn)
             if (answer := await self._meet(turn)) is not None:
                 return answer
-        return refusal("busy", BUSY, status=409)
+        return refusal("slot_busy", BUSY, status=409)
 
     def _begin(self, question: Question) -> Turn:
         conversation = self.place.begin(question.conversation)
@@ -239,6 +239,8 @@ class ChatView(AsyncView):
                 tenant=conversation.tenant,
                 ttl=self.ttl,
                 attrs={"format": "ui_message", "message": turn.answer.key},
+                slot=f"chat:{conversation.pk}",  # where the database forgot one that runs
+                on_busy=self.on_busy,
                 request=self.request,
             )
         except StreamError:
@@ -261,7 +263,7 @@ class ChatView(AsyncView):
         if turn.is_same:
             return await self._start(turn)
         if self.on_busy == "refuse":
-            return refusal("busy", BUSY, status=409)
+            return refusal("slot_busy", BUSY, status=409)
         await self._end(conversation, info)
         return None
 
