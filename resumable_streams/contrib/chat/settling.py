@@ -1,4 +1,4 @@
-"""All answers whose end nobody has told, saved: for the command, and for whoever calls it."""
+"""All answers whose end nobody has told, saved: for the command, and for your code."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
