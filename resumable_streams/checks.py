@@ -32,6 +32,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from .conf import (
     DEFAULT_OWNER,
     SETTING,
+    USER_OWNERS,
     AliasSettings,
     format_paths,
     get_aliases,
@@ -251,7 +252,7 @@ def check_session_age(app_configs: Apps, **kwargs: Any) -> list[CheckMessage]:
             id="resumable_streams.W006",
         )
         for settings in _usable()
-        if settings.owner == DEFAULT_OWNER and settings.ttl > project.SESSION_COOKIE_AGE
+        if settings.owner in USER_OWNERS and settings.ttl > project.SESSION_COOKIE_AGE
     ]
 
 

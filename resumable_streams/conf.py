@@ -41,6 +41,8 @@ __all__ = [
 SETTING = "RESUMABLE_STREAMS"
 DEFAULT_ALIAS = "default"
 DEFAULT_OWNER = "resumable_streams.owners.user_or_session"
+USER_OWNERS = (DEFAULT_OWNER, "resumable_streams.contrib.rest_framework.authenticated_owner")
+"""The OWNERs of ours: they name a user by its primary key, and visitors by their session."""
 MEMORY = "resumable_streams.stores.memory.MemoryStore"
 
 
@@ -125,7 +127,7 @@ _MAPPING = Rule(lambda v: isinstance(v, Mapping), "a dictionary")
 
 REVOKE_EVENTS = ("logout", "password_change", "deactivate", "delete")
 WITHOUT_REQUEST = frozenset(REVOKE_EVENTS) - {"logout"}
-"""The events of REVOKE_ON without a request: only the default OWNER can name a user then."""
+"""The events of REVOKE_ON without a request: only an OWNER of ours can name a user then."""
 
 RULES: dict[str, Rule] = {
     "BACKEND": _DOTTED,
@@ -318,11 +320,11 @@ def _combination_problems(where: str, entry: Mapping[str, object]) -> Iterator[P
             "A stream has to outlive the detection of its dead producer.",
         )
     events = entry.get("REVOKE_ON") or ()
-    is_default = not entry.get("TENANT") and entry.get("OWNER", DEFAULT_OWNER) == DEFAULT_OWNER
+    is_ours = not entry.get("TENANT") and entry.get("OWNER", DEFAULT_OWNER) in USER_OWNERS
     listed = events if isinstance(events, list | tuple) else ()
     # In their order, and not by a set: a wrong list may hold what cannot be hashed.
     alone = [repr(event) for event in listed if event in list(WITHOUT_REQUEST)]
-    if alone and not is_default:
+    if alone and not is_ours:
         yield Problem(
             "E010",
             f"{where} has {', '.join(alone)} in REVOKE_ON, and an OWNER or a TENANT.",

@@ -9,7 +9,7 @@ from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.db import Error as DatabaseTrouble
 
-from resumable_streams.conf import DEFAULT_OWNER, get_settings, user_model
+from resumable_streams.conf import USER_OWNERS, get_settings, user_model
 from resumable_streams.control.saved import saved_generations
 from resumable_streams.stores.base import BaseStore
 from resumable_streams.types import PUBLIC
@@ -41,7 +41,7 @@ def doubts_about_user(pk: str, alias: str) -> list[str]:
     doubts = []
     if not _user_exists(pk):
         doubts.append(f"No user has the primary key {pk!r}: check it, unless the user was deleted.")
-    if get_settings(alias).owner != DEFAULT_OWNER:
+    if get_settings(alias).owner not in USER_OWNERS:
         doubts.append(
             f"Alias {alias} has an OWNER of its own, and --user means the owner 'user:{pk}'. If "
             f"your OWNER names users in another way, give its name with --owner."

@@ -28,9 +28,11 @@ from rest_framework.renderers import BrowsableAPIRenderer, JSONRenderer
 from rest_framework.throttling import UserRateThrottle
 
 from resumable_streams import urls
+from resumable_streams.conf import USER_OWNERS
 from resumable_streams.contrib.rest_framework import (
     AcquireAPIMixin,
     AcquireAPIView,
+    authenticated_owner,
     stream_urls,
 )
 from resumable_streams.exceptions import StreamLimitExceeded
@@ -320,6 +322,10 @@ async def test_plain_addresses_know_the_users_of_tokens(ada: AsyncClient):
     assert (await AsyncClient().get(address)).status_code == 404
     assert (await ada.post(f"{address}cancel/")).status_code == 202
     assert (await ada.delete(address)).status_code == 204
+
+
+def test_the_owner_is_known_to_the_settings_as_one_of_ours():
+    assert USER_OWNERS[1] == f"{authenticated_owner.__module__}.{authenticated_owner.__name__}"
 
 
 @pytest.mark.parametrize("header", ["Token unknown", "Token a b", "Bearer whatever"])

@@ -10,6 +10,7 @@ from resumable_streams import conf
 from resumable_streams.conf import (
     LIMIT_RULES,
     RULES,
+    USER_OWNERS,
     AliasSettings,
     get_aliases,
     get_settings,
@@ -115,6 +116,7 @@ def test_a_change_of_a_user_does_not_say_in_which_tenant_and_for_which_owner():
     for event in ("password_change", "deactivate", "delete"):
         assert ids({"REVOKE_ON": [event]}) == []
         assert ids({"REVOKE_ON": [event], "TENANT": "a.b"}) == ["E010"]
+        assert ids({"REVOKE_ON": [event], "OWNER": USER_OWNERS[1]}) == []
         assert ids({"REVOKE_ON": [event, "logout"], "OWNER": "a.b"}) == ["E010"]
     assert ids({"REVOKE_ON": ["logout"], "TENANT": "a.b"}) == []
 
