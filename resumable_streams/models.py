@@ -338,6 +338,8 @@ class IncidentAction(models.Model):
         REAP = "reap", _("reap")
         DELETE = "delete", _("delete")
         FORGET = "forget", _("forget")
+        LIST = "list", _("list")
+        TAIL = "tail", _("tail")
 
     class Outcome(models.TextChoices):
         DONE = "done", _("done")

@@ -16,10 +16,13 @@ __all__ = ["as_arguments", "loosen", "refuse_strangers"]
 
 
 def loosen(parser: ArgumentParser) -> None:
-    """Require no option of a parser or its subparsers."""
+    """Require neither an option nor an argument of a parser or its subparsers."""
     for one in _parsers(parser):
         for action in one._actions:
-            action.required = action.required and not action.option_strings
+            if action.option_strings:
+                action.required = False
+            elif not isinstance(action, _SubParsersAction):
+                action.required, action.nargs = False, "?"
         for group in one._mutually_exclusive_groups:
             group.required = False
 
@@ -27,12 +30,16 @@ def loosen(parser: ArgumentParser) -> None:
 def as_arguments(parser: ArgumentParser, options: Mapping[str, Any]) -> list[str]:
     """Return the command line that says what `options` say."""
     arguments: list[str] = []
+    named: list[str] = []
     for action in parser._actions:
         value = options.get(action.dest)
         if value is None or value is False:
             continue
         if isinstance(action, _SubParsersAction):
             return [*arguments, value, *as_arguments(action.choices[value], options)]
+        if not action.option_strings:
+            named += ["--", _text(value)]  # it may begin with a dash
+            continue
         name = max(action.option_strings, key=len)
         if action.nargs == 0:
             arguments.append(name)
@@ -40,7 +47,7 @@ def as_arguments(parser: ArgumentParser, options: Mapping[str, Any]) -> list[str
             arguments += [name, *([value] if isinstance(value, str) else map(_text, value))]
         else:
             arguments.append(f"{name}={_text(value)}")
-    return arguments
+    return arguments + named
 
 
 def refuse_strangers(parser: ArgumentParser, options: Mapping[str, Any]) -> None:

@@ -99,6 +99,7 @@ def _print(verb: "ActingVerb", terminal: Terminal, error: str) -> None:
             "reason": verb.options["reason"],
             "arguments": verb.arguments(),
             "counts": verb.counts(),
+            **verb.details(),
             "unreadable": verb.unreadable,
             "warnings": verb.warnings,
             "error": error or None,

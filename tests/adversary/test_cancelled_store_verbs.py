@@ -18,8 +18,8 @@ from resumable_streams.stores.base import BaseStore
 from resumable_streams.stores.memory import MemoryStore
 from resumable_streams.stores.redis import RedisStore
 from resumable_streams.testing import StreamStoreContract
-from resumable_streams.testing.acts import KEY, TERMS, holding
-from resumable_streams.types import Claim, StreamKey, StreamStatus
+from resumable_streams.testing.acts import KEY, SLOT, TERMS, holding
+from resumable_streams.types import Claim, Occupant, StreamKey, StreamStatus
 
 from ..tools.cancelling import Cut, Outcome, at_every_await, cut
 from ..tools.waiting import eventually
@@ -32,6 +32,8 @@ NEW = Claim(token="new", epoch="00000002", holder="ours")
 HEIR = Claim(token="heir", epoch=OURS.epoch, holder="ours")
 DONE, OTHER = (replace(KEY, stream_id=name) for name in ("done", "other"))
 HELD, TOLD, LEFT = (holding(epoch=f"0000000{number}") for number in (1, 2, 3))
+
+EMPTY = replace(SLOT, name="empty")
 
 Make = Callable[[], "World"]
 Verb = Callable[["World"], Coroutine[Any, Any, object]]
@@ -53,11 +55,12 @@ class World:
         for name, lease in (("ours", 60.0), ("dead", -1.0), ("idle", 60.0)):
             await table.beat(name, lease=abs(lease), position="")
         for key, claim in ((KEY, OURS), (DONE, OURS)):
-            await store.acquire(key, claim, TERMS)
+            await store.acquire(key, claim, replace(TERMS, slot=SLOT.name))
             await store.confirm(key, claim)
             await store.append(key, claim, 0, b"abc")
         await store.finalize(DONE, OURS, StreamStatus.DONE)
         await store.reserve(HELD, ttl=60)
+        await store.occupy(SLOT, epoch=OURS.epoch, stream_id=KEY.stream_id, seen=None, keep=60)
         for process, one in (("ours", HELD), ("ours", TOLD), ("dead", LEFT)):
             await table.hold(process, one)
         await table.move(TOLD, holder="ours", by="ours")
@@ -102,7 +105,7 @@ class World:
         match kind:
             case b"hash":
                 found: dict[Any, Any] = self.redis.hgetall(name)
-                return {k: v for k, v in found.items() if k != b"created"}
+                return {k: v for k, v in found.items() if k not in (b"created", b"since")}
             case b"zset":
                 return set(self.redis.zrange(name, 0, -1))
             case b"set":
@@ -127,11 +130,18 @@ def _memory(store: MemoryStore) -> object:
         {name: set(of) for name, of in one.items() if of} for one in (table.held, table.telling)
     ]
     controls = {tenant: control for tenant, (control, _) in space.controls.items()}
-    return streams, controls, set(space.revoked), set(space.live), deadlines, held
+    slots = {slot: (one.epoch, one.has_started) for slot, one in space.slots.items()}
+    counted = set(space.live), set(space.index), slots
+    return streams, controls, set(space.revoked), counted, deadlines, held
 
 
 async def met(store: BaseStore) -> set[StreamKey]:
     return {key async for key in store.scan()}
+
+
+async def take_over_slot(store: BaseStore) -> object:
+    seen = Occupant(epoch=OURS.epoch, stream_id=KEY.stream_id, has_started=False, age=0)
+    return await store.occupy(SLOT, epoch="e2", stream_id="s", seen=seen, keep=60)
 
 
 VERBS: dict[str, Verb] = {
@@ -160,6 +170,14 @@ VERBS: dict[str, Verb] = {
     "reserve": lambda w: w.store.reserve(TOLD, ttl=60),
     "release": lambda w: w.store.release(HELD),
     "live": lambda w: w.store.live(KEY.tenant),
+    "listed": lambda w: w.store.listed(KEY.tenant, HELD.owner_digest, generation=1),
+    "delete what is listed": lambda w: w.store.delete(KEY, epoch=OURS.epoch),
+    "occupant": lambda w: w.store.occupant(SLOT),
+    "occupy": lambda w: w.store.occupy(EMPTY, epoch="e2", stream_id="s", seen=None, keep=60),
+    "occupy what is taken": lambda w: take_over_slot(w.store),
+    "settle": lambda w: w.store.settle(SLOT, epoch=OURS.epoch, stream_id="chat", keep=60),
+    "settle what was lost": lambda w: w.store.settle(EMPTY, epoch="e2", stream_id="s", keep=60),
+    "vacate": lambda w: w.store.vacate(SLOT, epoch=OURS.epoch),
     "beat": lambda w: w.table.beat("another", lease=30, position=""),
     "leave": lambda w: w.table.leave("idle"),
     "hold": lambda w: w.table.hold("ours", holding(epoch="0000000a")),

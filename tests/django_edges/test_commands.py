@@ -26,10 +26,11 @@ from redis import Redis
 
 from resumable_streams import PUBLIC, StreamManager
 from resumable_streams.engine import get_engine
-from resumable_streams.identifiers import owner_digest
+from resumable_streams.identifiers import holding_of, owner_digest
 from resumable_streams.management.arguments import age
 from resumable_streams.management.commands.resumable_streams import Command
 from resumable_streams.management.verbs import VERBS
+from resumable_streams.management.verbs.tail import printable
 from resumable_streams.models import (
     IncidentAction,
     NamespaceQuerySet,
@@ -886,3 +887,111 @@ def test_an_interrupted_run_is_written_down_as_such(site, run, redis_server, key
     assert stopped.value.returncode == 130
     assert last_action().outcome == "interrupted"
     assert last_action().counts == {"purged": 5}
+
+
+# What is running, and what is in it.
+
+
+def list_running(*started: tuple[str, str, str]) -> None:
+    """Have streams (tenant, id, owner) listed as live, as their producers do."""
+    fill(*started, status=None)
+
+    async def enter() -> None:
+        store = get_engine("default").store
+        for tenant, stream_id, _ in started:
+            key = StreamKey(tenant=tenant, generation=1, stream_id=stream_id)
+            info = await store.look(key)
+            assert info is not None
+            await store.reserve(holding_of(info), ttl=900)
+
+    runtime.call_sync(enter)
+
+
+def test_list_shows_what_is_running(site, run):
+    list_running(("acme", "1", "a"), ("acme", "2", "b"), ("other", "3", "a"))
+    output = run("list", "--tenant", "acme")
+    assert output.startswith("2 streaming streams in tenant acme (alias default).")
+    assert owner_digest("a") in output
+    assert " owner a " not in output
+    answer = json.loads(run("list", "--tenant", "acme", "--json"))
+    assert {one["id"] for one in answer["streams"]} == {"1", "2"}
+    assert answer["counts"] == {"streams": 2, "is_all": True}
+    assert last_action().action == "list"
+    assert last_action().counts == answer["counts"]  # no ids
+    (mine,) = json.loads(run("list", "--tenant", "acme", "--owner", "a", "--json"))["streams"]
+    assert (mine["id"], mine["size"], mine["owner_digest"]) == ("1", 5, owner_digest("a"))
+    assert "There are more" in run("list", "--tenant", "acme", "--limit", "1")
+
+
+def test_list_shows_ended_streams_of_an_owner(site, run):
+    list_running(("acme", "1", "a"), ("acme", "2", "a"))
+
+    async def end() -> None:
+        store = get_engine("default").store
+        await store.cancel(StreamKey(tenant="acme", generation=1, stream_id="1"))
+
+    runtime.call_sync(end)
+    found = json.loads(run("list", "--tenant=acme", "--owner=a", "--status=cancelled", "--json"))[
+        "streams"
+    ]
+    assert [one["id"] for one in found] == ["1"]
+    assert "1 streaming stream" in run("list", "--tenant", "acme", "--owner", "a")
+    with pytest.raises(CommandError, match="name one"):
+        run("list", "--tenant", "acme", "--status", "done")
+
+
+def test_tail_reads_content_loudly_and_is_recorded(site, run, caplog):
+    fill(("acme", "1", "a"))
+    errors = io.StringIO()
+    output = io.StringIO()
+    arguments = ("tail", "1", "--tenant", "acme", "--yes", "--reason", "ticket 7")
+    call_command("resumable_streams", *arguments, stdout=output, stderr=errors)
+    assert output.getvalue().startswith("12345\n5 of 5 bytes of stream 1")
+    assert "Reading CONTENT of stream 1" in errors.getvalue()
+    action = last_action()
+    assert (action.action, action.reason, action.counts) == ("tail", "ticket 7", {"bytes": 5})
+    assert action.arguments["id"] == "1"
+    assert "12345" not in caplog.text
+
+
+def test_tail_does_nothing_without_a_yes(site, run):
+    fill(("acme", "1", "a"))
+    with pytest.raises(CommandError, match="CONTENT"):
+        run("tail", "1", "--tenant", "acme")
+    assert "12345" not in run("tail", "1", "--tenant", "acme", "--dry-run")
+    assert not IncidentAction.objects.filter(outcome="done").exists()
+    with pytest.raises(CommandError, match="STREAM"):
+        call_command("resumable_streams", "tail", tenant="acme", yes=True)
+    call_command("resumable_streams", "tail", id="1", tenant="acme", yes=True, verbosity=0)
+
+
+def test_tail_of_the_last_bytes_as_json(site, run):
+    fill(("acme", "1", "a"))
+    arguments = ("--tenant=acme", "--owner=a", "--bytes=2", "--json", "--yes")
+    answer = json.loads(run("tail", "1", *arguments))
+    assert (answer["text"], answer["content"], answer["status"]) == ("45", "NDU=", "done")
+    assert answer["counts"] == {"bytes": 2}
+    for missing in (("1", "--tenant=acme", "--owner=b"), ("2", "--tenant=acme")):
+        answer = json.loads(run("tail", *missing, "--json", "--yes"))
+        assert "content" not in answer
+        assert "no such stream" in answer["warnings"][0]
+
+
+def test_tail_follows_a_stream_to_its_end(site, run):
+    list_running(("acme", "1", "a"))
+
+    def end_soon() -> None:
+        async def end() -> None:
+            store = get_engine("default").store
+            await store.cancel(StreamKey(tenant="acme", generation=1, stream_id="1"))
+
+        runtime.call_sync(end)
+
+    ending = threading.Timer(0.2, end_soon)
+    ending.start()
+    assert "It is cancelled" in run("tail", "1", "--tenant", "acme", "--follow", "--yes")
+    ending.join()
+
+
+def test_tail_escapes_what_a_terminal_would_obey() -> None:
+    assert printable(b"a\x1b[2Jb\xff\r\n\tc\xe2\x80\xae") == "a\\x1b[2Jb\\xff\\r\n\tc\\u202e"

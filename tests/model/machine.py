@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from resumable_streams import (
     PUBLIC,
     InvalidOffset,
+    SlotBusy,
     StoreUnavailable,
     StreamDoesNotExist,
     StreamFailed,
@@ -45,6 +46,8 @@ TICK_SECONDS = 0.003  # a mark of a revocation has the store's resolution: milli
 ids = st.sampled_from(["a", "b", "c"])
 owners = st.sampled_from(["ada", "eve", PUBLIC])
 aliases = st.sampled_from(["default", "elsewhere"])
+slots = st.sampled_from(["chat:1", "chat:2"])
+policies = st.sampled_from(["join", "replace", "refuse"])
 chunks = st.one_of(
     st.binary(min_size=1, max_size=40),
     st.builds(lambda byte: bytes([byte]) * 300_000, st.integers(0, 255)),  # more than a window
@@ -69,7 +72,8 @@ class Reading:
         try:
             async for data in self.reader:
                 self.received += data
-            self.end = str(self.reader.info.status)
+            info = self.reader.info
+            self.end = info.error_code or str(info.status)
         except StreamFailed as failure:
             self.end = failure.code
 
@@ -291,6 +295,47 @@ class StreamMachine(RuleBasedStateMachine):
         if is_elected:
             self.productions.append(Production(tap, stream, alias, self.last_claim))
         self._attach(reader, stream, 0)
+
+    @rule(stream_id=ids, owner=owners, alias=aliases, slot=slots, policy=policies)
+    def run_in_slot(self, stream_id: str, owner: Owner, alias: str, slot: str, policy: str) -> None:
+        self.do(self._run_in_slot(stream_id, owner, alias, slot, policy))
+
+    async def _run_in_slot(
+        self, stream_id: str, owner: Owner, alias: str, slot: str, policy: str
+    ) -> None:
+        expected = self.reference.run_in_slot(stream_id, owner, slot, policy)
+        tap, stream, is_elected = Tap(), None, False
+        if expected is not None:
+            stream, is_elected = expected
+        try:
+            reader = await StreamManager(alias).arun(
+                stream_id, tap, owner=owner, slot=slot, on_busy=policy
+            )
+        except SlotBusy:
+            assert expected is None
+            return
+        except StreamDoesNotExist:
+            assert expected is not None
+            assert stream is None
+            return
+        assert stream is not None
+        assert reader.stream_id == stream.stream_id
+        assert (reader.role is Role.PRODUCER) is is_elected
+        if is_elected:
+            self.productions.append(Production(tap, stream, alias, self.last_claim))
+        self._attach(reader, stream, 0)
+
+    @rule(owner=owners, alias=aliases, slot=slots)
+    def look_at_what_is_running(self, owner: Owner, alias: str, slot: str) -> None:
+        self.do(self._look_at_what_is_running(owner, alias, slot))
+
+    async def _look_at_what_is_running(self, owner: Owner, alias: str, slot: str) -> None:
+        manager = StreamManager(alias)
+        page = await manager.alist(owner=owner, status="streaming")
+        assert {info.stream_id for info in page.streams} == self.reference.running(owner)
+        active = await manager.aactive(slot, owner=owner)
+        expected = self.reference.occupant(owner, slot)
+        assert (active and active.stream_id) == (expected and expected.stream_id)
 
     @rule(stream_id=ids, data=chunks)
     def give(self, stream_id: str, data: bytes) -> None:

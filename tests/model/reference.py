@@ -17,6 +17,7 @@ class Stream:
     body: bytes = b""
     end: str | None = None
     is_gone: bool = False
+    slot: str = ""
     is_barred: bool = False  # revoked: there, and out of everybody's reach
     held_back: bytes = b""  # what a stopped producer was given meanwhile
     own: int = 0  # how many of the last bytes its present producer wrote
@@ -62,6 +63,39 @@ class Reference:
             self.streams[stream_id] = Stream(stream_id, owner)
             return self.streams[stream_id], True
         return self.readable(stream_id, owner), False
+
+    def run_in_slot(
+        self, stream_id: str, owner: Owner, slot: str, policy: str
+    ) -> tuple[Stream | None, bool] | None:
+        """Return the same for a run in a slot; None if the slot is busy."""
+        known = self.streams.get(stream_id)
+        is_new = known is None or (known.is_barred and known.owner == owner)
+        occupant = self.occupant(owner, slot)
+        if is_new and occupant is not None:
+            if policy == "join":
+                return occupant, False
+            if policy == "refuse":
+                return None
+            occupant.finish("replaced")
+        stream, is_elected = self.run(stream_id, owner)
+        if stream is not None and is_elected:
+            stream.slot = slot
+        return stream, is_elected
+
+    def occupant(self, owner: Owner, slot: str) -> Stream | None:
+        """Return the live stream in a slot."""
+        for stream in self.streams.values():
+            if (stream.owner, stream.slot) == (owner, slot) and stream.is_streaming:
+                return stream
+        return None
+
+    def running(self, owner: Owner) -> set[str]:
+        """Return the ids of the live streams of an owner."""
+        return {
+            one.stream_id
+            for one in self.streams.values()
+            if one.owner == owner and one.is_streaming
+        }
 
     def delete(self, stream_id: str) -> None:
         self.streams.pop(stream_id).vanish()

@@ -4,12 +4,14 @@ from .audit import Audit
 from .cancel import Cancel
 from .doctor import Doctor
 from .incidents import Incidents
+from .list import List
 from .purge import Purge
 from .reap import Reap
 from .records import Records
 from .retire import Retire
 from .revoke import Revoke
 from .rotate import Rotate
+from .tail import Tail
 from .verb import Verb
 from .worker import Work
 
@@ -20,6 +22,8 @@ VERBS: dict[str, type[Verb]] = {
     for verb in (
         Doctor,
         Audit,
+        List,
+        Tail,
         Purge,
         Rotate,
         Revoke,

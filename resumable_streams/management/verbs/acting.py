@@ -115,6 +115,10 @@ class ActingVerb(Verb):
         """Return the counts so far."""
         raise NotImplementedError
 
+    def details(self) -> dict[str, Any]:
+        """Return what the JSON has beyond the counts; none of it is written down."""
+        return {}
+
     def report(self) -> list[str]:
         """Return the lines that tell an operator how it went, or how far it came."""
         raise NotImplementedError
