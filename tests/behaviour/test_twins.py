@@ -22,10 +22,15 @@ PAIRS.append((celery.enqueue, celery.aenqueue))
 
 def test_every_verb_of_the_streams_is_a_pair():
     assert VERBS == [
+        "aactive",
+        "aaudit",
         "acancel",
+        "acollect",
         "adelete",
         "adoctor",
         "aenqueue",
+        "alist",
+        "apurge",
         "arequire_resume",
         "aresume",
         "aretire",

@@ -1,4 +1,4 @@
-"""`list`: what is running."""
+"""`list`: the running streams."""
 
 import json
 from argparse import ArgumentParser
