@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 from django.http import HttpRequest, HttpResponseBase
@@ -36,15 +37,17 @@ async def parts(count: int, every: float) -> AsyncIterator[bytes]:
     yield part("text-end", id="text-1") + part("finish")
 
 
-async def words(count: int, every: float) -> AsyncIterator[Any]:
-    """Yield numbered words at a pace, as text; an event of AG-UI between them."""
+async def words(count: int, every: float, *, half: dict[str, Any]) -> AsyncIterator[Any]:
+    """Yield numbered words at a pace, as text, and one part between them."""
     for number in range(count):
         yield f"{number} "
         if number == count // 2:
-            yield {"type": "CUSTOM", "name": "half", "value": number}
+            yield half
         await asyncio.sleep(every)
 
 
+DATA = {"type": "data-half", "data": {"half": True}}
+CUSTOM = {"type": "CUSTOM", "name": "half", "value": True}
 SOURCES = {"sse": events, "ui_message": parts, "raw": events}
 
 
@@ -67,9 +70,10 @@ def _urls() -> list[Any]:
     async def chat(request: HttpRequest) -> HttpResponseBase:
         """Answer as the AI SDK's `useChat` posts: the id of the chat is that of its one answer."""
         asked = json.loads(request.body)
+        answer = partial(words, half=DATA) if asked.get("plain") else parts
         return await stream_response(
             request,
-            lambda: parts(asked["count"], asked["every"]),
+            lambda: answer(asked["count"], asked["every"]),
             format="ui_message",
             stream_id=asked["id"],
         )
@@ -83,7 +87,7 @@ def _urls() -> list[Any]:
         asked = run["forwardedProps"]
         return await stream_response(
             request,
-            lambda: words(asked["count"], asked["every"]),
+            lambda: words(asked["count"], asked["every"], half=CUSTOM),
             format="ag_ui",
             stream_id=run["runId"],
             attrs={"thread_id": run["threadId"], "run_id": run["runId"]},

@@ -31,14 +31,16 @@ def start(site: Any, redis_url: str) -> Start:
     )
 
 
-def seen(node: Node, version: str, url: str) -> Iterator[dict[str, str | None]]:
+def seen(
+    node: Node, version: str, url: str, *, every: float = 0.05, plain: bool = False
+) -> Iterator[dict[str, str | None]]:
     """Ask a question; yield what the user sees, as it changes."""
     chat = node(
         "chat.mjs",
         version=version,
         api=f"{url}/chat",
         headers={"X-User": "me"},
-        body={"id": uuid.uuid4().hex, "count": COUNT, "every": 0.05},
+        body={"id": uuid.uuid4().hex, "count": COUNT, "every": every, "plain": plain},
     )
     assert chat.stdout is not None
     for line in chat.stdout:
@@ -75,3 +77,9 @@ def test_a_response_that_has_lived_long_enough_is_no_end(
     assert [view for view in views if is_part(view) and view["status"] == "ready"] == []
     assert "error" in [view["status"] for view in views]
     assert (views[-1]["status"], views[-1]["text"]) == ("ready", WHOLE)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_plain_text_is_a_whole_message(start: Start, node: Node, version: str) -> None:
+    *_, last = seen(node, version, start("uvicorn").url, every=0, plain=True)
+    assert (last["status"], last["error"], last["text"]) == ("ready", None, WHOLE)
