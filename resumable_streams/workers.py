@@ -124,7 +124,8 @@ class Order:
         named: dict[str, Any] = {**self.kwargs, "stream_id": key.stream_id}
         if offset == 0:
             return partial(_imported(self.path), **named)
-        return partial(_imported(self.recover or ""), **named, offset=offset, items=items)
+        named |= {"offset": offset, "items": items}
+        return partial(_imported(self.recover or ""), **named)
 
 
 def _imported(path: str) -> Any:

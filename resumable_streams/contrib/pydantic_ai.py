@@ -48,24 +48,24 @@ Adapter = UIAdapter[Any, Any, Any, Any, Any]
 def parts(source: VercelAIAdapter[Any, Any] | Stream[Any], **options: Any) -> AsyncIterator[Part]:
     """Yield a run as parts of a UI message, those of `VercelAIAdapter.run_stream`."""
     if isinstance(source, UIAdapter):
-        return Run.of_adapter(source, options).items(source.transform_stream)
-    return Run(source).items(VercelAIEventStream().transform_stream)
+        return AgentRun.of_adapter(source, options).items(source.transform_stream)
+    return AgentRun(source).items(VercelAIEventStream().transform_stream)
 
 
 def events(adapter: Adapter, **options: Any) -> AsyncIterator[Part]:
     """Yield a run as the events of `AGUIAdapter.run_stream`."""
-    return Run.of_adapter(adapter, options).items(adapter.transform_stream)
+    return AgentRun.of_adapter(adapter, options).items(adapter.transform_stream)
 
 
 async def text(run: Stream[Any]) -> AsyncIterator[str]:
     """Yield the words of a run."""
-    async with aclosing(Run(run).observed()) as observed:
+    async with aclosing(AgentRun(run).observed()) as observed:
         async for event in observed:
             if delta := _words(event, TextPart, TextPartDelta):
                 yield delta
 
 
-class Run:
+class AgentRun:
     """One run of an agent, whose usage and failure are noted while its events pass."""
 
     def __init__(self, native: Stream[Any], usage: RunUsage | None = None) -> None:
@@ -76,7 +76,7 @@ class Run:
         self._failure: Exception | None = None
 
     @classmethod
-    def of_adapter(cls, adapter: Adapter, options: dict[str, Any]) -> "Run":
+    def of_adapter(cls, adapter: Adapter, options: dict[str, Any]) -> "AgentRun":
         """Return the run of an adapter. One that stores conversations refuses a usage of ours."""
         if getattr(adapter, "conversation_store", None) is not None:
             return cls(adapter.run_stream_native(**options))

@@ -5,8 +5,8 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
 
-from ..operating import recorder
 from ..process.holdings import TRANSIENT
 from ..process.runtime import runtime
 from ..process.threads import end_background
@@ -15,6 +15,9 @@ from ..stores import replaced_by
 from ..stores.memory import MemoryStore, empty_memory
 from .moments import PATIENCE_SECONDS
 from .transactions import shared_transactions
+
+if TYPE_CHECKING:
+    from ..operating.recorder import Recorder
 
 __all__ = ["ProducerLeftRunning", "aproduced", "isolated_streams", "produced"]
 
@@ -63,7 +66,7 @@ def _close() -> list[str]:
     if runtime.is_open:
         left = runtime.call_sync(_left_after, GRACE_SECONDS)
         runtime.call_sync(runtime.aclose)
-    recorder.flush()
+    _recorder().flush()
     end_background().result(PATIENCE_SECONDS)
     for thread in threading.enumerate():
         if thread.name == TRANSIENT:
@@ -97,7 +100,14 @@ async def aproduced(*, timeout: float = PATIENCE_SECONDS) -> None:  # noqa: ASYN
     left = await runtime.call(_left_after, timeout)
     if left:
         raise TimeoutError(f"Still produced after {timeout:.0f} seconds: {', '.join(left)}.")
-    await asyncio.to_thread(recorder.flush)
+    await asyncio.to_thread(_recorder().flush)
 
 
 produced = sync_twin(aproduced)
+
+
+def _recorder() -> "Recorder":
+    """Return the recorder, whose models are there once Django is set up; plugins load before."""
+    from ..operating.recorder import recorder
+
+    return recorder

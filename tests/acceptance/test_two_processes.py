@@ -7,6 +7,7 @@ import time
 import httpx
 import pytest
 
+from resumable_streams.sse import data_of
 from tests.tools.waiting import A_SECOND, pass_time_sync, until
 
 from .conftest import Serve
@@ -131,7 +132,7 @@ def test_a_chat_that_loses_its_producer_ends_with_an_error_part(
         doomed.kill()
         reading.join(timeout=30)
         frames = reading.received.decode().strip().split("\n\n")
-        parts = [json.loads(frame[6:]) for frame in frames if frame != "data: [DONE]"]
+        parts = [json.loads(data_of(frame.encode())) for frame in frames if "[DONE]" not in frame]
         assert parts[0]["type"] == "start"
         assert parts[-1]["type"] == "error"
         assert "producer_lost" in parts[-1]["errorText"]

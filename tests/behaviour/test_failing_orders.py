@@ -101,7 +101,7 @@ async def test_kwargs_may_not_name_what_the_worker_passes(
     assert await manager.astatus("s", owner="me") is None
 
 
-async def offsets(stream_id: str, offset: int = -1) -> AsyncIterator[str]:
+async def offsets(stream_id: str, offset: int = -1, items: int = -1) -> AsyncIterator[str]:
     yield json.dumps([stream_id, offset])
 
 

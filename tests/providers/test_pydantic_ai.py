@@ -15,6 +15,7 @@ from pydantic_ai.ui.vercel_ai import VercelAIAdapter
 from resumable_streams.contrib.pydantic_ai import events, parts, text
 from resumable_streams.signals import stream_finalized
 from resumable_streams.views import AcquireView
+from tests.tools.waiting import within
 
 from .conftest import usage_in
 from .server import HANG, Reply
@@ -160,4 +161,5 @@ async def test_a_model_in_this_process_is_closed_by_a_cancellation(ask):
     async with ask(Local) as visit:
         await visit.until(b"Hel")
         await visit.cancel()
-        await asyncio.wait_for(closed.wait(), 1)
+        async with within(1):
+            await closed.wait()
