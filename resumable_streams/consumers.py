@@ -40,6 +40,7 @@ from .exceptions import (
     InvalidOffset,
     InvalidOwner,
     ShuttingDown,
+    StoreUnavailable,
     StreamDoesNotExist,
     StreamError,
     StreamFailed,
@@ -66,7 +67,9 @@ __all__ = ["CloseCode", "StreamConsumer", "with_websockets"]
 
 logger = logging.getLogger("resumable_streams.websocket")
 
+ADDRESS_CHANNEL = 0  # of the stream that the address of a socket names
 MAX_PENDING = 1_000  # messages of one socket that are being answered
+CLOSING_SECONDS = 1.0  # for which a server that ends us waits for the last frame
 
 
 def with_websockets(application: Any, routes: Sequence[Any]) -> Any:
@@ -85,11 +88,11 @@ class CloseCode(IntEnum):
     """The codes with which a socket is closed."""
 
     NORMAL = 1000  # the one stream that the address names has ended
-    POLICY = 1008  # a message without a channel, or too many at once
+    POLICY = 1008  # a message without a channel, too many at once, or a position that is none
     FAULT = 1011  # a fault of the server
     NO_OWNER = 4401  # nobody asks, or somebody else than before
     NOT_FOUND = 4404  # the one stream that the address names is not there
-    COME_BACK = 4503  # this process drains, or the socket has lived long enough
+    COME_BACK = 4503  # this process drains, the store is away, or the socket has lived long enough
 
 
 class StreamConsumer(AsyncWebsocketConsumer):
@@ -167,6 +170,7 @@ class StreamConsumer(AsyncWebsocketConsumer):
             self._tasks: set[asyncio.Task[None]] = set()
             self._sending = asyncio.Lock()
             self._is_closing = False
+            self._closing: asyncio.Task[None] | None = None
             self._sent_at = _now()
             self._handshake = Handshake(scope, using=self.using, load_user=_load_user)
             try:
@@ -175,8 +179,10 @@ class StreamConsumer(AsyncWebsocketConsumer):
                 await self._end()
 
     async def dispatch(self, message: Mapping[str, Any]) -> None:
-        """Pass on a message. (Channels' own looks for old database connections first, in a thread;
-        ours are let go of by the thread that used them.)
+        """Pass on a message.
+
+        Channels looks for old database connections with each, in a thread. Ours are let go of by
+        the thread that used them.
         """
         await getattr(self, get_handler_name(message))(message)
 
@@ -203,13 +209,13 @@ class StreamConsumer(AsyncWebsocketConsumer):
         else:
             self._do(partial(self._answer, message))
 
-    def _do(self, work: Callable[[], Awaitable[None]]) -> None:
+    def _do(self, work: Callable[[], Awaitable[object]]) -> None:
         """Have work done apart from the receiving of messages, until the socket ends."""
         task = asyncio.create_task(self._guard(work), name="resumable_streams.websocket")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _guard(self, work: Callable[[], Awaitable[None]]) -> None:
+    async def _guard(self, work: Callable[[], Awaitable[object]]) -> None:
         try:
             await work()
         except _ClientLeft:
@@ -238,7 +244,7 @@ class StreamConsumer(AsyncWebsocketConsumer):
         return named.get("stream_id")
 
     async def _follow_address(self, stream_id: str) -> None:
-        message = ClientMessage(type=MessageType.RESUME, channel=0, id=stream_id)
+        message = ClientMessage(type=MessageType.RESUME, channel=ADDRESS_CHANNEL, id=stream_id)
         request = self._handshake.make_request()
         try:
             place = parse_position(request.GET, {})
@@ -246,8 +252,8 @@ class StreamConsumer(AsyncWebsocketConsumer):
             await self._refuse_with(message, error, request)
         else:
             offset, live, epoch = place.offset or 0, place.live, place.epoch
-            await self._answer(replace(message, offset=offset, live=live, epoch=epoch))
-        self._shut(CloseCode.NORMAL)
+            has_ended = await self._answer(replace(message, offset=offset, live=live, epoch=epoch))
+            self._shut(CloseCode.NORMAL if has_ended else CloseCode.FAULT)
 
     async def _watch(self) -> None:
         """In silence say that the connection is alive; close it when this process drains."""
@@ -270,9 +276,9 @@ class StreamConsumer(AsyncWebsocketConsumer):
             return
         self._is_closing = True
         self._cancel_tasks()
-        closing = asyncio.create_task(self._close(code), name="resumable_streams.websocket.close")
-        self._tasks.add(closing)
-        closing.add_done_callback(self._tasks.discard)
+        self._closing = asyncio.create_task(
+            self._close(code), name="resumable_streams.websocket.close"
+        )
 
     async def _close(self, code: CloseCode) -> None:
         with suppress(OSError):  # the client was faster
@@ -285,19 +291,21 @@ class StreamConsumer(AsyncWebsocketConsumer):
 
     async def _end(self) -> None:
         """End what is left, once the client has left or the server ends us."""
-        if not self._is_closing and runtime.is_draining:  # daphne ends applications first
-            self._is_closing = True
-            await self._close(CloseCode.COME_BACK)
+        if runtime.is_draining:  # daphne ends applications first
+            self._shut(CloseCode.COME_BACK)
         self._is_closing = True
         self._cancel_tasks()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._closing is not None:
+            await asyncio.wait([self._closing], timeout=CLOSING_SECONDS)
+            self._closing.cancel()
         for channel in self._channels.values():
             channel.close()
 
     # What clients ask for.
 
-    async def _answer(self, message: ClientMessage) -> None:
-        """Do what a message asks for, or say why not."""
+    async def _answer(self, message: ClientMessage) -> bool:
+        """Do what a message asks for, or say why not; return whether it was done."""
         work = {
             MessageType.ACQUIRE: self._follow,
             MessageType.RESUME: self._follow,
@@ -308,6 +316,7 @@ class StreamConsumer(AsyncWebsocketConsumer):
         request = self._handshake.make_request()
         try:
             await work(message, request)
+            return True
         except _Refused as refused:
             await self._refuse(message, error=refused.word)
         except StreamError as error:
@@ -317,6 +326,7 @@ class StreamConsumer(AsyncWebsocketConsumer):
         except Exception:
             logger.exception("A message of a WebSocket (%s) failed.", message.type)
             await self._refuse(message, error="server_error")
+        return False
 
     async def _follow(self, message: ClientMessage, request: HttpRequest) -> None:
         """Start or resume a stream, and send it to its end."""
@@ -483,8 +493,8 @@ class StreamConsumer(AsyncWebsocketConsumer):
             self._shut(CloseCode.NO_OWNER if is_nobody else CloseCode.COME_BACK)
             return
         await self._refuse(message, **_refusal(error, response))
-        if self._stream_id is not None and isinstance(error, StreamDoesNotExist):
-            self._shut(CloseCode.NOT_FOUND)
+        if self._stream_id is not None and message.channel == ADDRESS_CHANNEL:
+            self._shut(_code_for(error))
 
     async def _refuse(self, message: ClientMessage, **refusal: object) -> None:
         await self._say(type="error", channel=message.channel, to=message.type, **refusal)
@@ -541,6 +551,17 @@ def _found(value: T | None) -> T:
     if value is None:
         raise StreamDoesNotExist
     return value
+
+
+def _code_for(error: StreamError) -> CloseCode:
+    """Return the code with which a socket closes that has nothing but one stream."""
+    match error:
+        case StreamDoesNotExist():
+            return CloseCode.NOT_FOUND
+        case StoreUnavailable():
+            return CloseCode.COME_BACK
+        case _:
+            return CloseCode.POLICY
 
 
 def _opened(channel: Channel) -> dict[str, object]:

@@ -443,8 +443,21 @@ async def test_an_address_names_its_one_stream(manager: StreamManager):
         data, end = await socket.read(0)
         assert (data, end["type"]) == (b"bc", "end")
         assert await socket.hear() == {"type": "closing", "code": 1000}
-    async with connected(address=f"{address}x", owner="ada", **at_address("s")) as socket:
-        assert (await socket.hear())["error"] == "invalid_position"
+    for bad, word in (("?offset=x", "invalid_position"), ("?offset=4", "beyond_the_end")):
+        async with connected(address=f"/{bad}", owner="ada", **at_address("s")) as socket:
+            assert (await socket.hear())["error"] == word
+            assert await socket.hear() == {"type": "closing", "code": 1008}
+
+
+async def test_a_store_that_is_away_is_no_end(configure_redis: Configure, closes_runtime: None):
+    configure_redis(OWNER=OWNER, LOCATION="redis://127.0.0.1:1", STORE_TIMEOUT=0.1)
+    async with connected(owner="ada") as socket:
+        for _ in range(2):
+            refusal = await socket.ask("resume", id="s")
+            assert (refusal["error"], refusal["retry_after"]) == ("unavailable", 1)
+    async with connected(owner="ada", **at_address("s")) as socket:
+        assert (await socket.hear())["error"] == "unavailable"
+        assert await socket.hear() == {"type": "closing", "code": 4503}
 
 
 @pytest.mark.parametrize("owner", ["ada", "bob"])
