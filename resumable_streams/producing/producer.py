@@ -169,15 +169,17 @@ class Producer:
         return now - self._placed > self._ttl / 3
 
     async def keep_place(self) -> None:
+        """Renew that; what fails, the next heartbeat tries again."""
         info = self.tail.info
-        with suppress(StreamLimitExceeded):  # the store had lost it, and is full now
-            await self._store.reserve(self.holding, ttl=self._ttl)
-        if info.slot:
-            slot = slot_of(self.key, info.owner, info.slot)
-            await self._store.settle(
-                slot, epoch=info.epoch, stream_id=info.stream_id, keep=2 * self._ttl
-            )
-        self._placed = time.monotonic()
+        with suppress(StoreUnavailable):
+            with suppress(StreamLimitExceeded):  # the store had lost it, and others took its place
+                await self._store.reserve(self.holding, ttl=self._ttl)
+            if info.slot:
+                slot = slot_of(self.key, info.owner, info.slot)
+                await self._store.settle(
+                    slot, epoch=info.epoch, stream_id=info.stream_id, keep=2 * self._ttl
+                )
+            self._placed = time.monotonic()
 
     def _ended_elsewhere(self) -> None:
         """Stop: the stream was cancelled, deleted, revoked, taken over, or cannot be looked up."""

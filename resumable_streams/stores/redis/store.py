@@ -655,6 +655,11 @@ class RedisStore(BaseStore):
             ("MAX_STREAMS", limits.max_streams, 0),
             ("MAX_STREAMS_PER_OWNER", limits.max_streams_per_owner, others),
         ]
+        if limits.max_streams is limits.max_streams_per_owner is None:  # neither can be refused
+            await asyncio.gather(
+                *(self._run("reserve", one, member, "", keep) for one in self._counters(holding))
+            )
+            return
         for (name, most, taken), keys in zip(counters, self._counters(holding), strict=True):
             left = "" if most is None else most - taken
             if not await self._run("reserve", keys, member, left, keep):

@@ -1,4 +1,7 @@
-"""Produce streams in a process of its own, until it is killed: `python -m … URL PREFIX LEASE N`."""
+"""Produce streams in a process of its own, until it is killed: `python -m … URL PREFIX LEASE N`.
+
+Each has a slot. With an N of 0 one stream after the other replaces the last one in the same slot.
+"""
 
 import asyncio
 import sys
@@ -43,9 +46,13 @@ async def main(count: str) -> None:
     from resumable_streams import streams
 
     for stream in range(int(count)):
-        await streams.arun(f"s{stream}", partial(numbers, stream), owner="me")
+        slot = f"chat:{stream}"
+        await streams.arun(f"s{stream}", partial(numbers, stream), owner="me", slot=slot)
     sys.stdout.write("producing\n")
     sys.stdout.flush()
+    while count == "0":
+        source = partial(numbers, 0)
+        await streams.arun(None, source, owner="me", slot="chat:0", on_busy="replace")
     await asyncio.Event().wait()
 
 

@@ -1,17 +1,19 @@
 """Processes that die, or sleep longer than their lease, while others read what they produce."""
 
 import asyncio
+import random
 import signal
 import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 import pytest
 from redis import Redis
 
-from resumable_streams import streams
+from resumable_streams import SlotBusy, streams
 from resumable_streams.engine import get_engine
 from resumable_streams.stores.redis.keys import KeySpace
 
@@ -19,18 +21,21 @@ from ...nodes import scripts_run
 from ...tools.streams import Configure
 from ...tools.waiting import eventually
 from ..servers import ROOT
-from .conftest import MARGIN, STREAMS
+from .conftest import IS_FULL, MARGIN, STREAMS
 from .load import Reading, Verdict
 from .producing import chunk
 from .report import Report
 
 LEASE, SWEEP = 1.5, 0.3
+ROUNDS = 20 if IS_FULL else 2
 
 
 @asynccontextmanager
-async def producing(url: str, prefix: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def producing(
+    url: str, prefix: str, count: int = STREAMS
+) -> AsyncIterator[asyncio.subprocess.Process]:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", f"{__package__}.producing", url, prefix, str(LEASE), str(STREAMS),
+        sys.executable, "-m", f"{__package__}.producing", url, prefix, str(LEASE), str(count),
         cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     assert process.stdout is not None
@@ -106,6 +111,62 @@ async def test_readers_of_a_killed_process_are_told_within_lease_and_sweep(
         verdict,
     )
     judge(verdict)
+
+
+async def test_a_killed_process_leaves_lists_and_slots_within_lease_and_sweep(
+    configured: None, redis_url: str, key_prefix: str
+) -> None:
+    async def listed() -> list[str]:
+        page = await streams.alist(owner="me", status="streaming", limit=1_000)
+        return [info.stream_id for info in page.streams]
+
+    async with producing(redis_url, key_prefix) as process, followed():
+        assert len(await listed()) == STREAMS
+        active = await streams.aactive("chat:1", owner="me")
+        assert active is not None
+        assert active.stream_id == "s1"
+        process.kill()
+
+        async def is_gone() -> bool:
+            return not await listed()
+
+        await eventually(is_gone, seconds=LEASE + SWEEP + MARGIN)
+        for number in range(STREAMS):
+            assert await streams.aactive(f"chat:{number}", owner="me") is None
+        lost = await streams.alist(owner="me", status="error", limit=1_000)
+        assert {info.error_code for info in lost.streams} == {"producer_lost"}
+        assert len(lost.streams) == STREAMS
+
+
+async def test_a_process_killed_while_it_takes_a_slot_leaves_it_free_after_a_lease(
+    configured: None, redis_url: str, redis_server: Redis, key_prefix: str
+) -> None:
+    """Killed at whatever verb it is at, with streams replacing each other as fast as they can."""
+    for _ in range(ROUNDS):
+        async with producing(redis_url, key_prefix, 0) as process:
+            enough = scripts_run(redis_server) + random.randrange(20, 200)
+            await eventually(partial(has_run, redis_server, enough))
+            process.kill()
+
+            async def is_free() -> bool:
+                with suppress(SlotBusy):
+                    await streams.arun("next", endless, owner="me", slot="chat:0", on_busy="refuse")
+                    return True
+                return False
+
+            await eventually(is_free, seconds=LEASE + SWEEP + MARGIN)
+            running = await streams.alist(owner="me", status="streaming")
+            assert [info.stream_id for info in running.streams] == ["next"]
+            assert await streams.adelete("next", owner="me")
+
+
+def has_run(server: Redis, scripts: int) -> bool:
+    return scripts_run(server) >= scripts
+
+
+async def endless() -> AsyncIterator[bytes]:
+    await asyncio.Event().wait()
+    yield b""
 
 
 async def test_a_process_that_slept_longer_than_its_lease_appends_nothing_more(
