@@ -13,8 +13,8 @@ __all__ = ["json_line"]
 def json_line(value: Mapping[str, Any] | str) -> bytes:
     """Encode compactly: assistant-ui looks for the exact bytes `"type":"finish"`.
 
-    No character of it ends a line, for any client. Raises WrongItem for what JSON has no word for;
-    NaN and infinity, which no browser reads, are among it.
+    No character of it ends a line, for any client. Raises WrongItem for a value without JSON, such
+    as NaN and infinity, which no browser reads.
     """
     try:
         line = _COMPACT.encode(value)

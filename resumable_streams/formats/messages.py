@@ -1,7 +1,7 @@
-"""Messages of an agent: the way from text and parts to a log that its clients take for whole."""
+"""The messages of agents: text and parts, written as a message that is whole."""
 
 import json
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -14,11 +14,12 @@ __all__ = ["MessageWriter", "Part"]
 Part = Mapping[str, Any]
 
 
-class MessageWriter(ItemEncoder):
-    """Text as a text of its own, with what starts and ends it; a start and an end around it all.
+class MessageWriter(ItemEncoder, ABC):
+    """The writer of one message: the start, texts and parts, and the end.
 
-    A mapping is a part with a `type`, and ends the text before it. A source that makes the start or
-    the end itself, as a part, gets no second one; one that yields bytes writes both itself.
+    Text is a text of the message, with a start and an end of its own. A mapping is a part with a
+    `type`, and ends the text before it. If the source yields the start or the end of the message as
+    a part, no second one is made; if it yields bytes, it writes both itself.
     """
 
     starts: ClassVar[frozenset[str]]
@@ -29,7 +30,7 @@ class MessageWriter(ItemEncoder):
     passes_bytes = False
 
     def __init__(self) -> None:
-        self._texts = 0  # how many there were
+        self._texts = 0  # the number of texts so far
         self._text = ""  # the id of the one that is open
         self._delta = b""
         self._is_started = False
@@ -38,11 +39,11 @@ class MessageWriter(ItemEncoder):
 
     @abstractmethod
     def start_parts(self) -> list[Part]:
-        """Return what starts a message."""
+        """Return the parts that start a message."""
 
     @abstractmethod
     def end_parts(self) -> list[Part]:
-        """Return what ends it."""
+        """Return the parts that end it."""
 
     @abstractmethod
     def text_id(self, number: int) -> str:
@@ -50,7 +51,7 @@ class MessageWriter(ItemEncoder):
 
     @abstractmethod
     def text_start(self, text_id: str) -> Part:
-        """Return what starts a text."""
+        """Return the start of a text."""
 
     @abstractmethod
     def text_delta(self, text_id: str) -> Part:
@@ -58,7 +59,7 @@ class MessageWriter(ItemEncoder):
 
     @abstractmethod
     def text_end(self, text_id: str) -> Part:
-        """Return what ends a text."""
+        """Return the end of a text."""
 
     def wire(self, data: bytes) -> bytes:
         before = self._end_text()

@@ -17,8 +17,8 @@ __all__ = ["RESUME", "UIMessageStream", "ui_message"]
 class UIMessageStream(Format):
     """The AI SDK's UI message stream protocol, version 1.
 
-    The source yields `part(…)`s, `start` and `finish` among them. A failed stream ends with an
-    `error` part, a cancelled one with `abort`, and both, like a done one, with `[DONE]`. The client
+    The source yields text, parts as mappings, or `part(…)`s. A failed stream ends with an `error`
+    part, a cancelled one with `abort`, and both, like a done one, with `[DONE]`. The client
     refuses parts it does not know, so that nothing else is ever sent, except comments and ids. A
     body that ends before its stream does is cut, so that the client knows; where it could not see
     that, it gets an `error` part with the text RESUME.
