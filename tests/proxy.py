@@ -16,7 +16,7 @@ class Proxy:
     """Pass bytes on, as the attributes say; they may change at any time."""
 
     def __init__(self, port: int):
-        self._upstream = port
+        self.upstream = port  # may change at any time
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self.port = 0
@@ -74,7 +74,7 @@ class Proxy:
         assert task is not None
         self._tasks.add(task)
         try:
-            there, back = await asyncio.open_connection("127.0.0.1", self._upstream)
+            there, back = await asyncio.open_connection("127.0.0.1", self.upstream)
         except OSError:
             writer.transport.abort()
             self._tasks.discard(task)

@@ -16,7 +16,7 @@ PLACES = {
     "resumable_streams/": PACKAGE,
     "redis/": PACKAGE / "stores" / "redis",
     "chat/": PACKAGE / "contrib" / "chat",
-    **{f"{name}/": PACKAGE / name for name in ("http", "websocket", "operating")},
+    **{f"{name}/": PACKAGE / name for name in ("http", "websocket", "operating", "client")},
     **{f"{name}/": PACKAGE / name for name in ("management", "control")},
     **{f"{name}/": PACKAGE / name for name in ("engine", "producing", "reading", "process")},
     **{f"{name}/": PACKAGE / name for name in ("stores", "admin", "contrib", "formats", "testing")},
