@@ -24,11 +24,12 @@ from ninja.errors import AuthenticationError, HttpError
 from ..conf import DEFAULT_ALIAS
 from ..http.response import name_in_api
 from ..owners import carries_token, has_set_user, user_or_session
-from ..types import Owner
-from ..views import CancelView, ResumeView, StatusView, stream_response
+from ..types import Owner, StreamStatus
+from ..views import CancelView, ListView, ResumeView, StatusView, stream_response
 
 __all__ = [
     "ErrorAnswer",
+    "StreamList",
     "StreamState",
     "authenticated_owner",
     "stream_response",
@@ -47,7 +48,15 @@ class StreamState(Schema):
     created: float
     expires: float
     error: str | None = None
+    slot: str | None = None
     detail: str | None = None
+
+
+class StreamList(Schema):
+    """A page of the streams of who asks; `next` is the cursor of the page after it."""
+
+    streams: list[StreamState]
+    next: str | None = None
 
 
 class ErrorAnswer(Schema):
@@ -79,6 +88,28 @@ POSITION = [
 ]
 
 
+PAGE = [
+    {
+        "in": "query",
+        "name": "status",
+        "schema": {"type": "string", "enum": list(StreamStatus)},
+        "description": "Those in this state only.",
+    },
+    {
+        "in": "query",
+        "name": "limit",
+        "schema": {"type": "integer", "minimum": 1, "maximum": 1_000, "default": 50},
+        "description": "How many at most.",
+    },
+    {
+        "in": "query",
+        "name": "cursor",
+        "schema": {"type": "string"},
+        "description": "The `next` of the page before.",
+    },
+]
+
+
 def stream_router(using: str = DEFAULT_ALIAS, **options: Any) -> Router:
     """Return a router with the addresses of the streams of an alias.
 
@@ -87,10 +118,19 @@ def stream_router(using: str = DEFAULT_ALIAS, **options: Any) -> Router:
     `http.csrf`.
     """
     router = Router(**{"tags": ["streams"], **options})
-    resume, status, cancel = (
-        view.as_view(using=using) for view in (ResumeView, StatusView, CancelView)
+    listing, resume, status, cancel = (
+        view.as_view(using=using) for view in (ListView, ResumeView, StatusView, CancelView)
     )
     missing = {404: ErrorAnswer}
+
+    @router.get(
+        "",
+        response={200: StreamList, 400: ErrorAnswer},
+        summary="List the streams of who asks",
+        openapi_extra={"parameters": PAGE},
+    )
+    async def streams(request: HttpRequest) -> HttpResponseBase:
+        return await _answer(listing(request))
 
     @router.api_operation(
         ["GET", "HEAD"],

@@ -46,6 +46,7 @@ from ..views import (
     AcquireMixin,
     cancel_response,
     delete_response,
+    list_response,
     resume_response,
     status_response,
 )
@@ -54,6 +55,7 @@ __all__ = [
     "AcquireAPIMixin",
     "AcquireAPIView",
     "CancelAPIView",
+    "ListAPIView",
     "ResumeAPIView",
     "StatusAPIView",
     "StreamAPIMixin",
@@ -191,6 +193,13 @@ class ResumeAPIView(StreamAPIMixin, APIView):
         return async_to_sync(delete_response)(request, stream_id, using=self.using)
 
 
+class ListAPIView(StreamAPIMixin, APIView):
+    """A view of the streams of who asks, in pages as JSON."""
+
+    def get(self, request: Any) -> HttpResponseBase:
+        return async_to_sync(list_response)(request, using=self.using)
+
+
 class StatusAPIView(StreamAPIMixin, APIView):
     """A view of the state of a stream as JSON."""
 
@@ -213,6 +222,7 @@ def stream_urls(using: str = DEFAULT_ALIAS, **initkwargs: Any) -> tuple[list[URL
     """
     initkwargs["using"] = using
     patterns = [
+        path("", ListAPIView.as_view(**initkwargs), name="list"),
         path("<str:stream_id>/", ResumeAPIView.as_view(**initkwargs), name="stream"),
         path("<str:stream_id>/status/", StatusAPIView.as_view(**initkwargs), name="status"),
         path("<str:stream_id>/cancel/", CancelAPIView.as_view(**initkwargs), name="cancel"),

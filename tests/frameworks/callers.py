@@ -92,6 +92,12 @@ class HttpCaller(Caller):
     async def delete(self, stream_id: str) -> None:
         await self.ask("DELETE", stream_id)
 
+    async def running(self) -> list[str]:
+        response = await self.client.get("streams/", params={"status": "streaming"})
+        if response.status_code >= 400:
+            raise refusal_of(response)
+        return [one["id"] for one in response.json()["streams"]]
+
     async def ask(
         self, method: str, stream_id: str, verb: str = "", **named: Any
     ) -> httpx.Response:

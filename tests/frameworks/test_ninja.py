@@ -233,5 +233,5 @@ def test_the_schema_shows_streams():
     state = schema["paths"]["/api/streams/{stream_id}/status/"]["get"]["responses"][200]
     assert state["content"]["application/json"]["schema"]["$ref"].endswith("/StreamState")
     assert set(schema["components"]["schemas"]["StreamState"]["properties"]) == {
-        "id", "status", "size", "created", "expires", "error", "detail",
+        "id", "status", "size", "created", "expires", "error", "slot", "detail",
     }  # fmt: skip

@@ -159,3 +159,15 @@ async def deletes(ada: HttpCaller, bob: HttpCaller, stream_id: str) -> None:
     assert foreign.seen == missing.seen
     await ada.delete(stream_id)
     assert (await refused(ada.resume(stream_id))).seen == missing.seen
+
+
+@pytest.mark.parametrize("way", [way for way in WAYS if not way.is_socket], ids=str)
+async def test_a_user_lists_what_is_running_and_sees_nobody_elses(call: Call, way: Way):
+    ada, eve = await call(way, "ada"), await call(way, "eve")
+    for name, caller in (("ada", ada), ("eve", eve)):
+        taps[f"{way} {name}"].give(b"a")
+        started, _ = await caller.start(f"{way} {name}", size=1)
+        assert await caller.running() == [started]
+    await eve.cancel(started)
+    assert await eve.running() == []
+    assert len(await ada.running()) == 1
