@@ -87,6 +87,8 @@ class Provider:
             exchange = await _request(reader)
             self.exchanges.append(exchange)
             await _answer(self._next(exchange), exchange, reader, writer)
+        except asyncio.CancelledError:
+            pass  # the server is closed: its streams would log a task that is cancelled
         finally:
             writer.close()
             with suppress(ConnectionError):

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -10,6 +11,7 @@ from openai import AsyncOpenAI
 from pydantic_ai import Agent
 from pydantic_ai.ui.vercel_ai import VercelAIAdapter
 
+from resumable_streams.contrib.openai import text
 from resumable_streams.formats import encoded
 from resumable_streams.signals import stream_finalized
 from resumable_streams.views import AcquireView
@@ -103,6 +105,43 @@ async def test_a_receiver_bills_whole_and_cancelled_answers(ask, provider, charg
         {"owner": "ada", "input_tokens": 0, "output_tokens": 3},
     ]
     assert len({charge["stream"] for charge in charges}) == 2
+
+
+@pytest.mark.parametrize("name", ["raw", "sse", "ndjson", "ui_message", "ag_ui"])
+async def test_the_words_of_an_answer_go_into_every_format(ask, provider, name):
+    class Words(AcquireView):
+        format = name
+
+        async def produce(self, request: Any) -> Any:
+            return text(AsyncOpenAI().responses.create(model="m", input="?", stream=True))
+
+    wire = Responses()
+    provider.replies(Reply(body=[wire.start(), wire.text("Hel", "lo\n"), wire.end()]))
+    async with ask(Words) as visit:
+        body = await visit.whole()
+        assert (await visit.status())["status"] == "done"
+    assert WORDS[name](body) == "Hello\n"
+
+
+def deltas(body: bytes) -> str:
+    frames = [line[6:] for line in body.split(b"\n") if line.startswith(b"data: {")]
+    return "".join(json.loads(frame).get("delta", "") for frame in frames)
+
+
+def events(body: bytes) -> str:
+    """Return the data of the events without a name, of which each line is one of the text."""
+    frames = [frame.split(b"\n") for frame in body.split(b"\n\n") if frame.startswith(b"data:")]
+    data = [[line[6:] for line in frame if line.startswith(b"data:")] for frame in frames]
+    return b"".join(b"\n".join(lines) for lines in data).decode()
+
+
+WORDS: dict[str, Callable[[bytes], str]] = {
+    "raw": bytes.decode,
+    "sse": events,
+    "ndjson": lambda body: "".join(json.loads(line) for line in body.splitlines()),
+    "ui_message": deltas,
+    "ag_ui": deltas,
+}
 
 
 class Frames(AcquireView):

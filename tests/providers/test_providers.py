@@ -159,6 +159,24 @@ async def test_a_cancellation_in_another_process_closes_the_connection(
         assert parts_of(await answer.whole())[-1] == {"type": "abort"}
 
 
+async def test_a_deletion_closes_the_connection(visit, wire, provider):
+    provider.replies(Reply(body=[wire.start(), wire.text("Hel", "lo"), HANG]))
+    async with visit() as answer:
+        await answer.until(b'"lo"')
+        assert (await answer.client.delete(answer.address)).status_code == 204
+        await answer.provider_left()
+
+
+async def test_a_limit_closes_the_connection(visit, wire, provider, settings):
+    entry = {**settings.RESUMABLE_STREAMS["default"], "LIMITS": {"MAX_STREAM_BYTES": 2_000}}
+    settings.RESUMABLE_STREAMS = {"default": entry}
+    provider.replies(Reply(body=[wire.start(), wire.text(*["more "] * 100), HANG]))
+    async with visit() as answer:
+        assert parts_of(await answer.whole())[-1]["type"] == "error"
+        assert (await answer.status())["error"] == "limit_exceeded"
+        await answer.provider_left()
+
+
 async def test_a_reader_that_leaves_does_not(visit, wire, provider):
     more = asyncio.Event()
     provider.replies(
