@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+from django.contrib import admin
 from django.test import AsyncClient
 from django.urls import include, path
 
@@ -36,6 +37,7 @@ class Replacing(Assistant):
 
 
 urlpatterns = [
+    path("admin/", admin.site.urls),
     path("api/", include(Assistant.urls("chat"))),
     path("api/", include(Replacing.urls("replacing"))),
 ]
@@ -98,6 +100,8 @@ class Visitor:
 
 
 async def whole(response: Any) -> bytes:
+    if not response.streaming:
+        return bytes(response.content)
     try:
         return b"".join([frame async for frame in response])
     finally:

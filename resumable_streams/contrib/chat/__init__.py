@@ -9,11 +9,15 @@
 models       conversations and messages
 parts        UI messages of clients: checked, bounded, storable
 building     from the chunks of an answer to the parts of a message
+replaying    from the parts of a message back to chunks
 questions    the body of a POST
 places       the conversations of an owner
 turns        a question and its answer, begun in one transaction
 answers      the source of a stream that is an answer
 logs         streams as this app looks at them, for itself
 saving       from the log of an answer to its row
+settling     all answers whose end nobody has told
+moving       a visitor who logs in
+deleting     conversations, with their messages and streams
 views        `ChatView`
 """

@@ -13,6 +13,7 @@ class ChatConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import saving
+        from . import moving, saving
 
         saving.connect()
+        moving.connect()
