@@ -1,4 +1,4 @@
-"""What may be asked when: the same again, another one meanwhile, once more, from an earlier point."""
+"""Questions: the same again, another one meanwhile, once more, from an earlier point."""
 
 import asyncio
 from typing import Any

@@ -68,6 +68,24 @@ async def test_coming_back_replays_the_answer_that_is_written(visitor: Visitor):
         assert (nothing.status_code, nothing.content) == (204, b"")
 
 
+async def test_an_answer_that_ends_before_the_client_is_back_comes_whole(visitor: Visitor):
+    source = script("Hel", is_held=True)
+    async with visitor.asking("c"):
+        page = await visitor.history("c")
+        source.end("lo.")
+    await source.closed.wait()
+
+    async def is_over() -> bool:
+        return (await visitor.get("/c/stream")).status_code == 204
+
+    await eventually(is_over)
+    answer = await chunks(await visitor.get(f"/c/stream?stream={page['running']}"))
+    assert (answer[0]["messageId"], words(answer)) == (page["messages"][1]["id"], "Hello.")
+    assert (await visitor.get("/c/stream?stream=chat-other")).status_code == 204
+    await visitor.ask("c", "q2")
+    assert (await visitor.get(f"/c/stream?stream={page['running']}")).status_code == 204
+
+
 async def test_a_stop_ends_the_answer_and_keeps_its_words(visitor: Visitor):
     script("Hel", is_held=True)
     response = await visitor.post(body("c"))

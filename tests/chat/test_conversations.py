@@ -26,7 +26,8 @@ async def test_conversations_are_listed_page_by_page_the_latest_first(
     monkeypatch.setattr(ChatView, "page_size", 2)
     for number in range(5):
         await visitor.ask(f"c{number}", words=f"Why {number}?")
-    found, at = [], ""
+    found: list[Any] = []
+    at: str | None = ""
     while at is not None:
         page = (await visitor.get(at)).json()
         found += page["conversations"]
@@ -58,7 +59,7 @@ async def test_what_is_not_there_and_what_is_foreign_look_the_same(
     source = script("Hel", is_held=True)
     async with visitor.asking("c"):
         for key in ("c", "never", "x" * 200):
-            empty = {"id": key, "title": "", "running": None, "messages": []}
+            empty: Any = {"id": key, "title": "", "running": None, "messages": []}
             assert await stranger.history(key) == empty
             assert (await stranger.get(f"/{key}/stream")).status_code == 204
             refused = [

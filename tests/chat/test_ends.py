@@ -188,7 +188,7 @@ async def test_usage_is_added_where_a_look_came_before_the_telling(
         go_on.set()
 
         async def has_usage() -> bool:
-            return (await reply()).usage == {"output_tokens": 2}
+            return bool((await reply()).usage == {"output_tokens": 2})
 
         await eventually(has_usage)
     finally:

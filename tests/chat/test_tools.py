@@ -1,4 +1,4 @@
-"""Tools that a client runs: the call, its result, and the answer that goes on in the same message."""
+"""Tools that a client runs: the call, its result, and the answer that goes on in its message."""
 
 from typing import Any
 

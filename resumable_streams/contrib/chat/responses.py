@@ -73,10 +73,10 @@ def continued_response(
     return ReplayedResponse(reader, request, replay(answer.key, earlier))
 
 
-def saved_response(answer: Message, request: HttpRequest) -> HttpResponseBase:
-    """Answer with a message whose stream is not kept any more, as if it were."""
+def saved_response(answer: Message, request: HttpRequest, *, base: int = 0) -> HttpResponseBase:
+    """Answer with a message from the table, from part `base` on, as its stream would be."""
     end = ui_message.part({"type": "finish"}) + b"data: [DONE]\n\n"
-    content = replay(answer.key, answer.parts[answer.base :]) + end
+    content = replay(answer.key, answer.parts[base:]) + end
     response = StreamingHttpResponse(
         [content] if getattr(request, "scope", None) is None else _once(content),
         content_type=ui_message.content_type,

@@ -271,7 +271,7 @@ class ChatView(AsyncView):
         """Answer a question that has its answer, once more."""
         info = await logs.look(self.using, self.place.tenant, turn.stream_id)
         if info is None:
-            return saved_response(turn.answer, self.request)
+            return saved_response(turn.answer, self.request, base=turn.answer.base)
         access = self._access(info)
         resumption = await access.open(Position())
         return ResumableStreamResponse(resumption.reader, self.request)
@@ -292,6 +292,8 @@ class ChatView(AsyncView):
         position = parse_position(self.request.GET, self.request.headers)
         conversation = await self._find(key)
         info = None if conversation is None else await settle(conversation)
+        if conversation is not None and info is None:
+            return await self._just_ended(conversation)
         if conversation is None or info is None:
             return missing_response(Missing.NO_CONTENT)
         try:
@@ -307,6 +309,17 @@ class ChatView(AsyncView):
         if answer is None:
             return ResumableStreamResponse(reader, self.request)
         return continued_response(reader, self.request, answer)
+
+    async def _just_ended(self, conversation: Conversation) -> HttpResponseBase:
+        """Answer where nothing runs: with the last answer, if it ran when the client last looked.
+
+        Its history has that message without parts, and nothing else would bring them.
+        """
+        stream_id = self.request.GET.get("stream")
+        last = await sync_to_async(latest)(conversation, 1)
+        if not stream_id or not last or last[0].stream_id != stream_id:
+            return missing_response(Missing.NO_CONTENT)
+        return saved_response(last[0], self.request)
 
     async def _stop(self, key: str) -> HttpResponseBase:
         conversation = await self._find(key)
