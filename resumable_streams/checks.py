@@ -77,8 +77,13 @@ def _stores() -> Iterator[tuple[AliasSettings, BaseStore]]:
 
 def _patterns() -> Iterator[URLPattern | URLResolver]:
     """Yield all addresses of this site, those below others after them."""
-    if getattr(project, "ROOT_URLCONF", None):
-        yield from _below(get_resolver().url_patterns)
+    if not getattr(project, "ROOT_URLCONF", None):
+        return
+    try:
+        patterns = get_resolver().url_patterns
+    except Exception:  # which Django's own checks say, louder
+        return
+    yield from _below(patterns)
 
 
 def _below(patterns: Iterable[URLPattern | URLResolver]) -> Iterator[URLPattern | URLResolver]:

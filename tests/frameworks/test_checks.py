@@ -95,6 +95,11 @@ def test_nothing_is_wrong_without_tokens_or_without_plain_addresses(
     assert found(settings, *patterns) == []
 
 
+def test_addresses_that_cannot_be_imported_are_for_other_checks(settings: Any):
+    settings.ROOT_URLCONF = "no.such.module"
+    assert check_token_users(None) == []
+
+
 def test_nothing_is_wrong_where_the_owner_asks_authenticators(settings: Any):
     owner = "resumable_streams.contrib.rest_framework.authenticated_owner"
     assert found(settings, REST, PLAIN, owner=owner) == []
