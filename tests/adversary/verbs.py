@@ -31,6 +31,7 @@ __all__ = ["IDS", "OWNERS", "VERBS", "Step"]
 IDS = ("a", "b")
 OWNERS = ("ada", "eve")
 BODY = b"some bytes"
+SLOT = "chat:42"
 LEASE = 30.0
 
 
@@ -130,6 +131,30 @@ def check_joined(
         outcome.result()
     else:
         assert outcome.is_cancelled or isinstance(outcome.error, StreamDoesNotExist)
+
+
+@verb
+async def run_in_slot(step: Step, world: World) -> None:
+    """Replace the live stream of a slot; whoever leaves, one stream of the slot runs at most."""
+    if await reached(step, world) is not None:
+        return
+    tap = Tap()
+    work = step.streams.arun(
+        step.stream_id, tap, **whose(step, world), slot=SLOT, on_busy="replace"
+    )
+    outcome = await call(step, world, work)
+    info = await world.look(step.stream_id)
+    if info is not None:
+        world.streams.append(Stream(info, tap))
+        await eventually(tap.opened.is_set)
+    else:
+        assert outcome.is_cancelled or isinstance(outcome.error, StreamLimitExceeded), outcome
+    infos = [await world.look(stream_id) for stream_id in IDS]
+    mine = [one for one in infos if one and (one.owner, one.slot) == (step.owner, SLOT)]
+    assert sum(one.is_streaming for one in mine) <= 1
+    active = await step.streams.aactive(SLOT, **whose(step, world))
+    is_live = info is not None and info.is_streaming
+    assert not is_live or (active is not None and active.stream_id == step.stream_id)
 
 
 @verb

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from redis import Redis
 
 from resumable_streams import (
     InvalidPage,
@@ -16,6 +17,7 @@ from resumable_streams import (
 from resumable_streams.engine import get_engine
 from resumable_streams.identifiers import holding_of
 from resumable_streams.types import StreamKey
+from tests.nodes import scripts_run
 from tests.tools.processes import die_producing, judge
 from tests.tools.readers import read_all
 from tests.tools.sources import Tap, finished
@@ -156,6 +158,21 @@ async def test_a_long_stream_stays_listed_and_keeps_its_slot(
     assert active is not None
     assert active.stream_id == "long"
     tap.end()
+
+
+async def test_a_list_costs_as_much_as_its_page(
+    redis_manager: StreamManager, redis_server: Redis
+) -> None:
+    for number in range(60):
+        await finish(redis_manager, f"s{number}", owner="ada")
+    redis_server.config_resetstat()
+    page = await redis_manager.alist(owner="ada", limit=5)
+    assert len(page.streams) == 5
+    assert not (await redis_manager.alist(owner="ada", status="streaming")).streams
+    stats: Any = redis_server.info("commandstats")
+    assert not {name for name in stats if "scan" in name or "keys" in name}
+    # Two pages and five states, and what ends and heartbeats run meanwhile; of all it would be 60.
+    assert scripts_run(redis_server) < 30
 
 
 async def test_active_is_the_stream_of_the_slot(
