@@ -110,6 +110,8 @@ class SlotEntry:
             self._engine.takeover.suspect([info])
             if info.stream_id == key.stream_id:  # begun since we looked
                 return Turn.OURS
+            if occupant and self._is_pending(occupant) and self._on_busy is OnBusy.JOIN:
+                return Turn.AGAIN  # elected, and perhaps refused before it starts
             if joined := await self._give_way(key, self._owner, info):
                 return joined
         elif occupant is not None and self._is_pending(occupant) and self._waits_for(occupant, key):

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from redis import Redis
 
 from resumable_streams import (
     CancellationReason,
@@ -17,7 +18,7 @@ from resumable_streams import (
 )
 from resumable_streams.engine import get_engine
 from resumable_streams.identifiers import slot_of
-from resumable_streams.signals import stream_cancelled, stream_finalized
+from resumable_streams.signals import owner_bound, stream_cancelled, stream_finalized
 from resumable_streams.types import StreamKey
 from tests.tools.readers import read_all, read_until
 from tests.tools.sources import Tap, finished
@@ -192,6 +193,36 @@ async def test_what_a_quota_refused_leaves_the_slot_free(
     tap.end()
 
 
+async def test_who_joins_waits_for_one_that_may_still_be_refused(
+    manager: StreamManager, elsewhere: StreamManager
+) -> None:
+    """A receiver refuses the election that the second caller has seen."""
+    seen, go_on = asyncio.Event(), asyncio.Event()
+
+    async def refuse_first(*, stream_id: str, **named: Any) -> None:
+        if stream_id == "first":
+            seen.set()
+            await go_on.wait()
+            raise StreamLimitExceeded("rate", 1)
+
+    owner_bound.connect(refuse_first)
+    try:
+        named: dict[str, Any] = {"owner": "ada", "slot": SLOT}
+        first = asyncio.create_task(manager.arun("first", Tap(), **named))
+        await seen.wait()
+        tap = Tap(b"a")
+        second = asyncio.create_task(elsewhere.arun("second", tap, **named))
+        with pytest.raises(SlotBusy):
+            await elsewhere.arun("third", Tap(), on_busy="refuse", **named)
+        go_on.set()
+        with pytest.raises(StreamLimitExceeded):
+            await first
+        assert (await second).role is Role.PRODUCER
+        tap.end()
+    finally:
+        owner_bound.disconnect(refuse_first)
+
+
 @pytest.mark.parametrize("name", ["", "x" * 257, "\ud800", 42])
 async def test_a_slot_has_a_name(manager: StreamManager, name: Any) -> None:
     with pytest.raises(InvalidSlot):
@@ -236,3 +267,50 @@ async def test_the_names_of_an_owner_share_a_slot(manager: StreamManager) -> Non
     assert replaced.info.owner == "ada"
     await old.closed.wait()
     new.end()
+
+
+async def test_an_order_for_a_worker_has_a_slot(
+    manager: StreamManager, elsewhere: StreamManager
+) -> None:
+    """From when it is elected, whoever produces it, and when."""
+    orders: list[str] = []
+    path = f"{__name__}.words"
+    named: dict[str, Any] = {"owner": "ada", "slot": SLOT}
+    await manager.aenqueue("first", path, through=orders.append, **named)
+    active = await elsewhere.aactive(SLOT, owner="ada")
+    assert active is not None
+    assert active.stream_id == "first"
+    joined = await elsewhere.aenqueue("second", path, through=orders.append, **named)
+    assert joined.stream_id == "first"
+    with pytest.raises(SlotBusy):
+        await elsewhere.arun("second", Tap(), on_busy="refuse", **named)
+    tap = Tap()
+    replaced = await elsewhere.arun("second", tap, on_busy="replace", **named)
+    assert replaced.role is Role.PRODUCER
+    assert len(orders) <= 1
+    tap.end()
+
+
+async def words(stream_id: str) -> Any:
+    yield "a"
+    await asyncio.Event().wait()
+
+
+async def test_a_purge_leaves_nothing_of_slots_and_lists(
+    redis_manager: StreamManager, redis_server: Redis, key_prefix: str
+) -> None:
+    tap = Tap(b"a")
+    await fill(redis_manager, tap)
+    assert await redis_manager.apurge(owner="ada") == 2
+    await tap.closed.wait()
+
+    def left() -> list[bytes]:
+        names = redis_server.scan_iter(f"{key_prefix}:default:*", count=1_000)
+        return [name for name in names if not name.endswith(b":control")]
+
+    await eventually(lambda: not left())
+
+
+async def fill(manager: StreamManager, tap: Tap) -> None:
+    await read_all(await manager.arun("done", finished([b"a"]), owner="ada", slot="chat:1"))
+    await manager.arun("running", tap, owner="ada", slot=SLOT)
