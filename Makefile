@@ -18,7 +18,7 @@ PYENVS   := $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/*/bin/python3
 DISCOVER := $(if $(PYENVS),--discover $(PYENVS))
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test quick postgres servers needs-servers browser lint format deploys faults attack soak model bench matrix clean
+.PHONY: help venv demo test quick postgres chats servers needs-servers browser lint format deploys faults attack soak model bench matrix clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ quick: $(VENV)/.dev ## Run the tests that start no process and take a moment eac
 
 postgres: $(VENV)/.dev ## Run what uses the database again, on PostgreSQL with a pool of 4
 	@DATABASE=postgresql $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "django_db and not benchmark and not nightly" $(or $(ARGS),tests/django_edges tests/behaviour tests/contrib tests/setups)
+
+chats: $(VENV)/.dev ## Measure lists and histories of chats with a million messages in PostgreSQL
+	@DATABASE=postgresql $(BIN)/python -m pytest -q -s -m benchmark --timeout 600 tests/chat/test_size.py $(ARGS)
 
 NPM := tests/npm/node_modules
 

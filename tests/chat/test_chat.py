@@ -76,7 +76,7 @@ async def test_an_answer_that_ends_before_the_client_is_back_comes_whole(visitor
     await source.closed.wait()
 
     async def is_over() -> bool:
-        return (await visitor.get("/c/stream")).status_code == 204
+        return bool((await visitor.get("/c/stream")).status_code == 204)
 
     await eventually(is_over)
     answer = await chunks(await visitor.get(f"/c/stream?stream={page['running']}"))
