@@ -63,9 +63,10 @@ async function settled(chat) {
   return chat;
 }
 
-/** Reload the page, or only come back with the messages that are there. */
+/** Reload the page; or stay on it, and take the messages of the history. */
 async function comeBack(chat) {
   const again = keep ? chat : new Chat(await load());
+  if (keep) again.messages = await load();
   await again.resumeStream();
   return settled(again);
 }
