@@ -10,7 +10,7 @@ from .control import read_control, validate_ttl
 from .engine import Engine
 from .engine.elections import abandon, elect, secure
 from .engine.reader import StreamReader
-from .engine.slots import SlotEntry, SlotLost, Turn
+from .engine.slots import SlotEntry, SlotLost, SlotTurn
 from .exceptions import (
     ShuttingDown,
     StoreUnavailable,
@@ -150,7 +150,7 @@ class Run:
             claim = replace(claim, holder=f"{WAITING}{claim.epoch}")
         if entry is not None:
             turn = await entry.take(key, claim.epoch, control)
-            if turn is Turn.AGAIN:
+            if turn is SlotTurn.AGAIN:
                 return None
             if isinstance(turn, StreamInfo):
                 owner = name_of(turn, self._names)

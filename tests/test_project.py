@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -36,14 +37,20 @@ def test_no_class_name_occurs_twice():
 NAMED_BY_DJANGO = {"Command", "Meta", "Migration"}
 
 
-def public_classes(tree: ast.AST) -> list[str]:
-    names = [node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
-    return [name for name in names if name not in NAMED_BY_DJANGO and not name.startswith("_")]
+def public_classes(tree: ast.AST, within: str = "") -> Iterator[str]:
+    """Yield the names of classes, those of nested ones with what they are nested in."""
+    for node in ast.iter_child_nodes(tree):
+        name = within
+        if isinstance(node, ast.ClassDef):
+            name = f"{within}.{node.name}".lstrip(".")
+            if node.name not in NAMED_BY_DJANGO and not node.name.startswith("_"):
+                yield name
+        yield from public_classes(node, name)
 
 
 def test_a_class_is_found_wherever_it_is_defined():
     tree = ast.parse("class A:\n class Meta: pass\n class B: pass\ndef f():\n class _C: pass")
-    assert sorted(public_classes(tree)) == ["A", "B"]
+    assert list(public_classes(tree)) == ["A", "A.B"]
 
 
 def test_installed_version_is_the_version_of_the_project_file():

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 import httpx
 
 from .errors import WrongFormat
-from .frames import Conclusion, ServerEvent, WireFrame, WireFrames, conclusion
+from .frames import ServerEvent, WireEnd, WireFrame, WireFrames, conclusion
 
 __all__ = [
     "AS_BYTES",
@@ -59,7 +59,7 @@ class BodyDecoder(Generic[T]):
         self.offset = offset
         self.progress = 0
         """The number of bytes, or of whole frames, so far."""
-        self.conclusion: Conclusion | None = None
+        self.conclusion: WireEnd | None = None
         self.is_over = False
         self.retry: int | None = None  # milliseconds
 

@@ -25,10 +25,10 @@ from .errors import (
     RemoteFailure,
     Replaced,
 )
-from .frames import Conclusion
+from .frames import WireEnd
 from .steps import Ask, Conversation, Give, Read, Reply, Wait, shown
 
-__all__ = ["Following", "Place"]
+__all__ = ["Following", "StreamPlace"]
 
 OFFSET_HEADER = "X-Resumable-Stream-Offset"
 SIZE_HEADER = "X-Resumable-Stream-Size"
@@ -40,7 +40,7 @@ UNASKABLE = (405, 501)
 
 
 @dataclass(slots=True, kw_only=True)
-class Place:
+class StreamPlace:
     """A place in one incarnation of a stream: all that a reader has to remember.
 
     `offset` is the byte of the log after the last item handed on. `status` is empty until the
@@ -90,7 +90,7 @@ class Following:
 
     def __init__(
         self,
-        place: Place,
+        place: StreamPlace,
         decoders: Decoders,
         backoff: Backoff,
         *,
@@ -118,7 +118,7 @@ class Following:
         reply = yield from self._ask()
         self._place.enter(reply)
         if reply.status == 204:
-            yield from self._conclude(Conclusion(status="done"))
+            yield from self._conclude(WireEnd(status="done"))
             return False
         self._place.kind = kind_of(reply.headers)
         start = reply.headers.get(OFFSET_HEADER, str(self._offset))
@@ -207,9 +207,9 @@ class Following:
         status, size = yield from self._look()
         is_final = status not in ("", STREAMING)
         if not status and error is None:  # nobody can be asked: the body is taken at its word
-            yield from self._conclude(Conclusion(status="done"))
+            yield from self._conclude(WireEnd(status="done"))
         elif is_final and self._has_all(size, error, has_moved=has_moved):
-            yield from self._conclude(Conclusion(status=status))
+            yield from self._conclude(WireEnd(status=status))
         else:
             self._was_final = is_final
             reason = "the body ended before the stream" if error is None else describe(error)
@@ -246,12 +246,12 @@ class Following:
         size = reply.headers.get(SIZE_HEADER, "0")
         return reply.headers.get(STATUS_HEADER, ""), int(size) if size.isdigit() else 0
 
-    def _ask_conclusion(self) -> Conversation[Conclusion]:
+    def _ask_conclusion(self) -> Conversation[WireEnd]:
         """Return how the stream ended, after a last frame that says only that it did."""
         status, _ = yield from self._look()
-        return Conclusion(status="done" if status in ("", STREAMING) else status)
+        return WireEnd(status="done" if status in ("", STREAMING) else status)
 
-    def _conclude(self, end: Conclusion) -> Conversation[None]:
+    def _conclude(self, end: WireEnd) -> Conversation[None]:
         """Take note of the end of the stream, after all of it was handed on."""
         if end.status == "done" and self._decoder is not None:
             yield from self._give(self._decoder.finish())

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from .errors import WrongFormat
 
-__all__ = ["Conclusion", "ServerEvent", "WireFrame", "WireFrames", "conclusion"]
+__all__ = ["ServerEvent", "WireEnd", "WireFrame", "WireFrames", "conclusion"]
 
 MAX_FRAME_BYTES = 67_108_864
 """The longest frame that is waited for."""
@@ -107,7 +107,7 @@ def _parse(data: bytes) -> WireFrame:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Conclusion:
+class WireEnd:
     """The end of a stream, as a body reports it: `done`, `cancelled` or `error`."""
 
     status: str
@@ -115,7 +115,7 @@ class Conclusion:
     detail: str = ""
 
 
-def conclusion(last: WireFrame, before: ServerEvent | None) -> Conclusion | None:
+def conclusion(last: WireFrame, before: ServerEvent | None) -> WireEnd | None:
     """Return how a stream ended; None if its last frame does not say so.
 
     `before` is the event right before the last one, if that was of this body only: a UI message
@@ -124,28 +124,28 @@ def conclusion(last: WireFrame, before: ServerEvent | None) -> Conclusion | None
     event = last.event or ServerEvent()
     said = _object(event.data)
     if event.type in ("done", "cancelled"):
-        return Conclusion(status=event.type)
+        return WireEnd(status=event.type)
     if event.type == "error":
         return _failure(said.get("code"), said.get("detail"))
     if event.data == "[DONE]":
         return _conclusion_of_message(_object(before.data) if before else {})
     if said.get("type") == "RUN_ERROR":
         if said.get("code") == "cancelled":
-            return Conclusion(status="cancelled")
+            return WireEnd(status="cancelled")
         return _failure(said.get("code"), said.get("message"))
     return None
 
 
-def _conclusion_of_message(part: dict[str, object]) -> Conclusion:
+def _conclusion_of_message(part: dict[str, object]) -> WireEnd:
     if part.get("type") == "abort":
-        return Conclusion(status="cancelled")
+        return WireEnd(status="cancelled")
     if part.get("type") == "error":
         return _failure(None, part.get("errorText"))
-    return Conclusion(status="done")
+    return WireEnd(status="done")
 
 
-def _failure(code: object, detail: object) -> Conclusion:
-    return Conclusion(status="error", code=str(code or ""), detail=str(detail or ""))
+def _failure(code: object, detail: object) -> WireEnd:
+    return WireEnd(status="error", code=str(code or ""), detail=str(detail or ""))
 
 
 def _object(text: str) -> dict[str, object]:

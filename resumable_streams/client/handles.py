@@ -4,7 +4,7 @@ import httpx
 
 from .backoff import Backoff
 from .decoding import Decoders
-from .following import Following, Place
+from .following import Following, StreamPlace
 from .steps import Conversation
 
 __all__ = ["StreamHandle", "place_at"]
@@ -13,7 +13,7 @@ __all__ = ["StreamHandle", "place_at"]
 class StreamHandle:
     """One stream of a site. Iterating it starts after the last item that it has handed on."""
 
-    def __init__(self, place: Place, backoff: Backoff, *, is_open: bool = False) -> None:
+    def __init__(self, place: StreamPlace, backoff: Backoff, *, is_open: bool = False) -> None:
         self._place = place
         self._backoff = backoff
         self._is_open = is_open
@@ -56,13 +56,15 @@ class StreamHandle:
         return f"<{type(self).__name__} {self.id or 'not opened'} {self.ended or self.position}>"
 
 
-def place_at(url: httpx.URL, *, link: str | None, after: str | None, epoch: str | None) -> Place:
+def place_at(
+    url: httpx.URL, *, link: str | None, after: str | None, epoch: str | None
+) -> StreamPlace:
     """Return a place in a stream: its start, or the one after a position."""
     if link is not None:
         url = url.copy_merge_params({"token": link})
     if after is None:
-        return Place(url=url, epoch=epoch or "")
+        return StreamPlace(url=url, epoch=epoch or "")
     name, separator, offset = after.rpartition("-")
     if not (separator and name and offset.isascii() and offset.isdigit()):
         raise ValueError("`after` is the `position` of a stream, or the id of one of its events.")
-    return Place(url=url, epoch=name, offset=int(offset))
+    return StreamPlace(url=url, epoch=name, offset=int(offset))

@@ -10,7 +10,7 @@ import httpx
 
 from .backoff import Backoff
 from .decoding import AS_BYTES, AS_EVENTS, AS_PARTS, AS_TEXT, Decoders
-from .following import Place
+from .following import StreamPlace
 from .frames import ServerEvent
 from .handles import StreamHandle, place_at
 from .site import (
@@ -136,7 +136,7 @@ class AsyncRemoteStream(StreamHandle):
     """
 
     def __init__(
-        self, line: _AsyncLine, place: Place, backoff: Backoff, *, is_open: bool = False
+        self, line: _AsyncLine, place: StreamPlace, backoff: Backoff, *, is_open: bool = False
     ) -> None:
         super().__init__(place, backoff, is_open=is_open)
         self._line = line

@@ -10,7 +10,7 @@ from .asking import EPOCH_HEADER, after_loss, after_refusal, ask, fields
 from .backoff import Attempts, Backoff, describe
 from .decoding import kind_of
 from .errors import AnswerLost, NotFound
-from .following import Place
+from .following import StreamPlace
 from .steps import Ask, Conversation, Reply, Wait, shown
 
 __all__ = ["RemoteState", "Starting", "cancel", "delete", "look"]
@@ -71,7 +71,7 @@ class Starting:
     is_sure: bool
     locate: Callable[[str], httpx.URL]
 
-    def steps(self) -> Conversation[Place]:
+    def steps(self) -> Conversation[StreamPlace]:
         """Return the place of the stream, whose body is open."""
         attempts = Attempts(self.backoff)
         while True:
@@ -93,8 +93,8 @@ class Starting:
         if not (self.is_sure or self.is_known(sent)):
             raise AnswerLost(shown(self.ask.url), reason)
 
-    def _enter(self, reply: Reply) -> Place:
-        place = Place(url=reply.url)
+    def _enter(self, reply: Reply) -> StreamPlace:
+        place = StreamPlace(url=reply.url)
         place.enter(reply)
         place.kind = kind_of(reply.headers)
         location = reply.headers.get("Location")
@@ -102,19 +102,19 @@ class Starting:
         return place
 
 
-def look(place: Place, backoff: Backoff) -> Conversation[RemoteState]:
+def look(place: StreamPlace, backoff: Backoff) -> Conversation[RemoteState]:
     """Return the state of a stream."""
     request = Ask(method="GET", url=place.at("status/"))
     return RemoteState.of((yield from ask(request, Attempts(backoff))))
 
 
-def cancel(place: Place, backoff: Backoff) -> Conversation[RemoteState]:
+def cancel(place: StreamPlace, backoff: Backoff) -> Conversation[RemoteState]:
     """Cancel a stream, however often; return its state."""
     request = Ask(method="POST", url=place.at("cancel/"))
     return RemoteState.of((yield from ask(request, Attempts(backoff))))
 
 
-def delete(place: Place, backoff: Backoff) -> Conversation[None]:
+def delete(place: StreamPlace, backoff: Backoff) -> Conversation[None]:
     """Delete a stream."""
     attempts = Attempts(backoff)
     try:

@@ -37,14 +37,14 @@ from ..types import (
 )
 from . import Engine
 
-__all__ = ["SlotEntry", "SlotLost", "Turn", "find_occupant"]
+__all__ = ["SlotEntry", "SlotLost", "SlotTurn", "find_occupant"]
 
 
 class SlotLost(Exception):
     """Another stream took the slot before this one started."""
 
 
-class Turn(Enum):
+class SlotTurn(Enum):
     """What follows from a look at a slot, if no stream is to be joined."""
 
     OURS = "ours"  # elect
@@ -94,13 +94,13 @@ class SlotEntry:
         self._keep = 2 * ttl
         self._request = request
 
-    async def take(self, key: StreamKey, epoch: str, control: Control) -> StreamInfo | Turn:
+    async def take(self, key: StreamKey, epoch: str, control: Control) -> StreamInfo | SlotTurn:
         """Take the slot for `epoch`, or return the stream to join; raise SlotBusy as asked.
 
         A stream that is there already under our own id is no matter of slots.
         """
         if await self._store.look(key) is not None:
-            return Turn.OURS
+            return SlotTurn.OURS
         for owner, slot, theirs in self._others:
             _, info = await find_occupant(self._store, slot, theirs)
             if info is not None and (joined := await self._give_way(key, owner, info)):
@@ -109,13 +109,13 @@ class SlotEntry:
         if info is not None:
             self._engine.takeover.suspect([info])
             if info.stream_id == key.stream_id:  # begun since we looked
-                return Turn.OURS
+                return SlotTurn.OURS
             if occupant and self._is_pending(occupant) and self._on_busy is OnBusy.JOIN:
-                return Turn.AGAIN  # elected, and perhaps refused before it starts
+                return SlotTurn.AGAIN  # elected, and perhaps refused before it starts
             if joined := await self._give_way(key, self._owner, info):
                 return joined
         elif occupant is not None and self._is_pending(occupant) and self._waits_for(occupant, key):
-            return Turn.AGAIN
+            return SlotTurn.AGAIN
         return await self._occupy(key, epoch, occupant)
 
     async def _give_way(self, key: StreamKey, owner: Owner, info: StreamInfo) -> StreamInfo | None:
@@ -143,15 +143,15 @@ class SlotEntry:
             raise SlotBusy(occupant.stream_id)
         return self._on_busy is OnBusy.JOIN
 
-    async def _occupy(self, key: StreamKey, epoch: str, seen: Occupant | None) -> Turn:
+    async def _occupy(self, key: StreamKey, epoch: str, seen: Occupant | None) -> SlotTurn:
         now = await self._store.occupy(
             self._slot, epoch=epoch, stream_id=key.stream_id, seen=seen, keep=self._keep
         )
         if now is None or now.epoch != epoch:
-            return Turn.AGAIN
+            return SlotTurn.AGAIN
         if seen is not None:
             await self._end(key_in(self._slot, seen.stream_id), seen.epoch)
-        return Turn.OURS
+        return SlotTurn.OURS
 
     async def _end(self, key: StreamKey, epoch: str) -> None:
         await self._store.cancel(key, epoch=epoch, code=CancellationReason.REPLACED)

@@ -19,6 +19,7 @@ from resumable_streams.process.runtime import runtime
 from resumable_streams.stores.memory import MemoryStore
 from resumable_streams.types import StreamStatus
 from tests.tools.streams import MEMORY
+from tests.tools.waiting import eventually
 
 pytestmark = pytest.mark.lengthy
 
@@ -90,10 +91,14 @@ class House:
 
     async def go_on(self, tasks: dict[str, "asyncio.Task[Any]"]) -> None:
         """Let everybody who lives come to an answer."""
-        while any(not task.done() for alias, task in tasks.items() if alias not in self.dead):
+
+        def is_over() -> bool:
+            return all(task.done() for alias, task in tasks.items() if alias not in self.dead)
+
+        while not is_over():
             went = [await self.let_through(alias) for alias in ASKERS]
             if not any(went):
-                await asyncio.sleep(0.002)
+                await eventually(lambda: self.waiting.keys() - self.dead or is_over())
 
     async def close(self) -> None:
         self.is_over = True

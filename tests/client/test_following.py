@@ -28,6 +28,7 @@ from resumable_streams.streams import streams
 from tests.proxy import proxy_to
 from tests.tools.serving import PLAIN
 from tests.tools.sources import Tap, finished
+from tests.tools.waiting import pass_time
 
 from . import site
 from .conftest import MakeClient
@@ -435,7 +436,7 @@ async def test_keep_alives_are_no_silence(make: MakeClient, sources: dict[str, A
     stream = await client.acquire("/answer/tap/?format=sse")
 
     async def end_late() -> None:
-        await asyncio.sleep(2.0)  # two silences long
+        await pass_time(2.0)  # two silences long
         tap.end()
 
     ending = asyncio.create_task(end_late())

@@ -47,7 +47,7 @@ drafts: dict[str, MessageBuilder] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class AnswerEnd:
     """The end of an answer: how its stream ended, and its log or else its draft, if any."""
 
     status: str
@@ -81,7 +81,7 @@ async def _finalized(
     if generation is not None:
         key = StreamKey(tenant=tenant, generation=generation, stream_id=stream_id)
         log = await _log(alias, key, epoch)
-    outcome = Outcome(
+    outcome = AnswerEnd(
         status=STATUSES[StreamStatus(status)],
         error_code=str(error_code),
         log=log,
@@ -109,7 +109,7 @@ async def _patiently(save: partial[None]) -> None:
             await asyncio.sleep(pause)
 
 
-def save_end(stream_id: str, outcome: Outcome) -> None:
+def save_end(stream_id: str, outcome: AnswerEnd) -> None:
     """Complete the row of an answer, unless that was done; for sync code."""
     rows = Message.objects.filter(stream_id=stream_id)
     with transaction.atomic(using=rows.db):
@@ -126,7 +126,7 @@ def save_end(stream_id: str, outcome: Outcome) -> None:
             rows.filter(usage={}).update(usage=dict(outcome.usage))
 
 
-def _complete(row: Message, outcome: Outcome) -> None:
+def _complete(row: Message, outcome: AnswerEnd) -> None:
     row.status, row.error_code = Status(outcome.status), outcome.error_code[:64]
     row.usage = dict(outcome.usage) or row.usage
     builder = _built(row, outcome)
@@ -140,7 +140,7 @@ def _complete(row: Message, outcome: Outcome) -> None:
         row.status = Status.STOPPED
 
 
-def _built(row: Message, outcome: Outcome) -> MessageBuilder | None:
+def _built(row: Message, outcome: AnswerEnd) -> MessageBuilder | None:
     if outcome.log is None:
         return outcome.draft
     builder = MessageBuilder(row.parts[: row.base])
@@ -180,11 +180,11 @@ async def settle_with(conversation: Conversation, info: StreamInfo | None) -> St
 
 async def _save_ended(conversation: Conversation, stream_id: str, info: StreamInfo | None) -> None:
     if info is None:
-        outcome = Outcome(status=Status.FAILED, error_code=ErrorCode.EXPIRED)
+        outcome = AnswerEnd(status=Status.FAILED, error_code=ErrorCode.EXPIRED)
     else:
         log = await read_log(conversation.alias, info.key, info.epoch)
         status = STATUSES[info.status]
-        outcome = Outcome(status=status, error_code=info.error_code, log=log)
+        outcome = AnswerEnd(status=status, error_code=info.error_code, log=log)
     await run_sync(partial(save_end, stream_id, outcome))
 
 

@@ -11,7 +11,7 @@ from .records import Records
 from .retire import Retire
 from .revoke import Revoke
 from .rotate import Rotate
-from .tail import Tail
+from .tail import TailVerb
 from .verb import Verb
 from .worker import Work
 
@@ -23,7 +23,7 @@ VERBS: dict[str, type[Verb]] = {
         Doctor,
         Audit,
         List,
-        Tail,
+        TailVerb,
         Purge,
         Rotate,
         Revoke,

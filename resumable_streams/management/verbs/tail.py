@@ -16,14 +16,14 @@ from resumable_streams.types import PUBLIC, Owner, Page, StreamInfo, StreamKey
 
 from .acting import ActingVerb
 
-__all__ = ["Tail"]
+__all__ = ["TailVerb"]
 
 BYTES = 4_096
 PAGE_BYTES = 65_536
 LOOK_SECONDS = 0.5
 
 
-class Tail(ActingVerb):
+class TailVerb(ActingVerb):
     """The verb that reads what belongs to somebody else, and says so before and after."""
 
     name = "tail"
