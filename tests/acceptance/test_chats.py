@@ -15,7 +15,7 @@ import pytest
 
 from resumable_streams.sse import data_of
 from tests.tools.serving import PLAIN
-from tests.tools.waiting import eventually
+from tests.tools.waiting import eventually, pass_time
 
 from .conftest import Serve
 from .servers import Server
@@ -195,7 +195,7 @@ async def test_two_hundred_conversations_with_random_faults_keep_every_word(star
         async def hold(talk: Talk) -> None:
             fate = chance.choice(["leave", "stop", "fail", "read", "read"])
             words = chance.randrange(1, COUNT) if fate in ("leave", "stop") else None
-            await asyncio.sleep(chance.random() * 2)
+            await pass_time(chance.random() * 2)
             try:
                 await talk.ask(words, every=0.1, **({"fail": 1} if fate == "fail" else {}))
                 if fate == "stop":
@@ -204,7 +204,7 @@ async def test_two_hundred_conversations_with_random_faults_keep_every_word(star
                 assert talk.client is there  # its process was killed
 
         held = asyncio.gather(*map(hold, talks))
-        await asyncio.sleep(4)
+        await pass_time(4)
         doomed.kill()
         await held
         found = 0
