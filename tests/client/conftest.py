@@ -9,9 +9,20 @@ from django.core.handlers.asgi import ASGIHandler
 from pytest_django import Settings
 
 from resumable_streams.client import AsyncSiteClient, Backoff
+from tests.acceptance.conftest import (
+    empty_database,
+    lasting,
+    lasting_site,
+    new_site,
+    passing,
+    recording,
+)
 from tests.tools.serving import PLAIN, served_here
 
 from . import site
+
+__all__ = ["empty_database", "lasting", "lasting_site", "new_site", "passing", "recording"]
+"""The fixtures of server processes."""
 
 QUICK = Backoff(attempts=5, first=0.001, longest=0.01)
 """A client that does not wait, as its server is near."""

@@ -34,7 +34,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def test_the_index_has_a_line_for_each_page() -> None:
     text = (DOCS / "README.md").read_text()
-    assert set(re.findall(r"^\| \[[^\]]+\]\((\w+\.md)\) \|", text, re.MULTILINE)) == {
+    assert set(re.findall(r"^\| \[[^\]]+\]\(([\w-]+\.md)\) \|", text, re.MULTILINE)) == {
         page.name for page in DOCS.glob("*.md")
     } - {"README.md"}
 
