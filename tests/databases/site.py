@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
-from django.urls import path
+from django.urls import include, path
 
 from tests.acceptance.site_settings import *  # noqa: F403
 from tests.acceptance.site_settings import INSTALLED_APPS, MIDDLEWARE
@@ -140,6 +140,7 @@ def _urls() -> list[Any]:
     from django.db import connections
 
     from resumable_streams import streams
+    from resumable_streams.contrib.chat.views import ChatView
     from resumable_streams.http.response import ResumableStreamResponse
     from resumable_streams.process.runtime import runtime
     from resumable_streams.signals import stream_acquired
@@ -170,6 +171,13 @@ def _urls() -> list[Any]:
         session.create()
         assert session.session_key
         return session.session_key
+
+    class Assistant(ChatView):
+        save_interval = 0.2
+
+        async def answer(self, conversation: Any, messages: Any) -> AsyncIterator[str]:
+            yield "."
+            await STAGE.until_over()
 
     async def produce(request: HttpRequest, name: str) -> HttpResponseBase:
         return await stream_response(request, SOURCES[name])
@@ -203,6 +211,7 @@ def _urls() -> list[Any]:
         return JsonResponse({"live": len(runtime._tasks), "asked": STAGE.asked})
 
     return [
+        path("api/", include(Assistant.urls("chat"))),
         path("", page),
         path("log-in/<int:count>", log_in),
         path("produce/<str:name>", produce),

@@ -53,14 +53,15 @@ class Site:
         assert response.status_code == 200, self.server.written()
         return response.json()
 
-    async def start(self, count: int, path: str) -> list["Answer"]:
+    async def start(self, count: int, path: str, **named: Any) -> list["Answer"]:
         """Start streams of as many users; each has its first bytes when this returns."""
-        return await asyncio.gather(*(self._start(key, path) for key in self._keys[:count]))
+        keys = self._keys[:count]
+        return await asyncio.gather(*(self._start(key, path, **named) for key in keys))
 
-    async def _start(self, key: str, path: str) -> "Answer":
+    async def _start(self, key: str, path: str, **named: Any) -> "Answer":
         async with self._at_once:
             headers = {"Cookie": f"sessionid={key}"}
-            request = self._client.stream("POST", path, headers=headers)
+            request = self._client.stream("POST", path, headers=headers, **named)
             answer = Answer(await self._open.enter_async_context(request))
             await answer.more()
             return answer
@@ -146,6 +147,22 @@ async def test_live_streams_hold_no_connection_and_no_thread(
         await at.page()
         assert (await at.get("/stage"))["live"] == READERS + PRODUCERS
         await at.get("/stage?over")
+
+
+@pytest.mark.parametrize("connections", ["pool", "persistent"])
+async def test_chats_hold_no_connection_while_they_are_answered(
+    site: Serve, postgres_server: Postgres, connections: str
+):
+    """Also where drafts are saved meanwhile."""
+    async with visited(site, postgres_server, "uvicorn", connections) as at:
+        message = {"id": "q", "role": "user", "parts": [{"type": "text", "text": "Why?"}]}
+        answers = await at.start(READERS, "/api/chat", json={"id": "c", "messages": [message]})
+        await at.at_rest()
+        await at.page()
+        assert (await at.get("/stage"))["live"] == READERS
+        await at.get("/stage?over")
+        assert [(await one.rest()).count(b'"type":"finish"') for one in answers] == [1] * READERS
+        await at.at_rest()
 
 
 @pytest.mark.parametrize("connections", ["pool", "persistent"])

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...formats.items import as_mapping
 from ...process.threads import run_sync
-from ...producing.sources import Item, Source, open_source
+from ...producing.sources import Item, Source, open_source, reported_usage
 from .building import MessageBuilder, chunks_in
 from .saving import drafts, save_draft
 from .turns import Turn
@@ -142,6 +142,6 @@ async def _save_at_intervals(stream_id: str, draft: MessageBuilder, interval: fl
             continue
         saved = draft.additions
         try:
-            await run_sync(partial(save_draft, stream_id, draft.parts()))
+            await run_sync(partial(save_draft, stream_id, draft.parts(), reported_usage()))
         except Exception:  # the end, or the next interval, saves it
             logger.exception("A draft of an answer could not be saved.")

@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 
+from django.db import transaction
+from django.utils import timezone
+
 from ...process.runtime import runtime
 from . import logs
 from .models import Conversation, Message
@@ -11,9 +14,12 @@ __all__ = ["delete_conversations", "delete_rows"]
 
 def delete_rows(conversation: Conversation) -> list[str]:
     """Delete the rows of a conversation; return the ids of its streams."""
-    rows = Message.objects.filter(conversation_id=conversation.pk, stream_id__isnull=False)
-    ids = [str(one) for one in rows.values_list("stream_id", flat=True)]
-    conversation.delete()
+    found = Conversation.objects.filter(pk=conversation.pk)
+    with transaction.atomic(using=found.db):
+        found.update(updated=timezone.now())  # the lock, as in `turns`
+        rows = Message.objects.filter(conversation_id=conversation.pk, stream_id__isnull=False)
+        ids = [str(one) for one in rows.values_list("stream_id", flat=True)]
+        found.delete()
     return ids
 
 

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Sequence
 
 from ...control import FIRST_GENERATION, read_control
-from ...engine import Engine, get_engine
+from ...engine import get_engine
 from ...process.runtime import runtime
 from ...stores.base import known
 from ...streams import StreamManager
@@ -43,11 +43,11 @@ async def _look_at(alias: str, tenant: str, ids: Sequence[str]) -> list[StreamIn
 
 async def read_log(alias: str, key: StreamKey, epoch: str) -> bytes | None:
     """Return all that an incarnation of a stream has stored; None if a part of that is gone."""
-    return await runtime.call(_read_log, get_engine(alias), key, epoch)
+    return await runtime.call(_read_log, alias, key, epoch)
 
 
-async def _read_log(engine: Engine, key: StreamKey, epoch: str) -> bytes | None:
-    log = bytearray()
+async def _read_log(alias: str, key: StreamKey, epoch: str) -> bytes | None:
+    engine, log = get_engine(alias), bytearray()
     while True:
         page = await engine.store.read(key, len(log), PAGE_BYTES)
         if page is None or page.info.epoch != epoch:

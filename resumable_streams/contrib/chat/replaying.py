@@ -23,7 +23,7 @@ def chunks_of(parts: Sequence[Part]) -> Iterator[dict[str, Any]]:
                 has_step = True
                 yield {"type": "start-step"}
             case {"type": "text" | "reasoning" as kind, "text": text}:
-                yield from _text_chunks(kind, f"saved:{number}", part, text)
+                yield from _text_chunks(kind, part.get("id") or f"saved:{number}", part, text)
             case {"toolCallId": _}:
                 yield from _tool_chunks(part)
             case _:
@@ -55,10 +55,11 @@ def _tool_chunks(part: Part) -> Iterator[dict[str, Any]]:
     yield {"type": "tool-input-available", **start, "input": part.get("input")}
     if (approval := part.get("approval")) is not None:
         yield {"type": "tool-approval-request", **call, "approvalId": approval.get("id")}
+    result = {**call, **dynamic}  # without it, version 5 of the SDK finds no such call
     if state == "output-available":
-        yield {"type": "tool-output-available", **call, "output": part.get("output")}
+        yield {"type": "tool-output-available", **result, "output": part.get("output")}
     elif state == "output-error":
-        yield {"type": "tool-output-error", **call, "errorText": part.get("errorText", "")}
+        yield {"type": "tool-output-error", **result, "errorText": part.get("errorText", "")}
     elif state == "output-denied":
         yield {"type": "tool-output-denied", **call}
 

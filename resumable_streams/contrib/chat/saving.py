@@ -149,9 +149,10 @@ def _built(row: Message, outcome: AnswerEnd) -> MessageBuilder | None:
     return builder
 
 
-def save_draft(stream_id: str, parts: list[dict[str, Any]]) -> None:
+def save_draft(stream_id: str, parts: list[dict[str, Any]], usage: Mapping[str, int]) -> None:
     """Save an answer as far as it is written; for sync code."""
-    Message.objects.filter(stream_id=stream_id, status=Status.RUNNING).update(parts=parts)
+    running = Message.objects.filter(stream_id=stream_id, status=Status.RUNNING)
+    running.update(parts=parts, usage=dict(usage))
 
 
 async def settle(conversation: Conversation) -> StreamInfo | None:
