@@ -14,7 +14,15 @@ from typing import Any, Generic, TypeVar
 import httpx
 
 from .errors import WrongFormat
-from .frames import ServerEvent, WireEnd, WireFrame, WireFrames, conclusion
+from .frames import (
+    MAX_HELD_BYTES,
+    ServerEvent,
+    WireEnd,
+    WireFrame,
+    WireFrames,
+    conclusion,
+    too_long,
+)
 
 __all__ = [
     "AS_BYTES",
@@ -107,6 +115,7 @@ class _Lines(BodyDecoder[Any]):
     def __init__(self, offset: int) -> None:
         super().__init__(offset)
         self._held: list[bytes] = []
+        self._size = 0
 
     def push(self, data: bytes) -> Iterator[Item[Any]]:
         after = self.offset
@@ -116,7 +125,10 @@ class _Lines(BodyDecoder[Any]):
         for part in ended:
             after += len(part) + 1
             yield from self._take(part, after)
+        self._size = len(rest) + (0 if ended else self._size)
         self._held.append(rest)
+        if self._size > MAX_HELD_BYTES:
+            raise too_long("line")
 
     def finish(self) -> Iterator[Item[Any]]:
         yield from self._take(b"", self.offset)

@@ -160,7 +160,7 @@ class AnswerLost(ClientError):
 
     def __init__(self, where: str, reason: str) -> None:
         super().__init__(
-            f"The answer of {where} was lost ({reason}), and a retry may start a second stream: "
+            f"{where} gave no useful answer ({reason}), and a retry may start a second stream: "
             f"the client has neither a token nor a session. Log in, pass `token=`, get a page that "
             f"starts a session, or pass an `idempotency_key=` if the owner is the same for all."
         )

@@ -249,7 +249,10 @@ class Following:
     def _ask_conclusion(self) -> Conversation[WireEnd]:
         """Return how the stream ended, after a last frame that says only that it did."""
         status, _ = yield from self._look()
-        return WireEnd(status="done" if status in ("", STREAMING) else status)
+        while status == STREAMING:
+            yield Wait(self._attempts.fail("nobody says how the stream has ended"))
+            status, _ = yield from self._look()
+        return WireEnd(status=status or "done")
 
     def _conclude(self, end: WireEnd) -> Conversation[None]:
         """Take note of the end of the stream, after all of it was handed on."""

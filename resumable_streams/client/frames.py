@@ -12,10 +12,18 @@ from dataclasses import dataclass
 
 from .errors import WrongFormat
 
-__all__ = ["ServerEvent", "WireEnd", "WireFrame", "WireFrames", "conclusion"]
+__all__ = [
+    "MAX_HELD_BYTES",
+    "ServerEvent",
+    "WireEnd",
+    "WireFrame",
+    "WireFrames",
+    "conclusion",
+    "too_long",
+]
 
-MAX_FRAME_BYTES = 67_108_864
-"""The longest frame that is waited for."""
+MAX_HELD_BYTES = 67_108_864
+"""The longest frame, or line, whose end is waited for."""
 
 _BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
 _LINE_END = re.compile(r"\r\n|\n|\r")
@@ -72,16 +80,21 @@ class WireFrames:
             yield self._frame(held[start : match.end()])
             start = match.end()
         self._held = held[start:]
-        if len(self._held) > MAX_FRAME_BYTES:
-            raise WrongFormat(
-                f"A frame has more than {MAX_FRAME_BYTES} bytes. Iterate `bytes()` of a raw stream "
-                f"for data of this size."
-            )
+        if len(self._held) > MAX_HELD_BYTES:
+            raise too_long("frame")
 
     def _frame(self, data: bytes) -> WireFrame:
         if self._is_first:
             data, self._is_first = data.removeprefix(_BOM), False
         return _parse(data)
+
+
+def too_long(name: str) -> WrongFormat:
+    """Return the error about a frame or line that is longer than one may be."""
+    return WrongFormat(
+        f"A {name} has more than {MAX_HELD_BYTES} bytes. Iterate `bytes()` of a raw stream for "
+        f"data of this size."
+    )
 
 
 def _parse(data: bytes) -> WireFrame:

@@ -1,11 +1,11 @@
-"""The client for async code: asyncio, or trio."""
+"""The client for async code."""
 
+import asyncio
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any, Self, TypeVar
 
-import anyio
 import httpx
 
 from .backoff import Backoff
@@ -75,7 +75,7 @@ class _AsyncLine:
         if isinstance(step, Read):
             return await anext(self._chunks, None)
         if isinstance(step, Wait):
-            await anyio.sleep(step.seconds)
+            await asyncio.sleep(step.seconds)
         return None
 
     async def _send(self, ask: Ask) -> Reply:

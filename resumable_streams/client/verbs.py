@@ -85,7 +85,7 @@ class Starting:
             if reply.is_success:
                 return self._enter(reply)
             if reply.status in PERHAPS_STARTED:
-                self._refuse_repeat(reply.sent, f"it was {reply.status}")
+                self._refuse_repeat(reply.sent, f"it was a {reply.status}")
             yield Wait(after_refusal(reply, attempts))
 
     def _refuse_repeat(self, sent: httpx.Headers, reason: str) -> None:

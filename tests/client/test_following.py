@@ -2,6 +2,7 @@
 
 import asyncio
 import mimetypes
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -23,12 +24,15 @@ from resumable_streams.client import (
     RemoteFailure,
     Replaced,
     WrongFormat,
+    decoding,
+    frames,
 )
+from resumable_streams.process.runtime import runtime
 from resumable_streams.streams import streams
 from tests.proxy import proxy_to
 from tests.tools.serving import PLAIN
 from tests.tools.sources import Tap, finished
-from tests.tools.waiting import pass_time
+from tests.tools.waiting import eventually, pass_time
 
 from . import site
 from .conftest import MakeClient
@@ -475,3 +479,58 @@ async def test_many_streams_wait_on_one_client(sources: dict[str, Any], port: in
             tap.end()
         assert await asyncio.gather(*reading) == [[str(number)] for number in range(150)]
     assert client.http.is_closed
+
+
+async def test_a_drain_is_waited_for_as_long_as_it_asks(
+    make: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = visitors_line()
+    client = make(http=httpx.AsyncClient(transport=line))
+    stream = client.stream((await client.acquire("/answer/words/")).id)
+    monkeypatch.setattr(runtime, "is_draining", True)
+    reading = asyncio.create_task(all_of(stream.text()))
+    await eventually(lambda: len(line.asked) == 2)
+    refused_at = time.monotonic()
+    monkeypatch.setattr(runtime, "is_draining", False)
+    assert "".join(await reading) == "".join(WORDS)
+    assert time.monotonic() - refused_at >= 1  # its Retry-After
+    assert [one.method for one in line.asked] == ["POST", "GET", "GET", "HEAD"]
+
+
+async def test_a_reader_that_is_cancelled_leaves_no_connection(
+    make: MakeClient, sources: dict[str, Any]
+) -> None:
+    sources["tap"] = tap = Tap("first")
+    stream = await make().acquire("/answer/tap/?format=sse")
+    begun = asyncio.Event()
+
+    async def read() -> None:
+        async for _ in stream.events():
+            begun.set()
+
+    reading = asyncio.create_task(read())
+    await begun.wait()
+    reading.cancel()
+    await asyncio.wait([reading])
+    assert reading.cancelled()
+    engine: Any = runtime.resources["default"]
+    await eventually(lambda: not any(tail.readers for tail in engine.hub.tails))
+    tap.give("second")
+    tap.end()
+    assert [event.data async for event in stream.events()] == ["second"]
+
+
+@pytest.mark.parametrize(("wire_format", "way"), [("sse", "events"), ("ndjson", "parts")])
+async def test_a_frame_or_line_without_an_end_is_bounded(
+    make: MakeClient,
+    sources: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    wire_format: str,
+    way: str,
+) -> None:
+    for module in (frames, decoding):
+        monkeypatch.setattr(module, "MAX_HELD_BYTES", 1_000)
+    sources["long"] = Tap(b"data: " + b"x" * 100_000)
+    stream = await make().acquire(f"/answer/long/?format={wire_format}")
+    with pytest.raises(WrongFormat, match="more than"):
+        await all_of(getattr(stream, way)())
