@@ -489,7 +489,7 @@ async def test_a_drain_is_waited_for_as_long_as_it_asks(
     stream = client.stream((await client.acquire("/answer/words/")).id)
     monkeypatch.setattr(runtime, "is_draining", True)
     reading = asyncio.create_task(all_of(stream.text()))
-    await eventually(lambda: len(line.asked) == 2)
+    await eventually(lambda: line.answered == [200, 503])
     refused_at = time.monotonic()
     monkeypatch.setattr(runtime, "is_draining", False)
     assert "".join(await reading) == "".join(WORDS)

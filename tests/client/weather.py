@@ -36,6 +36,7 @@ class BadLine(httpx.AsyncBaseTransport):
         self._faults = list(faults)
         self._pieces = pieces
         self.asked: list[httpx.Request] = []
+        self.answered: list[int] = []
 
     def next(self, *faults: Fault) -> None:
         """Have the next requests meet these faults."""
@@ -52,6 +53,7 @@ class BadLine(httpx.AsyncBaseTransport):
         if fault is not None and fault.kind == "refused":
             return httpx.Response(503, headers={"Retry-After": "0"})
         response = await self._transport.handle_async_request(request)
+        self.answered.append(response.status_code)
         assert isinstance(response.stream, httpx.AsyncByteStream)
         if fault is not None and fault.kind == "lost":
             await response.stream.aclose()
