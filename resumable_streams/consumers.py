@@ -197,14 +197,15 @@ class StreamConsumer(AsyncWebsocketConsumer):
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         if self._is_closing:
             return
+        if len(self._tasks) > MAX_PENDING:  # refusals wait, too, for a client that reads none
+            self._shut(CloseCode.POLICY)
+            return
         try:
             message = parse_message(text_data or "")
         except BadMessage as error:
             self._refuse_message(error)
             return
-        if len(self._tasks) > MAX_PENDING:
-            self._shut(CloseCode.POLICY)
-        elif message.type is MessageType.ACK:
+        if message.type is MessageType.ACK:
             self._acknowledge(message)
         else:
             self._do(partial(self._answer, message))

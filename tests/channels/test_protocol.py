@@ -36,6 +36,13 @@ class Answers(StreamConsumer):
             yield word
 
 
+class Stalled(StreamConsumer):
+    """A consumer whose client takes no frame: the server has no room for another."""
+
+    async def send(self, *args: Any, **kwargs: Any) -> None:
+        await asyncio.Event().wait()
+
+
 class OneStream(StreamConsumer):
     """A consumer whose route names its stream."""
 
@@ -427,6 +434,17 @@ async def test_too_many_messages_at_once_close_the_socket(
     async with connected(Slow, owner="ada") as socket:
         for number in range(9):
             await socket.say("acquire", number)
+        assert await socket.hear() == {"type": "closing", "code": 1008}
+
+
+async def test_bad_messages_of_a_client_that_reads_no_answer_close_the_socket(
+    memory_manager: StreamManager, configure_memory: Configure, monkeypatch: pytest.MonkeyPatch
+):
+    configure_memory(OWNER=OWNER)
+    monkeypatch.setattr("resumable_streams.consumers.MAX_PENDING", 8)
+    async with connected(Stalled, owner="ada") as socket:
+        for number in range(9):
+            await socket.say("resume", number)  # without an id
         assert await socket.hear() == {"type": "closing", "code": 1008}
 
 
