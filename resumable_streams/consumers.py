@@ -30,7 +30,7 @@ from channels.consumer import get_handler_name
 from channels.generic.websocket import AsyncWebsocketConsumer
 from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.security.websocket import AllowedHostsOriginValidator
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, SuspiciousOperation
 from django.http import HttpRequest, HttpResponse
 
 from .compat import sync_code_in
@@ -233,6 +233,8 @@ class StreamConsumer(AsyncWebsocketConsumer):
             self._shut(CloseCode.NO_OWNER)
         except StreamDoesNotExist:
             self._shut(CloseCode.NOT_FOUND)
+        except SuspiciousOperation:  # too many fields; over HTTP it is a 400
+            self._shut(CloseCode.POLICY)
         if self._is_closing:
             return
         if self._stream_id is not None:
@@ -268,8 +270,14 @@ class StreamConsumer(AsyncWebsocketConsumer):
                     await runtime.call(_drained)
             except TimeoutError:
                 if _now() >= self._sent_at + silence:
-                    await self._say(type="keep-alive")
+                    self._say_alive()
         self._shut(CloseCode.COME_BACK)
+
+    def _say_alive(self) -> None:
+        """Break the silence; nobody waits for a client that takes no frame."""
+        self._sent_at = _now()
+        if not self._sending.locked():
+            self._do(partial(self._say, type="keep-alive"))
 
     def _shut(self, code: CloseCode) -> None:
         """Close the socket, and end what is done for it."""

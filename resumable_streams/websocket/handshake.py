@@ -9,6 +9,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import cached_property
 from io import BytesIO
 from typing import Any
 
@@ -19,6 +20,7 @@ from django.http import Http404, HttpRequest
 
 from ..compat import unwrapped
 from ..exceptions import InvalidOwner, StreamDoesNotExist
+from ..links import SignedLink
 from ..owners import SESSION_KEY, Identity, get_identity, get_link
 from ..streams import Asker
 
@@ -44,7 +46,6 @@ class Handshake:
         self._looked_at = 0.0
         self._looking = asyncio.Lock()
         self._is_passing = False  # a visitor whom no cookie brings back
-        self.link = get_link(self.make_request())
 
     def make_request(self) -> HttpRequest:
         """Return a request for one message: what is noted on it is about that alone."""
@@ -56,8 +57,15 @@ class Handshake:
         return request
 
     async def asker(self) -> Asker:
-        """Return in whose name is read: that of the signed link in the address, if there is one."""
-        return self.link or await self.identify()
+        """Return in whose name is read: that of the signed link in the address, if there is one.
+
+        Raises SuspiciousOperation for an address that Django does not read.
+        """
+        return self._link or await self.identify()
+
+    @cached_property
+    def _link(self) -> SignedLink | None:
+        return get_link(self.make_request())
 
     async def identify(self) -> Identity:
         """Return who asks, looked up afresh now and then.

@@ -437,6 +437,23 @@ async def test_too_many_messages_at_once_close_the_socket(
         assert await socket.hear() == {"type": "closing", "code": 1008}
 
 
+async def test_an_address_with_too_many_fields_closes_the_socket(
+    memory_manager: StreamManager, configure_memory: Configure
+):
+    configure_memory(OWNER=OWNER)
+    async with connected(address=f"/ws/streams/?{'a&' * 1_001}", owner="ada") as socket:
+        assert await socket.hear() == {"type": "closing", "code": 1008}
+
+
+@pytest.mark.lengthy
+async def test_a_client_that_takes_no_frame_has_a_longest_life_too(
+    configure_memory: Configure, closes_runtime: None
+):
+    configure_memory(OWNER=OWNER, KEEP_ALIVE=1, MAX_RESPONSE_SECONDS=1.5)
+    async with connected(Stalled, owner="ada") as socket, within(10):
+        assert await socket.hear() == {"type": "closing", "code": 4503}
+
+
 async def test_bad_messages_of_a_client_that_reads_no_answer_close_the_socket(
     memory_manager: StreamManager, configure_memory: Configure, monkeypatch: pytest.MonkeyPatch
 ):
