@@ -567,9 +567,19 @@ async def test_silence_is_broken_and_a_socket_has_a_longest_life(
         assert await socket.hear() == {"type": "closing", "code": 4503}
 
 
-async def test_a_layer_is_there_for_those_who_name_it(manager: StreamManager, settings: Any):
-    layer = {"BACKEND": "channels.layers.InMemoryChannelLayer"}
+@pytest.mark.parametrize("kind", ["memory", "core", "pubsub"])
+async def test_a_layer_is_there_for_those_who_name_it(
+    manager: StreamManager, settings: Any, redis_url: str, key_prefix: str, kind: str
+):
+    host = {"address": redis_url, "socket_timeout": None}  # or redis-py 8 ends its waits
+    layer: dict[str, Any] = {"BACKEND": "channels.layers.InMemoryChannelLayer"}
+    if kind != "memory":
+        name = {"core": "core.RedisChannelLayer", "pubsub": "pubsub.RedisPubSubChannelLayer"}[kind]
+        config = {"hosts": [host], "prefix": f"{key_prefix}-layer"}
+        layer = {"BACKEND": f"channels_redis.{name}", "CONFIG": config}
     settings.CHANNEL_LAYERS = {"default": layer}
+    tap = Tap(b"before")
+    await manager.arun("s", tap, owner="ada")
 
     class Grouped(StreamConsumer):
         channel_layer_alias = "default"
@@ -581,10 +591,16 @@ async def test_a_layer_is_there_for_those_who_name_it(manager: StreamManager, se
     from channels.layers import get_channel_layer
 
     async with connected(Grouped, owner="ada") as grouped, connected(owner="ada") as plain:
-        assert (await grouped.ask("status", id="s"))["error"] == "stream_not_found"
+        assert (await grouped.ask("resume", id="s"))["offset"] == 0
+        assert (await grouped.hear())["data"] == b"before"
         await get_channel_layer().group_send("all", {"type": "news"})
         assert await grouped.hear() == {"type": "news"}
-        assert (await plain.ask("status", id="s"))["error"] == "stream_not_found"
+        tap.end(b"after")
+        assert (await grouped.hear())["data"] == b"after"
+        assert (await plain.ask("status", id="x"))["error"] == "stream_not_found"
+    await get_channel_layer().flush()
+    if kind == "core":
+        await get_channel_layer().close_pools()
 
 
 def test_a_format_that_nobody_knows_is_refused_at_the_start():
