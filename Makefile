@@ -61,7 +61,7 @@ quick: $(VENV)/.dev ## Run the tests that start no process and take a moment eac
 	@$(BIN)/python -m pytest -q -n $(JOBS) -m "not benchmark and not nightly and not lengthy" $(ARGS)
 
 postgres: $(VENV)/.dev ## Run what uses the database again, on PostgreSQL with a pool of 4
-	@DATABASE=postgresql $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "django_db and not benchmark and not nightly" $(or $(ARGS),tests/django_edges tests/behaviour tests/contrib tests/setups)
+	@DATABASE=postgresql $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "django_db and not benchmark and not nightly" $(or $(ARGS),tests/django_edges tests/behaviour tests/chat tests/contrib tests/setups)
 
 chats: $(VENV)/.dev ## Measure lists and histories of chats with a million messages in PostgreSQL
 	@DATABASE=postgresql $(BIN)/python -m pytest -q -s -m benchmark --timeout 600 tests/chat/test_size.py $(ARGS)

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from resumable_streams.sse import data_of
+from tests.proxy import proxy_to
 from tests.tools.serving import PLAIN
 from tests.tools.waiting import eventually, pass_time
 
@@ -33,10 +34,7 @@ def start(site: Serve, redis_url: str) -> Any:
         return site(
             "uvicorn",
             DJANGO_SETTINGS_MODULE="tests.acceptance.chat_site",
-            REDIS_URL=redis_url,
-            LEASE=str(LEASE),
-            SWEEP=str(SWEEP),
-            **more,
+            **{"REDIS_URL": redis_url, "LEASE": str(LEASE), "SWEEP": str(SWEEP), **more},
         )
 
     return start
@@ -182,6 +180,28 @@ async def test_posts_to_two_processes_at_once_begin_one_answer(start: Any):
             assert {talk.read for talk in talks} == {WORDS}
             assert len({talk.stream_id for talk in talks}) == 1
             assert text_of(await talks[0].ended()) == WORDS
+
+
+@pytest.mark.parametrize(("patience", "ends"), [("20", "complete"), ("1", "failed")])
+async def test_a_store_that_is_gone_for_a_while_takes_no_word_with_it(
+    start: Any, redis_url: str, patience: str, ends: str
+):
+    async with proxy_to(int(redis_url.rpartition(":")[2].partition("/")[0])) as proxy:
+        server = start(REDIS_URL=proxy.location, STORE_TIMEOUT=patience)
+        async with client_of(server) as client:
+            talk = Talk(client, "c")
+            await talk.ask(words=10)
+            proxy.open_hole()
+            proxy.cut()
+            messages = await talk.history()  # from the table
+            assert [one["metadata"]["status"] for one in messages] == ["complete", "running"]
+            await pass_time(3)
+            proxy.close_hole()
+            proxy.cut()
+            answer = await talk.ended()
+    talk.check(answer)
+    assert answer["metadata"]["status"] == ends
+    assert (text_of(answer) == WORDS) is (ends == "complete")
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.db import connections
 
 from resumable_streams import StreamManager, report_usage
 from resumable_streams.contrib.chat import saving
@@ -125,7 +126,12 @@ async def look_with(visitor: Visitor, look: str) -> None:
         case "stream":
             await whole(await visitor.get("/c/stream"))
         case "command":
-            await asyncio.to_thread(call_command, "settle_chats", verbosity=0)
+            await asyncio.to_thread(settle_by_command)
+
+
+def settle_by_command() -> None:
+    call_command("settle_chats", verbosity=0)
+    connections.close_all()  # of this thread, to which nobody comes back
 
 
 @pytest.mark.usefixtures("deaf")

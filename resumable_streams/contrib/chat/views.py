@@ -17,6 +17,7 @@ DELETE  api/chat/<id>           the conversation, its messages and its streams
 """
 
 from collections.abc import Awaitable, Sequence
+from contextlib import suppress
 from functools import partial
 from inspect import isawaitable
 from typing import Any, ClassVar, Self
@@ -27,7 +28,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path
 
-from ...exceptions import StreamError
+from ...exceptions import StoreUnavailable, StreamError
 from ...formats import Missing
 from ...http.dispatch import AsyncView
 from ...http.response import ResumableStreamResponse, error_response, missing_response
@@ -123,7 +124,8 @@ class ChatView(AsyncView):
         conversation = await self._find(key)
         if conversation is None:
             return {"id": key, "title": "", "running": None, "messages": []}
-        await settle(conversation)
+        with suppress(StoreUnavailable):  # the table is there; a later look settles it
+            await settle(conversation)
         messages = await sync_to_async(latest)(conversation, self.max_messages)
         return {
             "id": conversation.key,
@@ -358,9 +360,10 @@ class ChatView(AsyncView):
         if not running:
             return
         ids = [str(one.running) for one in running]
-        infos = await logs.look_at(self.using, self.place.tenant, ids)
-        for conversation, info in zip(running, infos, strict=True):
-            await settle_with(conversation, info)
+        with suppress(StoreUnavailable):
+            infos = await logs.look_at(self.using, self.place.tenant, ids)
+            for conversation, info in zip(running, infos, strict=True):
+                await settle_with(conversation, info)
 
     async def _rename(self, key: str) -> HttpResponseBase:
         content = read_object(self.request.body)
