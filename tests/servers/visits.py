@@ -5,16 +5,17 @@ from contextlib import contextmanager
 
 import httpx
 
+from resumable_streams.client import Backoff, RemoteStream, SiteClient
 from tests.tools.serving import PLAIN
 
-__all__ = ["COUNT", "numbered", "read", "read_events", "read_raw", "visitor"]
+__all__ = ["COUNT", "numbered", "read", "start_stream", "visitor"]
 
 COUNT = 30
 
 
-def numbered() -> list[bytes]:
-    """Return the frames that the site sends for `count=COUNT`, with the line that ends each."""
-    return [b"data: %d " % number for number in range(COUNT)]
+def numbered() -> list[str]:
+    """Return the words that the site sends for `count=COUNT`."""
+    return [f"{number} " for number in range(COUNT)]
 
 
 @contextmanager
@@ -40,33 +41,9 @@ def read(
     return response.headers, bytes(received), False
 
 
-def read_raw(client: httpx.Client) -> tuple[bytes, int, bool]:
-    """Read raw bytes until HEAD says they are whole; return them, the bodies, the first cut."""
-    path = f"/produce?format=raw&count={COUNT}&every=0.1"
-    headers, body, was_cut = read(client, "POST", path)
-    path, epoch = headers["Location"], headers["X-Resumable-Stream-Epoch"]
-    bodies = 1
-    while not _is_whole(client.head(path, params={"epoch": epoch}), len(body)):
-        _, rest, _ = read(client, "GET", f"{path}?offset={len(body)}&epoch={epoch}")
-        body, bodies = body + rest, bodies + 1
-    return body, bodies, was_cut
-
-
-def _is_whole(head: httpx.Response, size: int) -> bool:
-    status, stored = (head.headers[f"X-Resumable-Stream-{name}"] for name in ("Status", "Size"))
-    return status == "done" and int(stored) == size
-
-
-def read_events(client: httpx.Client) -> list[bytes]:
-    """Read events as EventSource does, until 204; return their lines of data."""
-    path = f"/produce?format=sse&count={COUNT}&every=0.1"
-    headers, body, was_cut = read(client, "POST", path)
-    assert not was_cut
-    more = body
-    while more:  # at last it is 204
-        last = body.rpartition(b"id: ")[2].split(b"\n")[0]
-        client.headers["Last-Event-ID"] = last.decode()
-        _, more, was_cut = read(client, "GET", headers["Location"])
-        assert not was_cut
-        body += more
-    return [line for line in body.splitlines() if line.startswith(b"data: ")]
+def start_stream(client: httpx.Client, wire_format: str) -> tuple[RemoteStream, list[str]]:
+    """Start a stream; return it, and the requests so far, which go on to be noted."""
+    asked: list[str] = []
+    client.event_hooks = {"request": [lambda request: asked.append(request.method)]}
+    site = SiteClient(http=client, backoff=Backoff(first=0.01))
+    return site.acquire(f"/produce?format={wire_format}&count={COUNT}&every=0.1"), asked
