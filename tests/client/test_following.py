@@ -534,3 +534,17 @@ async def test_a_frame_or_line_without_an_end_is_bounded(
     stream = await make().acquire(f"/answer/long/?format={wire_format}")
     with pytest.raises(WrongFormat, match="more than"):
         await all_of(getattr(stream, way)())
+
+
+@pytest.mark.parametrize("wire_format", FORMATS)
+async def test_bodies_that_bring_nothing_are_counted_as_failures(
+    make: MakeClient, sources: dict[str, Any], wire_format: str
+) -> None:
+    sources["tap"] = tap = Tap("first")
+    stream = await make().acquire(f"/answer/tap/?format={wire_format}")
+    line = visitors_line(*[Fault(kind="broken")] * 100)
+    with pytest.raises(GaveUp, match="5 tries"):
+        await all_of(make(http=httpx.AsyncClient(transport=line)).stream(stream.id).bytes())
+    assert [one.method for one in line.asked] == ["GET", "HEAD"] * 5
+    await stream.aclose()
+    tap.end()
