@@ -29,7 +29,7 @@ from channels.auth import AuthMiddlewareStack, UserLazyObject, get_user
 from channels.consumer import get_handler_name
 from channels.generic.websocket import AsyncWebsocketConsumer
 from channels.routing import ProtocolTypeRouter, URLRouter
-from channels.security.websocket import AllowedHostsOriginValidator
+from channels.security.websocket import OriginValidator
 from django.core.exceptions import ImproperlyConfigured, SuspiciousOperation
 from django.http import HttpRequest, HttpResponse
 
@@ -62,6 +62,7 @@ from .types import OnBusy, StreamInfo, StreamStatus
 from .websocket.channel import Channel
 from .websocket.handshake import Handshake
 from .websocket.messages import BadMessage, ClientMessage, MessageType, dump, parse_message
+from .websocket.origins import origins_of_site
 
 __all__ = ["CloseCode", "StreamConsumer", "with_websockets"]
 
@@ -75,13 +76,20 @@ CLOSING_SECONDS = 1.0  # for which a server that ends us waits for the last fram
 def with_websockets(application: Any, routes: Sequence[Any]) -> Any:
     """Return an ASGI application that has WebSockets, too, at these routes.
 
-    They are behind Channels' check of the origin (ALLOWED_HOSTS) and its middleware for session and
-    user. For anything else build the application of Channels' own parts.
+    They are behind Channels' check of the origin, for origins of this site, and its middleware for
+    session and user. For anything else build the application of Channels' own parts.
     """
-    websocket = AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(list(routes))))
+    websocket = _for_this_site(AuthMiddlewareStack(URLRouter(list(routes))))
     return ProtocolTypeRouter(
         {"http": application, "lifespan": application, "websocket": websocket}
     )
+
+
+def _for_this_site(application: Any) -> Any:
+    async def checked(scope: Any, receive: Any, send: Any) -> None:
+        await OriginValidator(application, origins_of_site(scope))(scope, receive, send)
+
+    return checked
 
 
 class CloseCode(IntEnum):
