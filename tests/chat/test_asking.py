@@ -148,6 +148,23 @@ async def test_an_answer_whose_stream_is_gone_is_replayed_from_the_table(
     assert kinds(again)[-2:] == ["finish", "[DONE]"]
 
 
+async def test_a_stop_right_after_the_question_stops_its_answer(visitor: Visitor):
+    """The answer is in the table already, and its stream is not there yet."""
+    await visitor.ask("before")
+    source = script("Hel", is_held=True)
+    asking = asyncio.ensure_future(visitor.post(body("c")))
+
+    async def is_claimed() -> bool:
+        return await Conversation.objects.filter(key="c", running__isnull=False).aexists()
+
+    await eventually(is_claimed, pause=0)
+    stopped = await visitor.post({}, "/c/stop")
+    assert (stopped.status_code, stopped.json()) == (202, {"status": "cancelled"})
+    assert kinds(await chunks(await asking))[-2:] == ["abort", "[DONE]"]
+    assert (await roles(visitor))[1] == ("assistant", "stopped")
+    assert source.calls <= 1
+
+
 async def test_a_claim_that_was_never_used_gives_way(visitor: Visitor, configure: Any):
     """As of a process that died between the table and the store."""
     configure(LEASE=0.2, SWEEP=0.1)

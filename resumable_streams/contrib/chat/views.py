@@ -16,6 +16,7 @@ PATCH   api/chat/<id>           another title
 DELETE  api/chat/<id>           the conversation, its messages and its streams
 """
 
+import asyncio
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -57,6 +58,7 @@ from .turns import Turn, begin, latest, refuse
 __all__ = ["ChatView"]
 
 TRIES = 5
+STARTING_LOOKS, STARTING_SECONDS = 10, 0.1
 BUSY = "Another answer of this conversation is still being written."
 
 ENDPOINTS: dict[str, tuple[str, str, dict[str, str]]] = {
@@ -293,7 +295,7 @@ class ChatView(AsyncView):
     async def _stream(self, key: str) -> HttpResponseBase:
         position = parse_position(self.request.GET, self.request.headers)
         conversation = await self._find(key)
-        info = None if conversation is None else await settle(conversation)
+        info = None if conversation is None else await self._running(conversation)
         if conversation is not None and info is None:
             return await self._just_ended(conversation)
         if conversation is None or info is None:
@@ -327,10 +329,19 @@ class ChatView(AsyncView):
         conversation = await self._find(key)
         if conversation is None:
             return missing_response()
-        info = await settle(conversation)
+        info = await self._running(conversation)
         if info is not None:
             info = await self._end(conversation, info)
         return json_response({"status": info.status if info else None}, status=202)
+
+    async def _running(self, conversation: Conversation) -> StreamInfo | None:
+        """Return the stream of the running answer; wait a moment for one that is about to start."""
+        for _ in range(STARTING_LOOKS):
+            info = await settle(conversation)
+            if info is not None or conversation.running is None:
+                return info
+            await asyncio.sleep(STARTING_SECONDS)
+        return None
 
     async def _end(self, conversation: Conversation, info: StreamInfo | None) -> StreamInfo | None:
         """Stop the answer that is being written, and save it."""
