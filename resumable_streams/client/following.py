@@ -34,7 +34,7 @@ OFFSET_HEADER = "X-Resumable-Stream-Offset"
 SIZE_HEADER = "X-Resumable-Stream-Size"
 STATUS_HEADER = "X-Resumable-Stream-Status"
 STREAMING = "streaming"
-SHORTEST_EVENT = len(b"data:x")
+SHORTEST_EVENT = len(b"data")
 UNASKABLE = (405, 501)
 """Answers of views of a site's own, which know no HEAD."""
 

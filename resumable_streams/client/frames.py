@@ -44,8 +44,8 @@ class ServerEvent:
 class WireFrame:
     """One frame: its bytes, blank line included, and what its lines say.
 
-    `event` is None if the frame dispatches none: it has no data. `epoch` is None without an id of
-    ours; `offset` is the byte of the log after the frame, None after the end of the stream.
+    `event` is None if the frame dispatches none: it has no line of data. `epoch` is None without an
+    id of ours; `offset` is the byte of the log after the frame, None after the end of the stream.
     """
 
     data: bytes
@@ -112,7 +112,7 @@ def _parse(data: bytes) -> WireFrame:
     match, retry = _POSITION.fullmatch(found["id"]), found["retry"]
     return WireFrame(
         data=data,
-        event=event if text else None,  # as the standard has it
+        event=event if lines else None,  # an empty line of data is one, too
         epoch=match[1] if match else None,
         offset=None if match is None or match[2] == "end" else int(match[2]),
         retry=int(retry[:9]) if retry.isascii() and retry.isdigit() else None,

@@ -134,7 +134,7 @@ async def test_the_events_of_a_run(
 async def test_the_events_of_sse(
     bad_line: Any, items: list[str], faults: list[Fault], pieces: int, fails: bool
 ) -> None:
-    frames = [event(item, "word") for item in items]
+    frames = [event(item, "word") for item in [*items, "", *items]]
     line = bad_line(faults, pieces)
     found = await received(frames, AsyncRemoteStream.events, "sse", line, fails=fails)
     wanted = whatwg.events(b"".join(frames))

@@ -548,3 +548,20 @@ async def test_bodies_that_bring_nothing_are_counted_as_failures(
     assert [one.method for one in line.asked] == ["GET", "HEAD"] * 5
     await stream.aclose()
     tap.end()
+
+
+async def test_a_position_is_between_two_characters_and_two_lines(
+    make: MakeClient, sources: dict[str, Any]
+) -> None:
+    for wire_format, way, first, second, place in [
+        ("raw", "text", b"a\xc3", b"\xa9b", 1),
+        ("ndjson", "parts", b'"a"\n"\xc3', b'\xa9b"\n', 4),
+    ]:
+        sources[wire_format] = tap = Tap(first)
+        stream = await make().acquire(f"/answer/{wire_format}/?format={wire_format}")
+        async for item in getattr(stream, way)():
+            assert item == "a"
+            break
+        assert stream.position == f"{stream.epoch}-{place}"
+        tap.end(second)
+        assert "".join(await all_of(getattr(stream, way)())) == "éb"
