@@ -18,7 +18,18 @@ from example_project.private_redis import free_port
 from .loads import Load, percentile, stamps
 from .registry import Bench, Target
 
-__all__ = ["BENCHES", "CPU", "GRACE_SECONDS", "LOAD", "Client", "cpu", "figures", "run", "serve"]
+__all__ = [
+    "BENCHES",
+    "CPU",
+    "GRACE_SECONDS",
+    "LOAD",
+    "Client",
+    "ask",
+    "cpu",
+    "figures",
+    "run",
+    "serve",
+]
 
 LOAD = Load(streams=200, rate=50, seconds=4)
 GRACE_SECONDS = 2.0
@@ -63,7 +74,8 @@ class Client(asyncio.Protocol):
             self.ended.set_result(None)
 
 
-async def _ask(port: int, path: str, latencies: "array[int]") -> Client:
+async def ask(port: int, path: str, latencies: "array[int]") -> Client:
+    """Have a client ask a server for one path."""
     _, client = await asyncio.get_running_loop().create_connection(
         lambda: Client(path, latencies), "127.0.0.1", port
     )
@@ -72,7 +84,7 @@ async def _ask(port: int, path: str, latencies: "array[int]") -> Client:
 
 async def cpu(port: int) -> float:
     """Return the seconds of the processor that a server has used."""
-    client = await _ask(port, "/cpu/", array("q"))
+    client = await ask(port, "/cpu/", array("q"))
     await client.ended
     answer = client.body[client.body.index(b"{") : client.body.rindex(b"}") + 1]
     seconds: float = json.loads(answer)["seconds"]
@@ -110,7 +122,7 @@ async def run(name: str, scale: float) -> dict[str, float]:
         started = await cpu(port)
         path = f"/{name}/?rate={load.rate}&count={load.count}&phase="
         asked = [
-            await _ask(port, f"{path}{number / clients / load.rate}", latencies)
+            await ask(port, f"{path}{number / clients / load.rate}", latencies)
             for number in range(clients)
         ]
         await asyncio.wait([one.ended for one in asked], timeout=seconds + GRACE_SECONDS)

@@ -2,6 +2,7 @@
 
 import time
 import uuid
+from collections.abc import AsyncIterator
 
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
@@ -19,7 +20,7 @@ async def owner(request: HttpRequest) -> str:
     return OWNER
 
 
-def _source(request: HttpRequest):
+def _source(request: HttpRequest) -> AsyncIterator[bytes]:
     return paced(
         rate=float(request.GET["rate"]),
         count=int(request.GET["count"]),
@@ -27,12 +28,19 @@ def _source(request: HttpRequest):
     )
 
 
-async def bare(request: HttpRequest) -> HttpResponseBase:
-    return StreamingHttpResponse(_source(request), content_type="application/octet-stream")
+async def _events(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async for chunk in chunks:
+        yield b"data: " + chunk + b"\n"
 
 
-async def ours(request: HttpRequest) -> HttpResponseBase:
-    return await stream_response(request, _source(request))
+async def bare(request: HttpRequest, form: str = "raw") -> HttpResponseBase:
+    source = _events(_source(request)) if form == "sse" else _source(request)
+    return StreamingHttpResponse(source, content_type="application/octet-stream")
+
+
+async def ours(request: HttpRequest, form: str = "raw") -> HttpResponseBase:
+    source = _events(_source(request)) if form == "sse" else _source(request)
+    return await stream_response(request, source, format=form)
 
 
 async def peer(request: HttpRequest) -> HttpResponseBase:
@@ -51,6 +59,8 @@ async def cpu(request: HttpRequest) -> HttpResponse:
 urlpatterns = [
     path("bare/", bare),
     path("ours/", ours),
+    path("bare/<form>/", bare),
+    path("ours/<form>/", ours),
     path("peer/", peer),
     path("cpu/", cpu),
 ]
