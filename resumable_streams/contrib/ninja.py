@@ -21,11 +21,14 @@ from django.http.response import HttpResponseBase
 from ninja import Router, Schema
 from ninja.errors import AuthenticationError, HttpError
 
+from .. import views
 from ..conf import DEFAULT_ALIAS
+from ..http.csrf import refuse_forgery
 from ..http.response import name_in_api
-from ..owners import carries_token, has_set_user, user_or_session
+from ..owners import carries_token, has_set_user, load_user, user_or_session
+from ..producing.sources import Source
 from ..types import Owner, StreamStatus
-from ..views import CancelView, ListView, ResumeView, StatusView, stream_response
+from ..views import CancelView, ListView, ResumeView, StatusView
 
 __all__ = [
     "ErrorAnswer",
@@ -108,6 +111,27 @@ PAGE = [
         "description": "The `next` of the page before.",
     },
 ]
+
+
+async def stream_response(
+    request: HttpRequest, source: Source, *, using: str = DEFAULT_ALIAS, **options: Any
+) -> HttpResponseBase:
+    """Start a stream, as `views.stream_response` does with these arguments.
+
+    Operations of ninja are exempt from Django's CSRF middleware, and not every authenticator of a
+    cookie checks by itself. So this refuses a request that may be forged.
+    """
+    await load_user(request)
+    refusal = None if _shows_key(request) else await refuse_forgery(request, using=using)
+    if refusal is not None:
+        return refusal
+    return await views.stream_response(request, source, using=using, **options)
+
+
+def _shows_key(request: HttpRequest) -> bool:
+    """Return whether an authenticator has let a request in for what no browser adds by itself."""
+    is_known = getattr(request, "auth", None) is not None
+    return is_known and not request.COOKIES and "Authorization" not in request.headers
 
 
 def stream_router(using: str = DEFAULT_ALIAS, **options: Any) -> Router:

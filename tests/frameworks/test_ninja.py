@@ -15,8 +15,8 @@ from ninja.security import APIKeyCookie, APIKeyHeader, HttpBearer, django_auth
 from ninja.throttling import AuthRateThrottle
 
 from resumable_streams import urls
-from resumable_streams.contrib.ninja import authenticated_owner, stream_router
-from resumable_streams.views import AcquireView, stream_response
+from resumable_streams.contrib.ninja import authenticated_owner, stream_response, stream_router
+from resumable_streams.views import AcquireView
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.urls(__name__)]
 
@@ -84,6 +84,16 @@ async def setting(request: Any) -> Any:
 
 @api.post("/key/", auth=Key())
 async def key(request: Any) -> Any:
+    return await stream_response(request, words("x"))
+
+
+@api.post("/open/", auth=None)
+async def opened_to_all(request: Any) -> Any:
+    return await stream_response(request, words("x"))
+
+
+@api.post("/unchecked/", auth=Unchecked())
+async def unchecked(request: Any) -> Any:
     return await stream_response(request, words("x"))
 
 
@@ -235,3 +245,17 @@ def test_the_schema_shows_streams():
     assert set(schema["components"]["schemas"]["StreamState"]["properties"]) == {
         "id", "status", "size", "created", "expires", "error", "slot", "detail",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ["/api/open/", "/api/unchecked/"])
+async def test_no_page_of_another_site_starts_a_stream(client: AsyncClient, path: str):
+    await client.aforce_login(await User.objects.aget(username="ada"))
+    client.cookies["jwt"] = "ada"
+    forged = await client.post(path)
+    assert (forged.status_code, ID in forged) == (403, False)
+    token = client.cookies["csrftoken"] = "t" * 32
+    assert await body(await client.post(path, headers={"x-csrftoken": str(token)})) == b"x"
+
+
+async def test_a_stream_of_a_client_with_a_token_starts_without_that_of_csrf(client: AsyncClient):
+    assert await body(await client.post("/api/setting/", headers=ADA)) == b"x"
