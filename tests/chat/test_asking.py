@@ -136,13 +136,20 @@ async def test_a_question_whose_answer_failed_is_answered_anew(visitor: Visitor)
     assert await roles(visitor) == [("user", "complete"), ("assistant", "complete")]
 
 
+@pytest.mark.parametrize("fate", ["deleted", "revoked", "rotated"])
 async def test_an_answer_whose_stream_is_gone_is_replayed_from_the_table(
-    visitor: Visitor, manager: StreamManager
+    visitor: Visitor, manager: StreamManager, fate: str
 ):
     await visitor.ask("c")
     reply = await Message.objects.aget(role="assistant")
     owner = (await Conversation.objects.aget()).owner
-    assert await manager.adelete(reply.stream_id, owner=owner)
+    match fate:
+        case "deleted":
+            assert await manager.adelete(reply.stream_id, owner=owner)
+        case "revoked":
+            await manager.arevoke(owner=owner)
+        case "rotated":
+            await manager.arotate()
     again = await visitor.ask("c")
     assert (again[0]["messageId"], words(again)) == (reply.key, "Hello.")
     assert kinds(again)[-2:] == ["finish", "[DONE]"]

@@ -68,11 +68,16 @@ async def test_coming_back_replays_the_answer_that_is_written(visitor: Visitor):
         assert (nothing.status_code, nothing.content) == (204, b"")
 
 
-async def test_an_answer_that_ends_before_the_client_is_back_comes_whole(visitor: Visitor):
+@pytest.mark.parametrize(
+    ("last", "end"), [(["lo."], "finish"), (["lo.", ValueError("no")], "error")]
+)
+async def test_an_answer_that_ends_before_the_client_is_back_comes_whole(
+    visitor: Visitor, last: list[object], end: str
+):
     source = script("Hel", is_held=True)
     async with visitor.asking("c"):
         page = await visitor.history("c")
-        source.end("lo.")
+        source.end(*last)
     await source.closed.wait()
 
     async def is_over() -> bool:
@@ -81,6 +86,7 @@ async def test_an_answer_that_ends_before_the_client_is_back_comes_whole(visitor
     await eventually(is_over)
     answer = await chunks(await visitor.get(f"/c/stream?stream={page['running']}"))
     assert (answer[0]["messageId"], words(answer)) == (page["messages"][1]["id"], "Hello.")
+    assert kinds(answer)[-2:] == [end, "[DONE]"]
     assert (await visitor.get("/c/stream?stream=chat-other")).status_code == 204
     await visitor.ask("c", "q2")
     assert (await visitor.get(f"/c/stream?stream={page['running']}")).status_code == 204

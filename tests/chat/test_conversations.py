@@ -143,8 +143,11 @@ async def test_an_answer_that_runs_during_the_login_can_be_read_from_the_account
         await elsewhere.client.alogin(username="ada", password="secret")
         again = await elsewhere.get("/c/stream")
         assert again.status_code == 200
+        repeated = await elsewhere.post(body("c"))
+        assert repeated.status_code == 200
         source.end("lo.")
         await chunks(again)
+        await chunks(repeated)
     _, answer = (await elsewhere.history("c"))["messages"]
     assert answer["parts"][1]["text"] == "Hello."
 

@@ -23,7 +23,7 @@ _TOOL_FIELDS = ("input", "output", "errorText", "rawInput", "preliminary")
 _KEPT = ("title", "toolMetadata", "providerExecuted")
 
 
-class _Text:
+class _OpenText:
     """A part of text that is open, in pieces until somebody asks for it."""
 
     def __init__(self, part: Part) -> None:
@@ -47,10 +47,10 @@ class MessageBuilder:
         self.is_aborted = False
         self.additions = 0
         self._parts: list[Part] = deepcopy(list(parts))
-        self._texts: dict[str, _Text] = {}
-        self._reasonings: dict[str, _Text] = {}
+        self._texts: dict[str, _OpenText] = {}
+        self._reasonings: dict[str, _OpenText] = {}
         self._inputs: dict[str, list[str]] = {}
-        self._plain: _Text | None = None
+        self._plain: _OpenText | None = None
 
     def text(self, text: str) -> None:
         """Add text that is no chunk: the format makes a part of it."""
@@ -81,8 +81,8 @@ class MessageBuilder:
 
     # Text and reasoning.
 
-    def _open(self, part: Part) -> _Text:
-        text = _Text({**part, "text": "", "state": "streaming"})
+    def _open(self, part: Part) -> _OpenText:
+        text = _OpenText({**part, "text": "", "state": "streaming"})
         self._parts.append(text.part)
         return text
 
@@ -91,23 +91,23 @@ class MessageBuilder:
             self._end(self._plain, {})
             self._plain = None
 
-    def _end(self, text: _Text, chunk: Chunk) -> None:
+    def _end(self, text: _OpenText, chunk: Chunk) -> None:
         text.join()
         text.part["state"] = "done"
         _note_provider(text.part, chunk)
 
-    def _start_in(self, texts: dict[str, _Text], part: Part, chunk: Chunk) -> None:
+    def _start_in(self, texts: dict[str, _OpenText], part: Part, chunk: Chunk) -> None:
         if (before := texts.get(str(chunk.get("id")))) is not None:
             before.join()
         texts[str(chunk.get("id"))] = text = self._open(part)
         _note_provider(text.part, chunk)
 
-    def _delta_in(self, texts: dict[str, _Text], chunk: Chunk) -> None:
+    def _delta_in(self, texts: dict[str, _OpenText], chunk: Chunk) -> None:
         if (text := texts.get(str(chunk.get("id")))) is not None:
             text.add(str(chunk.get("delta", "")))
             _note_provider(text.part, chunk)
 
-    def _end_in(self, texts: dict[str, _Text], chunk: Chunk) -> None:
+    def _end_in(self, texts: dict[str, _OpenText], chunk: Chunk) -> None:
         if (text := texts.pop(str(chunk.get("id")), None)) is not None:
             self._end(text, chunk)
 

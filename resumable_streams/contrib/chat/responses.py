@@ -75,7 +75,7 @@ def continued_response(
 
 def saved_response(answer: Message, request: HttpRequest, *, base: int = 0) -> HttpResponseBase:
     """Answer with a message from the table, from part `base` on, as its stream would be."""
-    end = ui_message.part({"type": "finish"}) + b"data: [DONE]\n\n"
+    end = ui_message.part(_end_of(answer)) + b"data: [DONE]\n\n"
     content = replay(answer.key, answer.parts[base:]) + end
     response = StreamingHttpResponse(
         [content] if getattr(request, "scope", None) is None else _once(content),
@@ -84,6 +84,16 @@ def saved_response(answer: Message, request: HttpRequest, *, base: int = 0) -> H
     )
     response["X-Accel-Buffering"] = "no"
     return response
+
+
+def _end_of(answer: Message) -> dict[str, Any]:
+    match answer.status:
+        case Message.Status.STOPPED:
+            return {"type": "abort"}
+        case Message.Status.FAILED:
+            text = f"The stream ended with an error: {answer.error_code}."
+            return {"type": "error", "errorText": text}
+    return {"type": "finish"}
 
 
 async def _once(content: bytes) -> Any:

@@ -18,7 +18,7 @@ from .models import Conversation, Message
 from .parts import BadQuestion, tool_results
 from .questions import Question
 
-__all__ = ["STREAM_PREFIX", "Turn", "begin", "latest", "refuse"]
+__all__ = ["STREAM_PREFIX", "Turn", "begin", "give_way", "latest"]
 
 STREAM_PREFIX = "chat-"
 """The beginning of the ids of our streams, by which they are known without a query."""
@@ -65,7 +65,7 @@ def latest(conversation: Conversation, last: int) -> list[Message]:
     return _last(_messages(conversation), last)
 
 
-def refuse(turn: Turn) -> None:
+def give_way(turn: Turn) -> None:
     """Give way to the next request, as no stream of this turn may ever be started."""
     rows = Conversation.objects.filter(pk=turn.conversation.pk, running=turn.stream_id)
     rows.update(claimed=None)

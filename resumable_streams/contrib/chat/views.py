@@ -29,7 +29,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path
 
-from ...exceptions import StoreUnavailable, StreamError
+from ...exceptions import StoreUnavailable, StreamDoesNotExist, StreamError
 from ...formats import Missing
 from ...http.dispatch import AsyncView
 from ...http.response import ResumableStreamResponse, error_response, missing_response
@@ -53,7 +53,7 @@ from .responses import (
     summary,
 )
 from .saving import settle, settle_with
-from .turns import Turn, begin, latest, refuse
+from .turns import Turn, begin, give_way, latest
 
 __all__ = ["ChatView"]
 
@@ -248,7 +248,7 @@ class ChatView(AsyncView):
                 request=self.request,
             )
         except StreamError:
-            await sync_to_async(refuse)(turn)
+            await sync_to_async(give_way)(turn)
             raise
         return ResumableStreamResponse(reader, self.request)
 
@@ -265,7 +265,7 @@ class ChatView(AsyncView):
         if conversation.running is None:
             return None
         if turn.is_same:
-            return await self._start(turn)
+            return await (self._start(turn) if info is None else self._join(turn, info))
         if self.on_busy == "refuse":
             return refusal("slot_busy", BUSY, status=409)
         await self._end(conversation, info)
@@ -274,10 +274,16 @@ class ChatView(AsyncView):
     async def _replay(self, turn: Turn) -> HttpResponseBase:
         """Answer a question that has its answer, once more."""
         info = await logs.look(self.using, self.place.tenant, turn.stream_id)
-        if info is None:
+        return await self._join(turn, info)
+
+    async def _join(self, turn: Turn, info: StreamInfo | None) -> HttpResponseBase:
+        """Answer with a stream that is there, from its start; from the table if it is barred."""
+        try:
+            if info is None:
+                raise StreamDoesNotExist
+            resumption = await self._access(info).open(Position())
+        except StreamDoesNotExist:
             return saved_response(turn.answer, self.request, base=turn.answer.base)
-        access = self._access(info)
-        resumption = await access.open(Position())
         return ResumableStreamResponse(resumption.reader, self.request)
 
     # Coming back, and stopping.
