@@ -98,14 +98,21 @@ async def test_a_loop_that_is_left_goes_on_after_its_last_item(make: MakeClient)
     assert await all_of(stream.events()) == []
 
 
-async def test_an_iteration_that_was_left_takes_nothing_from_the_next(make: MakeClient) -> None:
-    stream = await make().acquire("/answer/words/?format=sse")
-    left = stream.events()
-    found = [(await anext(left)).data]
-    again = stream.events()
-    found.append((await anext(again)).data)
+async def test_an_iteration_that_was_left_takes_nothing_from_the_next(
+    make: MakeClient, sources: dict[str, Any]
+) -> None:
+    sources["tap"] = tap = Tap("a")
+    line = visitors_line()
+    client = make(http=httpx.AsyncClient(transport=line))
+    stream = await client.acquire("/answer/tap/?format=sse")
+    left, again = stream.events(), stream.events()
+    assert (await anext(left)).data == "a"
+    tap.give("b")
+    assert (await anext(again)).data == "b"
     await left.aclose()  # type: ignore[attr-defined]
-    assert found + [event.data async for event in again] == WORDS
+    tap.end("c")
+    assert [event.data async for event in again] == ["c"]
+    assert [one.method for one in line.asked] == ["POST", "GET"]
 
 
 @pytest.mark.parametrize(
