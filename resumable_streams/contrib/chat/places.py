@@ -14,6 +14,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 
+from ...conf import project_setting
 from ...exceptions import InvalidOwner
 from ...identifiers import DEFAULT_TENANT, owner_digest
 from ...owners import Identity
@@ -54,7 +55,10 @@ class Cursor:
             found = datetime.fromisoformat(updated)
         except (ValueError, TypeError, RecursionError) as error:
             raise BadCursor from error
-        if found.tzinfo is None or type(pk) is not int or abs(pk) >= 2**63:
+        is_of_ours = (found.tzinfo is not None) is project_setting("USE_TZ")
+        if not is_of_ours or type(pk) is not int or abs(pk) >= 2**63:
+            raise BadCursor
+        if not datetime.min.year < found.year < datetime.max.year:  # no database converts these
             raise BadCursor
         return cls(updated=found, pk=pk)
 
