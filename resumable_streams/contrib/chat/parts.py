@@ -5,7 +5,7 @@ https://ai-sdk.dev/docs/reference/ai-sdk-core/ui-message
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeGuard
 
 __all__ = [
@@ -22,6 +22,9 @@ Part = dict[str, Any]
 
 MAX_KEY_LENGTH = 128
 MAX_PARTS = 100
+MAX_LEVELS = 64
+"""How deep the JSON of a message may be. Some databases take 100 levels; and what copies a message
+calls itself at each of them."""
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _FILE_ADDRESS = re.compile(r"https?://\S+|/[^/\\\s]\S*")
@@ -96,16 +99,34 @@ def _file(part: Mapping[str, Any], kind: str, url: str) -> Part:
 
 def bounded(value: Any, *, size: int) -> Any:
     """Return a value that can be stored in `size` bytes of JSON; raise BadQuestion otherwise."""
+    if _is_deeper(value, MAX_LEVELS):
+        raise BadQuestion(f"The message has more than {MAX_LEVELS} levels.")
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
         is_storable = storable(value) == value
-    except (ValueError, RecursionError) as error:
-        raise BadQuestion("The message has numbers or levels that cannot be stored.") from error
+    except ValueError as error:
+        raise BadQuestion("The message has numbers that cannot be stored.") from error
     if not is_storable:
         raise BadQuestion("The message has characters that cannot be stored.")
     if len(text.encode()) > size:
         raise TooLarge(f"A message has at most {size} bytes.")
     return value
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    layer = [value]
+    for _ in range(levels):
+        layer = [inner for one in layer for inner in _inside(one)]
+    return bool(layer)
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    match value:
+        case dict():
+            return value.values()
+        case list():
+            return value
+    return ()
 
 
 def storable(value: Any) -> Any:
@@ -130,7 +151,9 @@ def tool_results(saved: Sequence[Part], posted: Mapping[str, Any]) -> list[Part]
 
     Nothing else of the message can be changed by a client: neither text nor the input of a tool.
     """
-    calls = {_call_id(part): part for part in posted.get("parts") or () if isinstance(part, dict)}
+    found = posted.get("parts")
+    listed = found if isinstance(found, list) else []
+    calls = {_call_id(part): part for part in listed if isinstance(part, dict)}
     merged = [_with_result(part, calls.get(_call_id(part))) for part in saved]
     return None if merged == list(saved) else merged
 

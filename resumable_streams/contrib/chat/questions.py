@@ -21,7 +21,8 @@ class Question:
 
     `key` is the id of the message; "" for "once more", without saying what. `results` is the
     message of the assistant with results; `again` asks to drop the answer that is there.
-    `message_id` is what the client calls its `messageId`: it edits that message, say.
+    `message_id` is what the client calls its `messageId`: it edits that message, say. `size` is how
+    many bytes the results may have.
     """
 
     conversation: str
@@ -31,6 +32,7 @@ class Question:
     results: Mapping[str, Any] | None = None
     again: bool = False
     message_id: str = ""
+    size: int = 0
 
 
 def read_question(body: bytes, *, size: int) -> Question:
@@ -54,7 +56,9 @@ def read_question(body: bytes, *, size: int) -> Question:
     key = _key(message.get("id"), "The 'id' of a message")
     if message.get("role") == "assistant":
         results = bounded(message, size=max(size, len(body)))
-        return Question(conversation=conversation, key=key, results=results, message_id=named)
+        return Question(
+            conversation=conversation, key=key, results=results, message_id=named, size=size
+        )
     parts = bounded(_parts_of_user(message), size=size)
     metadata = bounded(_metadata(message), size=size)
     return Question(

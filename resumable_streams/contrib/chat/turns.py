@@ -15,7 +15,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from .models import Conversation, Message
-from .parts import BadQuestion, tool_results
+from .parts import BadQuestion, bounded, tool_results
 from .questions import Question
 
 __all__ = ["STREAM_PREFIX", "Turn", "begin", "give_way", "latest"]
@@ -217,6 +217,8 @@ def _go_on(conversation: Conversation, question: Question) -> Message:
     parts: Any = tool_results(answer.parts, question.results or {})
     if parts is None and not answer.base:
         raise BadQuestion("The message has no result for a tool call that waits for one.")
+    if parts is not None:  # the others are ours, of whatever size
+        bounded([one for one in parts if one not in answer.parts], size=question.size)
     # Of an answer that failed after its results had come, these are there.
     answer.parts = answer.parts[: answer.base] if parts is None else parts
     answer.base, answer.status, answer.error_code = len(answer.parts), Status.RUNNING, ""
