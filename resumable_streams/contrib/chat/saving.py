@@ -113,15 +113,16 @@ def save_end(stream_id: str, outcome: AnswerEnd) -> None:
     """Complete the row of an answer, unless that was done; for sync code."""
     rows = Message.objects.filter(stream_id=stream_id)
     with transaction.atomic(using=rows.db):
-        # The first statement writes, which is a lock in every database.
+        # The first statement writes, which is a lock in every database: of the conversation before
+        # its messages, as in `turns` and `deleting`, or two of us would wait for each other.
         ended = timezone.now()
+        Conversation.objects.filter(running=stream_id).update(
+            running=None, claimed=None, updated=ended
+        )
         if rows.filter(status=Status.RUNNING).update(ended=ended):
             row = rows.get()
             _complete(row, outcome)
             row.save()
-            Conversation.objects.filter(running=stream_id).update(
-                running=None, claimed=None, updated=ended
-            )
         elif outcome.usage:
             rows.filter(usage={}).update(usage=dict(outcome.usage))
 
