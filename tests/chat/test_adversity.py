@@ -1,14 +1,18 @@
 """Chats among hostile bodies, unlucky moments and other people's settings."""
 
+import asyncio
 import base64
 import json
 from typing import Any
 
 import pytest
 
+from resumable_streams.contrib.chat import logs, saving, views
+from resumable_streams.contrib.chat.models import Conversation
 from resumable_streams.contrib.chat.views import ChatView
+from resumable_streams.streams import StreamManager
 
-from .site import Visitor, script
+from .site import Visitor, body, chunks, kinds, script, whole, words
 
 pytestmark = [pytest.mark.urls("tests.chat.site"), pytest.mark.django_db(transaction=True)]
 
@@ -71,3 +75,105 @@ async def test_a_deep_result_is_refused(visitor: Visitor, levels: int):
         deep = [deep]
     assert (await visitor.post(with_result(key, deep))).status_code == 400
     assert (await visitor.get("/c")).status_code == 200
+
+
+class Gate:
+    """A moment that a call waits in, before it goes on."""
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+        self.opened = asyncio.Event()
+
+    def before(self, call: Any) -> Any:
+        async def late(*args: Any, **named: Any) -> Any:
+            self.reached.set()
+            await self.opened.wait()
+            return await call(*args, **named)
+
+        return late
+
+
+@pytest.fixture
+def claimed(monkeypatch: pytest.MonkeyPatch) -> Gate:
+    """The moment between the table, which has an answer, and the store, which has no stream."""
+    gate = Gate()
+    monkeypatch.setattr(StreamManager, "arun", gate.before(StreamManager.arun))
+    return gate
+
+
+@pytest.fixture
+def looked(monkeypatch: pytest.MonkeyPatch) -> Gate:
+    """The moment in which somebody has looked for the stream of an answer."""
+    gate, look = Gate(), logs.look
+
+    async def noting(*args: Any) -> Any:
+        found = await look(*args)
+        gate.reached.set()
+        return found
+
+    monkeypatch.setattr(saving, "look", noting)
+    return gate
+
+
+async def claim(visitor: Visitor, claimed: Gate) -> tuple[asyncio.Task[Any], str]:
+    """Ask, up to that moment; return the request, and the id of the stream to come."""
+    claimed.opened.set()
+    await visitor.ask("first")  # which brings a session
+    claimed.reached.clear()
+    claimed.opened.clear()
+    asking = asyncio.create_task(visitor.post(body("c")))
+    await claimed.reached.wait()
+    return asking, str((await Conversation.objects.aget(key="c")).running)
+
+
+@pytest.mark.parametrize("query", ["", "?stream={}"])
+async def test_coming_back_before_the_stream_is_there_waits_for_it(
+    visitor: Visitor, claimed: Gate, looked: Gate, query: str
+):
+    asking, stream_id = await claim(visitor, claimed)
+    source = script("Hel", is_held=True)
+    coming = asyncio.create_task(visitor.get(f"/c/stream{query.format(stream_id)}"))
+    await looked.reached.wait()
+    claimed.opened.set()
+    again = await coming
+    source.end("lo.")
+    assert words(await chunks(again)) == "Hello."
+    assert words(await chunks(await asking)) == "Hello."
+
+
+async def test_a_stop_before_the_stream_is_there_stops_it(
+    visitor: Visitor, claimed: Gate, looked: Gate
+):
+    asking, _ = await claim(visitor, claimed)
+    source = script(is_held=True)
+    stopping = asyncio.create_task(visitor.post({}, "/c/stop"))
+    await looked.reached.wait()
+    claimed.opened.set()
+    assert (await stopping).json() == {"status": "cancelled"}
+    source.end()
+    assert kinds(await chunks(await asking))[-2:] == ["abort", "[DONE]"]
+
+
+async def test_a_claim_without_a_stream_is_no_empty_answer(
+    visitor: Visitor, claimed: Gate, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(views, "STARTING_SECONDS", 0)
+    asking, stream_id = await claim(visitor, claimed)
+    assert (await visitor.get(f"/c/stream?stream={stream_id}")).status_code == 204
+    claimed.opened.set()
+    await whole(await asking)
+
+
+async def test_a_new_question_replaces_one_whose_stream_is_not_there_yet(
+    configure: Any, claimed: Gate, looked: Gate, closes_runtime: None
+):
+    visitor = Visitor("replacing")
+    asking, _ = await claim(visitor, claimed)
+    script(is_held=True)
+    replacing = asyncio.create_task(visitor.post(body("c", "q2", "What?")))
+    await looked.reached.wait()
+    claimed.opened.set()
+    response = await replacing
+    assert response.status_code == 200, response.content
+    await whole(response)
+    await whole(await asking)

@@ -36,6 +36,7 @@ from ...http.response import ResumableStreamResponse, error_response, missing_re
 from ...http.resuming import StreamAccess
 from ...owners import get_identity, load_user
 from ...positions import Position, parse_position
+from ...process.holdings import let_go
 from ...streams import StreamManager
 from ...types import Owner, StreamInfo
 from . import logs
@@ -268,7 +269,7 @@ class ChatView(AsyncView):
             return await (self._start(turn) if info is None else self._join(turn, info))
         if self.on_busy == "refuse":
             return refusal("slot_busy", BUSY, status=409)
-        await self._end(conversation, info)
+        await self._end(conversation, info or await self._running(conversation))
         return None
 
     async def _replay(self, turn: Turn) -> HttpResponseBase:
@@ -329,6 +330,8 @@ class ChatView(AsyncView):
         last = await sync_to_async(latest)(conversation, 1)
         if not stream_id or not last or last[0].stream_id != stream_id:
             return missing_response(Missing.NO_CONTENT)
+        if last[0].status == Message.Status.RUNNING:  # its stream is not there yet
+            return missing_response(Missing.NO_CONTENT)
         return saved_response(last[0], self.request)
 
     async def _stop(self, key: str) -> HttpResponseBase:
@@ -346,6 +349,7 @@ class ChatView(AsyncView):
             info = await settle(conversation)
             if info is not None or conversation.running is None:
                 return info
+            await let_go()
             await asyncio.sleep(STARTING_SECONDS)
         return None
 
