@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from resumable_streams.contrib.chat import logs, saving, views
-from resumable_streams.contrib.chat.models import Conversation
+from resumable_streams.contrib.chat.models import Conversation, Message
 from resumable_streams.contrib.chat.views import ChatView
 from resumable_streams.streams import StreamManager
+from tests.tools.waiting import eventually
 
 from .site import Visitor, body, chunks, kinds, script, whole, words
 
@@ -177,3 +178,23 @@ async def test_a_new_question_replaces_one_whose_stream_is_not_there_yet(
     assert response.status_code == 200, response.content
     await whole(response)
     await whole(await asking)
+
+
+async def test_a_history_agrees_with_itself_when_an_answer_ends_as_it_is_read(
+    visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+):
+    """A client adds what it reads of a running stream to the parts that it has."""
+    source, settle = script("Hel", is_held=True), saving.settle
+
+    async def settle_and_end(conversation: Conversation) -> Any:
+        found = await settle(conversation)
+        source.end("lo.")
+        await eventually(Message.objects.filter(status="complete", role="assistant").aexists)
+        return found
+
+    async with visitor.asking("c"):
+        with monkeypatch.context() as patch:
+            patch.setattr(views, "settle", settle_and_end)
+            found = await visitor.history("c")
+    assert found["messages"][-1]["parts"] != []
+    assert found["running"] is None

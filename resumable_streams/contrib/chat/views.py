@@ -130,10 +130,13 @@ class ChatView(AsyncView):
         with suppress(StoreUnavailable):  # the table is there; a later look settles it
             await settle(conversation)
         messages = await sync_to_async(latest)(conversation, self.max_messages)
+        # As the messages say, which were read last: the answer may have ended in between, and a
+        # client adds what it reads of a stream to the parts that it has.
+        is_running = bool(messages) and messages[-1].status == Message.Status.RUNNING
         return {
             "id": conversation.key,
             "title": conversation.title,
-            "running": conversation.running,
+            "running": messages[-1].stream_id if is_running else None,
             "messages": [message.as_ui_message() for message in messages],
         }
 
