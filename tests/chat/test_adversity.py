@@ -198,3 +198,26 @@ async def test_a_history_agrees_with_itself_when_an_answer_ends_as_it_is_read(
             found = await visitor.history("c")
     assert found["messages"][-1]["parts"] != []
     assert found["running"] is None
+
+
+async def test_a_title_for_what_is_deleted_meanwhile_is_missing(
+    visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+):
+    await visitor.ask("c")
+    find = ChatView._find
+
+    async def find_and_delete(chat: ChatView, key: str) -> Conversation | None:
+        found = await find(chat, key)
+        await Conversation.objects.all().adelete()
+        return found
+
+    async def rename() -> Any:
+        return await visitor.client.patch(
+            "/api/chat/c", json.dumps({"title": "T"}), content_type="application/json"
+        )
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ChatView, "_find", find_and_delete)
+        late = await rename()
+    missing = await rename()
+    assert (late.status_code, late.content) == (404, missing.content)

@@ -399,8 +399,9 @@ class ChatView(AsyncView):
         if conversation is None:
             return missing_response()
         conversation.title = title.strip()
-        save = partial(conversation.save, update_fields=["title"])
-        await sync_to_async(save)()
+        rows = Conversation.objects.filter(pk=conversation.pk)
+        if not await sync_to_async(rows.update)(title=conversation.title):
+            return missing_response()
         return json_response(summary(conversation))
 
     async def _remove(self, key: str) -> HttpResponseBase:
