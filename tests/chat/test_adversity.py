@@ -3,9 +3,11 @@
 import asyncio
 import base64
 import json
+from io import StringIO
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 
 from resumable_streams.contrib.chat import logs, saving, views
 from resumable_streams.contrib.chat.models import Conversation, Message
@@ -221,3 +223,34 @@ async def test_a_title_for_what_is_deleted_meanwhile_is_missing(
         late = await rename()
     missing = await rename()
     assert (late.status_code, late.content) == (404, missing.content)
+
+
+async def all_saved() -> bool:
+    return not await Conversation.objects.filter(running__isnull=False).aexists()
+
+
+async def test_one_answer_that_cannot_be_saved_keeps_nobody_from_the_others(
+    visitor: Visitor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    for name in ("a", "b", "c"):
+        await visitor.ask(name)
+    await eventually(all_saved)
+    for one in [one async for one in Message.objects.filter(role="assistant")]:
+        await Message.objects.filter(pk=one.pk).aupdate(status="running")
+        await Conversation.objects.filter(pk=one.conversation_id).aupdate(running=one.stream_id)
+    broken = await Conversation.objects.aget(key="b")
+    save_end = saving.save_end
+
+    def save(stream_id: str, outcome: Any) -> None:
+        if stream_id == broken.running:
+            raise RecursionError
+        save_end(stream_id, outcome)
+
+    monkeypatch.setattr(saving, "save_end", save)
+    out = StringIO()
+    with pytest.raises(CommandError, match="1 could not be saved"):
+        await asyncio.to_thread(call_command, "settle_chats", stdout=out)
+    assert [one.key async for one in Conversation.objects.filter(running__isnull=False)] == ["b"]
+    assert "2 of 3" in out.getvalue()
+    assert (await visitor.get("")).status_code == 200
+    assert "RecursionError" in caplog.text

@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, transaction
 from django.utils import timezone
 
 from ...conf import get_settings
-from ...exceptions import StoreUnavailable
+from ...exceptions import StoreUnavailable, StreamError
 from ...process.threads import run_sync
 from ...signals import stream_finalized
 from ...types import ErrorCode, StreamInfo, StreamKey, StreamStatus
@@ -28,7 +28,7 @@ from .logs import look, read_log
 from .models import Conversation, Message
 from .turns import STREAM_PREFIX
 
-__all__ = ["connect", "drafts", "save_draft", "settle", "settle_with"]
+__all__ = ["connect", "drafts", "save_draft", "settle", "settle_or_log", "settle_with"]
 
 logger = logging.getLogger("resumable_streams.chat")
 
@@ -178,6 +178,22 @@ async def settle_with(conversation: Conversation, info: StreamInfo | None) -> St
     await _save_ended(conversation, stream_id, info)
     conversation.running = None
     return None
+
+
+async def settle_or_log(conversation: Conversation, info: StreamInfo | None) -> bool:
+    """Do as `settle_with`, one of many; return whether it could be done.
+
+    An answer that no database takes keeps nobody from the others. A store or database that is away
+    is no matter of one answer: raises what they raise.
+    """
+    try:
+        await settle_with(conversation, info)
+    except (StreamError, InterfaceError, OperationalError):
+        raise
+    except Exception:
+        logger.exception("An answer could not be saved.", extra={"conversation": conversation.pk})
+        return False
+    return True
 
 
 async def _save_ended(conversation: Conversation, stream_id: str, info: StreamInfo | None) -> None:

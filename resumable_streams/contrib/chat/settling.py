@@ -9,7 +9,7 @@ from ...operating.connection import close_unused, is_open, is_reachable
 from ...process.runtime import runtime
 from .logs import look_at
 from .models import Conversation
-from .saving import is_starting, settle_with
+from .saving import is_starting, settle_or_log
 
 __all__ = ["Settled", "settle_all"]
 
@@ -18,10 +18,14 @@ BATCH_ROWS = 200
 
 @dataclass(slots=True)
 class Settled:
-    """How many running answers were looked at, and how many of them had ended."""
+    """How many running answers were looked at, and how many of them had ended.
+
+    `failed` of these could not be saved: the log says why.
+    """
 
     looked_at: int = 0
     settled: int = 0
+    failed: int = 0
 
 
 def settle_all(*, using: str | None = None, dry_run: bool = False) -> Settled:
@@ -62,4 +66,4 @@ async def _settle(batch: Sequence[Conversation], counts: Settled, dry_run: bool)
             has_ended = not info.is_streaming if info is not None else not is_starting(row)
             counts.settled += has_ended
             if has_ended and not dry_run:
-                await settle_with(row, info)
+                counts.failed += not await settle_or_log(row, info)

@@ -53,7 +53,7 @@ from .responses import (
     saved_response,
     summary,
 )
-from .saving import settle, settle_with
+from .saving import settle, settle_or_log, settle_with
 from .turns import Turn, begin, give_way, latest
 
 __all__ = ["ChatView"]
@@ -387,7 +387,7 @@ class ChatView(AsyncView):
         with suppress(StoreUnavailable):
             infos = await logs.look_at(self.using, self.place.tenant, ids)
             for conversation, info in zip(running, infos, strict=True):
-                await settle_with(conversation, info)
+                await settle_or_log(conversation, info)
 
     async def _rename(self, key: str) -> HttpResponseBase:
         content = read_object(self.request.body)

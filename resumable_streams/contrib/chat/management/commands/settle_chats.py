@@ -33,7 +33,10 @@ class Command(BaseCommand):
         except (DatabaseError, ImproperlyConfigured, StreamError) as error:
             raise CommandError(str(error)) from error
         done = "would be saved" if dry_run else "saved"
-        line = f"{counts.settled:,} of {counts.looked_at:,} unfinished answers {done}."
+        saved = counts.settled - counts.failed
+        line = f"{saved:,} of {counts.looked_at:,} unfinished answers {done}."
         if counts.settled < counts.looked_at:
             line += " The others are being written."
         self.stdout.write(line)
+        if counts.failed:
+            raise CommandError(f"{counts.failed:,} could not be saved; the log says why.")
