@@ -85,7 +85,7 @@ class Channel:
             start = 0
             while start < len(data):
                 # Half a window at most, as a client acknowledges at least that often.
-                size = min(await window.room(), window.size // 2)
+                size = min(await window.room(), max(1, window.size // 2))
                 piece, start = data[start : start + size], start + size
                 frame = encoder.frame(piece)
                 if frame is not None:

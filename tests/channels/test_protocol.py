@@ -365,6 +365,18 @@ async def test_a_client_that_acknowledges_at_half_a_window_gets_it_all(manager: 
         assert (await socket.read())[0] == log
 
 
+async def test_the_smallest_window_carries_a_byte_at_a_time(
+    memory_manager: StreamManager, configure_memory: Configure
+):
+    class Narrow(Answers):
+        window = 1
+
+    configure_memory(OWNER=OWNER)
+    async with connected(Narrow, owner="ada") as socket, within(10):
+        await socket.take(await socket.ask("acquire", data={"words": ["abc"]}))
+        assert (await socket.read())[0] == b"abc"
+
+
 async def test_nobody_acknowledges_what_was_not_sent(manager: StreamManager):
     tap = Tap(b"abc")
     await manager.arun("s", tap, owner="ada")
