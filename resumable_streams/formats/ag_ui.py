@@ -156,7 +156,7 @@ def _is_terminal(frame: bytes) -> bool:
     """Return whether a frame ends a run."""
     try:
         return json.loads(data_of(frame))["type"] in TERMINAL
-    except (LookupError, TypeError, ValueError):
+    except (LookupError, TypeError, ValueError, RecursionError):
         return False
 
 

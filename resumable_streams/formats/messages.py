@@ -93,8 +93,10 @@ class MessageWriter(ItemEncoder, ABC):
         try:
             part = json.loads(data_of(frame))
             kind = part["type"]
-        except (LookupError, TypeError, ValueError):
+        except (LookupError, TypeError, ValueError, RecursionError):
             return  # of a source that writes its own frames
+        if not isinstance(kind, str):
+            return
         if part == self.text_start(self.text_id(self._texts + 1)):
             self._open_text()
         elif self._text and part == self.text_end(self._text):

@@ -134,6 +134,14 @@ def test_a_restored_encoder_goes_on_as_if_it_had_never_ended(items: list[Any]):
     assert stored + b"".join(map(again.encode, rest)) + again.end() == whole
 
 
+@pytest.mark.parametrize("name", ["ui_message", "ag_ui"])
+@pytest.mark.parametrize("data", ['{"type":{}}', '{"type":[]}', '{"type":1}', "[" * 100_000])
+def test_frames_of_a_source_that_are_no_parts_are_passed_over(name: str, data: str):
+    again = encoder(name)
+    again.restore(f"data: {data}".encode())
+    assert again.encode("a") == encoder(name).encode("a")
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), {1, 2}, b"x"])
 def test_what_no_browser_reads_is_refused(value: Any):
     for name in ("sse", "ui_message"):
