@@ -17,6 +17,7 @@ whole views. Needs the extra `langchain`.
 from collections import Counter
 from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping
 from typing import Any
+from uuid import uuid4
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ToolMessage
 
@@ -120,13 +121,13 @@ class LangChainAnswer(Answer[Any]):
     def _read_call_chunk(self, block: dict[str, Any], source: str) -> Iterator[Part]:
         """Yield the parts of a piece of a call; only the first piece has an id and a name."""
         key = source, block.get("index")
-        if block.get("id"):
+        if block.get("id") or key not in self._call_ids:  # not every endpoint gives an id
             if key in self._call_ids:  # some endpoints give all calls the same index
                 yield from self.called(self._call_ids[key])
-            self._call_ids[key] = block["id"]
+            call_id = self._call_ids[key] = block.get("id") or f"call-{uuid4().hex}"
             by_provider = block["type"] == "server_tool_call_chunk"
             yield from self.close(source)
-            yield from self.call(block["id"], block["name"] or "", by_provider=by_provider)
+            yield from self.call(call_id, block["name"] or "", by_provider=by_provider)
         yield from self.call_input(self._call_ids[key], block.get("args"))
 
     def _count(self, message: AIMessage) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk, ToolMessage
+from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
@@ -202,6 +203,19 @@ async def test_calls_with_one_index_are_all_whole(provider):
     found = await collected(parts(model().astream("Why?")))
     inputs = [part["input"] for part in found if part["type"] == "tool-input-available"]
     assert inputs == [{"b": 1}, {"b": 2}]
+
+
+async def test_a_call_without_an_id_is_given_one():
+    async def messages() -> Any:
+        for name, args in (("look", '{"place": '), (None, '"Lima"}')):
+            chunk = tool_call_chunk(name=name, args=args, id=None, index=0)
+            yield AIMessageChunk(content="", id="m", tool_call_chunks=[chunk])
+        yield AIMessageChunk(content="", id="m", chunk_position="last")
+
+    found = await collected(parts(messages()))
+    start, whole = found[1], found[-3]
+    assert (start["type"], start["toolName"]) == ("tool-input-start", "look")
+    assert (whole["toolCallId"], whole["input"]) == (start["toolCallId"], {"place": "Lima"})
 
 
 async def test_text_of_a_model_and_of_a_chain(provider):
