@@ -7,6 +7,7 @@ from io import StringIO
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.core.management import CommandError, call_command
 
 from resumable_streams.contrib.chat import logs, saving, views
@@ -254,3 +255,20 @@ async def test_one_answer_that_cannot_be_saved_keeps_nobody_from_the_others(
     assert "2 of 3" in out.getvalue()
     assert (await visitor.get("")).status_code == 200
     assert "RecursionError" in caplog.text
+
+
+async def test_the_usage_that_is_told_last_counts(visitor: Visitor):
+    """Also where a draft had some of it, and a look completed the row before."""
+    await visitor.ask("c")
+    await eventually(all_saved)
+    answers = Message.objects.filter(role="assistant")
+    await answers.aupdate(status="running")
+    stream_id = str((await answers.aget()).stream_id)
+    await sync_to_async(saving.save_draft)(stream_id, [], {"output_tokens": 1})
+    await sync_to_async(saving.save_draft)(stream_id, [], {})
+    assert (await answers.aget()).usage == {"output_tokens": 1}
+    for usage in ({}, {"output_tokens": 2}):
+        await sync_to_async(saving.save_end)(
+            stream_id, saving.AnswerEnd(status="complete", usage=usage)
+        )
+    assert (await answers.aget()).usage == {"output_tokens": 2}

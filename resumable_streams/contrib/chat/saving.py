@@ -124,7 +124,7 @@ def save_end(stream_id: str, outcome: AnswerEnd) -> None:
             _complete(row, outcome)
             row.save()
         elif outcome.usage:
-            rows.filter(usage={}).update(usage=dict(outcome.usage))
+            rows.update(usage=dict(outcome.usage))  # a draft may have had some of it
 
 
 def _complete(row: Message, outcome: AnswerEnd) -> None:
@@ -153,7 +153,8 @@ def _built(row: Message, outcome: AnswerEnd) -> MessageBuilder | None:
 def save_draft(stream_id: str, parts: list[dict[str, Any]], usage: Mapping[str, int]) -> None:
     """Save an answer as far as it is written; for sync code."""
     running = Message.objects.filter(stream_id=stream_id, status=Status.RUNNING)
-    running.update(parts=parts, usage=dict(usage))
+    reported = {"usage": dict(usage)} if usage else {}
+    running.update(parts=parts, **reported)
 
 
 async def settle(conversation: Conversation) -> StreamInfo | None:
