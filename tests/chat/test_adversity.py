@@ -272,3 +272,11 @@ async def test_the_usage_that_is_told_last_counts(visitor: Visitor):
             stream_id, saving.AnswerEnd(status="complete", usage=usage)
         )
     assert (await answers.aget()).usage == {"output_tokens": 2}
+
+
+@pytest.mark.parametrize("key", ["a/b", ".", ".."])
+async def test_a_conversation_that_no_address_could_name_is_refused(visitor: Visitor, key: str):
+    """It could be neither read nor stopped: a path has no such segment."""
+    refused = await visitor.post(body(key))
+    assert (refused.status_code, refused.json()["error"]) == (400, "bad_request")
+    assert not await Conversation.objects.aexists()

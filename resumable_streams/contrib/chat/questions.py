@@ -46,6 +46,8 @@ def read_question(body: bytes, *, size: int) -> Question:
         raise BadQuestion(f"'trigger' is {SUBMIT!r} or {REGENERATE!r}.")
     conversation, message_id = _key(content.get("id"), "'id'"), content.get("messageId")
     named = _key(message_id, "'messageId'") if message_id is not None else ""
+    if "/" in conversation or conversation in (".", ".."):
+        raise BadQuestion("'id' is part of a path: it has no '/', and is neither '.' nor '..'.")
     message = _last_message(content)
     if trigger == REGENERATE:
         key = message.get("id") if message and message.get("role") == "user" else ""
