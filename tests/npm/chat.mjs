@@ -1,11 +1,17 @@
 /**
  * A stock chat of the AI SDK, without React: ask once, and come back while it says that it failed.
+ * With `client`, its `fetch` is that of client.js; with `cuts`, the connection breaks at these bytes.
  *
  * Prints what the user sees: a line of JSON for each state, and at the end of each request.
  */
 
-const { version, api, headers, body } = JSON.parse(process.argv[2]);
+import { cutsBefore } from "./cuts.mjs";
+
+const { version, api, headers, body, client, cuts } = JSON.parse(process.argv[2]);
 const { AbstractChat, DefaultChatTransport } = await import(version);
+const { createFetch } = client ? await import(client) : {};
+const proxy = cuts && (await cutsBefore(api));
+if (proxy) proxy.plan("chat", cuts);
 
 /** What `useChat` keeps in React. */
 class State {
@@ -36,7 +42,12 @@ class Chat extends AbstractChat {
 
 const chat = new Chat({
   id: body.id,
-  transport: new DefaultChatTransport({ api, headers, body }),
+  transport: new DefaultChatTransport({
+    api: proxy ? `${proxy.url}/chat` : api,
+    headers: proxy ? { ...headers, "X-Case": "chat" } : headers,
+    body,
+    fetch: createFetch?.({ firstPause: 20, longestPause: 500 }),
+  }),
 });
 
 function show() {
@@ -55,4 +66,9 @@ for (let tries = 0; chat.status === "error" && tries < 100; tries += 1) {
   // A resume replays the answer from its start: what was here of it would be there twice.
   if (chat.lastMessage?.role === "assistant") chat.messages = chat.messages.slice(0, -1);
   await chat.resumeStream();
+}
+
+if (proxy) {
+  if (proxy.left("chat")) throw new Error(`${proxy.left("chat")} cuts were not made.`);
+  proxy.close();
 }

@@ -1,0 +1,37 @@
+/** The code of docs/javascript.md, in files of a folder, against a real server. */
+
+import assert from "node:assert/strict";
+
+const { folder, url, text } = JSON.parse(process.argv[2]);
+const [answer, states, reload, transport] = await Promise.all(
+  [0, 1, 2, 3].map((number) => import(`${folder}/${number}.mjs`)),
+);
+
+let shown = "";
+const show = (text) => (shown += text);
+await answer.answer(url, show);
+assert.equal(shown, text);
+
+shown = "";
+const told = [];
+await states.answerWithStates(url, show, (words) => told.push(words));
+assert.equal(shown, text);
+assert.deepEqual(told, ["Complete."]);
+
+shown = "";
+const kept = new Map();
+const storage = {
+  getItem: (key) => kept.get(key) ?? null,
+  setItem: (key, value) => kept.set(key, value),
+  removeItem: (key) => kept.delete(key),
+};
+const leave = () => {
+  throw new Error("reload");
+};
+await assert.rejects(reload.answerAfterReload(url, leave, storage), { message: "reload" });
+assert.equal(kept.size, 1);
+await reload.answerAfterReload("http://localhost:1/", show, storage);
+assert.equal(shown, text);
+
+assert.ok(transport.transport);
+console.log("done");

@@ -1,0 +1,85 @@
+"""client.js in Node: its own tests, the code of its page, and the npm package."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.servers import ROOT, Server
+from tests.servers.client_site import CHARACTERS
+
+from .conftest import NPM, Node
+
+STATIC = ROOT / "resumable_streams" / "static" / "resumable_streams"
+CLIENT = STATIC / "client.js"
+PAGE = (ROOT / "docs" / "javascript.md").read_text()
+
+
+@pytest.fixture
+def server(site: Any, redis_url: str) -> Server:
+    settings = "tests.servers.client_site"
+    started: Server = site("uvicorn", DJANGO_SETTINGS_MODULE=settings, REDIS_URL=redis_url)
+    return started
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", ["client.test.mjs", "every_byte.test.mjs"])
+def test_in_node_behind_a_proxy_that_cuts(server: Server, name: str) -> None:
+    done = subprocess.run(
+        [found("node"), "--test", "--test-reporter=spec", str(NPM / name)],
+        env={**os.environ, "CLIENT": CLIENT.as_uri(), "SERVER": server.url},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_code_of_the_page(server: Server, node: Node, tmp_path: Path) -> None:
+    shutil.copy(CLIENT, tmp_path / "client.js")
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+    (tmp_path / "node_modules").symlink_to(NPM / "node_modules")
+    blocks = re.findall(r"^```js\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 4
+    for number, block in enumerate(blocks):
+        (tmp_path / f"{number}.mjs").write_text(block.replace('"ai"', '"ai7"'))
+    running = node(
+        "page.mjs",
+        folder=tmp_path.as_uri(),
+        url=f"{server.url}/ask/?format=ui_message&count=20&every=0.01",
+        text="".join(f"{number}{CHARACTERS[number % 5]}" for number in range(20)),
+    )
+    assert running.stdout is not None
+    assert running.stdout.read() == "done\n"
+
+
+def test_the_npm_package_has_the_files_of_the_app(tmp_path: Path) -> None:
+    copy = tmp_path / "js"
+    shutil.copytree(ROOT / "js", copy)
+    (tmp_path / "resumable_streams" / "static").mkdir(parents=True)
+    shutil.copytree(STATIC, tmp_path / "resumable_streams" / "static" / "resumable_streams")
+    shutil.copy(ROOT / "LICENSE", tmp_path)
+    subprocess.run([found("npm"), "pack", "--silent"], cwd=copy, check=True, capture_output=True)
+    (package,) = copy.glob("*.tgz")
+    with tarfile.open(package) as packed:
+        packed.extractall(tmp_path / "packed", filter="data")
+    files = {path.name: path.read_bytes() for path in (tmp_path / "packed" / "package").iterdir()}
+    shipped = {path.name: path.read_bytes() for path in STATIC.iterdir()}
+    assert files.items() >= shipped.items()
+    assert files.keys() - shipped.keys() == {"package.json", "README.md", "LICENSE"}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    described = json.loads(files["package.json"])
+    for name in ("name", "version", "license"):
+        assert described[name] == project[name]
+
+
+def found(tool: str) -> str:
+    path = shutil.which(tool)
+    assert path, f"No {tool}: install it, and put it on PATH."
+    return path
