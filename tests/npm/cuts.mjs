@@ -41,8 +41,9 @@ function cut(answer, response, left) {
   answer.on("data", (chunk) => {
     const passed = chunk.subarray(0, left);
     left -= passed.length;
-    response.write(passed, () => left || response.socket?.destroySoon());
-    if (!left) answer.destroy();
+    if (left) return response.write(passed);
+    answer.destroy();
+    response.write(passed, () => response.socket?.destroySoon());
   });
   answer.on("error", () => left && response.destroy());
   answer.on("end", () => left && response.end());

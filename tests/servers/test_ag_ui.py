@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.servers import Server
+from tests.acceptance.servers import ROOT, Server
 
 from .conftest import Node, Proxy, Start
 from .nginx import BLOCKS
 
+CLIENT = ROOT / "resumable_streams" / "static" / "resumable_streams" / "client.js"
 COUNT = 40
 WHOLE = "".join(f"{number} " for number in range(COUNT))
 
@@ -57,7 +58,7 @@ def test_a_run_whose_body_ends_early_goes_on_at_the_next_event(
     site: Any, redis_url: str, node: Node, kind: str
 ) -> None:
     server = frames_site(site, redis_url, kind, MAX_RESPONSE_SECONDS="1")
-    lines, last = ran(node, server.url, every=0.08, resume=True)
+    lines, last = ran(node, server.url, every=0.08, client=CLIENT.as_uri())
     assert last["end"] == {"finished": 1}
     assert text(last) == WHOLE
     assert len([line for line in lines if "broken" in line]) >= 2
@@ -88,7 +89,7 @@ def test_a_deploy_in_mid_run_is_no_end(
         threadId="t-1",
         runId=uuid.uuid4().hex,
         props={"count": COUNT, "every": 0.1},
-        resume=True,
+        client=CLIENT.as_uri(),
     )
     assert agent.stdout is not None
     lines = []

@@ -29,7 +29,7 @@ def server(site: Any, redis_url: str) -> Server:
     return started
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", ["client.test.mjs", "every_byte.test.mjs"])
 def test_in_node_behind_a_proxy_that_cuts(server: Server, name: str) -> None:
     done = subprocess.run(

@@ -217,7 +217,7 @@ class Stream extends EventTarget {
     const url = new URL(address);
     url.searchParams.set("epoch", epoch);
     url.searchParams.set("offset", offset);
-    return this.#ask(url);
+    return this.#ask(url, {});
   }
 
   // In HTTP/1.0 a cut looks like an end.
