@@ -19,6 +19,7 @@ from ..formats import Encoder
 from ..process.databases import close_idle
 from ..process.holdings import let_go
 from ..process.runtime import runtime
+from .limit import WaitLimit
 from .transports import Transport
 
 __all__ = ["Body"]
@@ -43,6 +44,7 @@ class Body:
         self._left = length
         self._keep_alive = keep_alive
         self._seconds = seconds
+        self._limit = WaitLimit()
 
     async def frames(self, *, in_thread: bool = False) -> AsyncGenerator[bytes, None]:
         """Yield the body; b"" too, which makes a server send the headers and notice who left.
@@ -62,6 +64,7 @@ class Body:
                     await self._wait_for_client(deadline)
                 frame, is_last = await self._next(deadline)
         finally:
+            self._limit.cancel()
             self._reader.close()
             self._transport.release()
 
@@ -100,9 +103,9 @@ class Body:
 
     async def _read(self, deadline: float) -> bytes | None:
         """Return the next bytes; None for a keep-alive in their place."""
-        if (patience := min(self._keep_alive or math.inf, deadline - _now())) > 0:
+        if (now := _now()) < deadline:
             try:
-                async with asyncio.timeout(None if patience == math.inf else patience):
+                with self._limit.at(min(now + (self._keep_alive or math.inf), deadline)):
                     return await anext(self._reader)
             except TimeoutError:
                 if _now() < deadline:
