@@ -37,7 +37,7 @@ async def test_a_mistake_of_ours_is_no_outage(connection: CommandConnection) -> 
     session = connection._session
     assert session is not None
 
-    def send(arguments: object) -> None:
+    def send(arguments: object, **named: object) -> None:
         raise AttributeError("a typing mistake of ours")
 
     session.send = send  # type: ignore[assignment,method-assign]

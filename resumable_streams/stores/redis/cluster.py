@@ -65,13 +65,19 @@ class ClusterNodes(Nodes):
         self._asked_at = 0.0
         self._closed = False
 
-    async def execute(self, key: str, *arguments: Argument, then: Command | None = None) -> Any:
+    async def execute(
+        self,
+        key: str,
+        *arguments: Argument,
+        then: Command | None = None,
+        may_wait: bool = False,
+    ) -> Any:
         for redirections in range(MAX_REDIRECTIONS):
             if redirections > 1:  # the nodes do not agree: give them time
                 await self.refresh()
             address = await self.address(key)
             try:
-                return await self._ask(address, *arguments, then=then)
+                return await self._ask(address, *arguments, then=then, may_wait=may_wait)
             except AskError as redirection:  # a MovedError is one, too
                 self._learn_slot(redirection, asked=address)
             except StoreUnavailable:
@@ -79,10 +85,13 @@ class ClusterNodes(Nodes):
                 raise
         raise self._lost("the nodes of the cluster disagree about where this key is")
 
-    async def _ask(self, address: HostPort, *arguments: Argument, then: Command | None) -> Any:
+    async def _ask(
+        self, address: HostPort, *arguments: Argument, then: Command | None, may_wait: bool
+    ) -> Any:
         """Ask a node, or the one that it names where the key has gone ahead of its slot."""
         try:
-            return await self._connection(address).execute(*arguments, then=then)
+            connection = self._connection(address)
+            return await connection.execute(*arguments, then=then, may_wait=may_wait)
         except MovedError:
             raise
         except AskError as ask:

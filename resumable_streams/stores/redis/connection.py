@@ -1,9 +1,11 @@
 """One connection, many commands in flight.
 
 A `CommandConnection` sends the commands of one loop turn in one write and hands the answers out in
-order: one task writes, one reads, a FIFO of futures joins them. A caller that is
-cancelled leaves its future in the FIFO; the command is carried out and its answer dropped. That is
-harmless because every verb of a store may be repeated.
+order: one task writes, one reads, a FIFO of futures joins them. Commands that may wait (appends)
+gather for longer while the loop is busy (`tick`); any other takes them along at once.
+
+A caller that is cancelled leaves its future in the FIFO; the command is carried out and its answer
+dropped. That is harmless because every verb of a store may be repeated.
 
 When the connection breaks, or the oldest command got no answer within the time limit, everything
 in flight fails with StoreUnavailable and the next command connects again. Nobody knows then whether
@@ -37,6 +39,7 @@ from ...exceptions import StoreUnavailable, fresh
 from ..patience import backoff_seconds
 from .connect import Connect, open_connection
 from .diagnosis import ConnectionClosed, Unreadable, diagnosed, words_of
+from .tick import Tick
 
 __all__ = ["Argument", "Command", "CommandConnection", "Unreadable"]
 
@@ -47,6 +50,9 @@ MIN_RESTED_TIMEOUT = 0.25
 
 FIRST_BACKOFF_SECONDS = 0.1
 MAX_BACKOFF_SECONDS = 0.5  # all that waits for the store waits for it, so not long
+
+MOST_GATHERED = 32  # commands: more in one write save little, and those in front have waited
+LARGE_COMMAND = 16_384  # bytes: beside these the write costs little
 
 Argument = str | bytes | int
 Command = tuple[Argument, ...]
@@ -80,6 +86,8 @@ class _Session:
         self._rested_timeout = rested_timeout(timeout)
         self._loop = asyncio.get_running_loop()
         self._unsent: list[bytes] = []
+        self._tick = Tick(self._loop.time)
+        self._alarm: asyncio.TimerHandle | None = None  # of those that wait for the tick
         self._waiting: deque[tuple[asyncio.Future[Any], float]] = deque()
         self._wake = asyncio.Event()
         self._watchdog: asyncio.TimerHandle | None = None
@@ -92,7 +100,7 @@ class _Session:
             self._loop.create_task(self._read(), name="resumable_streams.connection.read"),
         ]
 
-    def send(self, arguments: Command) -> asyncio.Future[Any]:
+    def send(self, arguments: Command, *, may_wait: bool = False) -> asyncio.Future[Any]:
         if self.broken is not None:  # since it was made, or before the caller's turn came
             raise ConnectionError(f"the connection broke: {words_of(self.broken)}")
         future = self._loop.create_future()
@@ -103,10 +111,19 @@ class _Session:
             self._has_rested = True
             self._reset_watchdog()
         self._waiting.append((future, now))
-        self._wake.set()
+        if not may_wait or not self._waits_for_tick():
+            self._wake.set()
         if self._watchdog is None:
             self._watchdog = self._loop.call_later(self._patience, self._watch)
         return future
+
+    def _waits_for_tick(self) -> bool:
+        """Return whether what is unsent waits for more; set the alarm that ends the wait."""
+        if len(self._unsent) >= MOST_GATHERED or len(self._unsent[-1]) >= LARGE_COMMAND:
+            return False
+        if self._alarm is None and (pause := self._tick.due_in()):
+            self._alarm = self._loop.call_later(pause, self._wake.set)
+        return self._alarm is not None
 
     @property
     def _patience(self) -> float:
@@ -125,7 +142,9 @@ class _Session:
             while True:
                 await self._wake.wait()
                 self._wake.clear()
+                self._cancel_alarm()
                 unsent, self._unsent = self._unsent, []
+                self._tick.wrote(len(unsent))
                 await self.connection.send_packed_command(unsent, check_health=False)
         # redis-py meets a socket that vanished under it with an AttributeError. A cancellation is
         # ours (the session has failed already) or the end of the loop: nobody must wait any more.
@@ -176,6 +195,7 @@ class _Session:
             return
         self.broken = error
         self._reset_watchdog()
+        self._cancel_alarm()
         self._warmer.cancel()
         told = error if isinstance(error, TOLD_TO_ALL) else None
         words = f"the connection broke: {words_of(error)}"
@@ -192,6 +212,11 @@ class _Session:
         if self._watchdog is not None:
             self._watchdog.cancel()
             self._watchdog = None
+
+    def _cancel_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
 
     async def aclose(self) -> None:
         self.fail(ConnectionClosed("closed"))
@@ -222,7 +247,7 @@ class CommandConnection:
         self._not_before = 0.0
 
     def execute(
-        self, *arguments: Argument, then: Command | None = None
+        self, *arguments: Argument, then: Command | None = None, may_wait: bool = False
     ) -> Coroutine[Any, Any, Any]:
         """Carry out one command; raise StoreUnavailable, or what the caller can act on itself.
 
@@ -230,8 +255,9 @@ class CommandConnection:
         `then`, a second one follows on the same connection, and the answer is a pair.
 
         Commands that are sent in one loop turn leave in one write and reach the server in order.
+        One that `may_wait` leaves a few milliseconds later while the loop is busy, with others.
         """
-        return self._carry_out(arguments, then=then)
+        return self._carry_out(arguments, then=then, may_wait=may_wait)
 
     def execute_asking(
         self, *arguments: Argument, then: Command | None = None
@@ -240,7 +266,12 @@ class CommandConnection:
         return self._carry_out(arguments, first=("ASKING",), then=then)
 
     async def _carry_out(
-        self, arguments: Command, *, first: Command | None = None, then: Command | None = None
+        self,
+        arguments: Command,
+        *,
+        first: Command | None = None,
+        then: Command | None = None,
+        may_wait: bool = False,
     ) -> Any:
         try:
             session = self._session
@@ -248,10 +279,10 @@ class CommandConnection:
                 session = await self._connected()
             if first is not None:  # nothing gets between these: they are sent without an await
                 session.send(first).add_done_callback(_observe)
-            answer = session.send(arguments)
+            answer = session.send(arguments, may_wait=may_wait)
             if then is None:
                 return await answer
-            second = session.send(then)
+            second = session.send(then, may_wait=may_wait)
             second.add_done_callback(_observe)
             return await answer, await second
         except NoScriptError:

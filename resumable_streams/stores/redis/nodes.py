@@ -23,7 +23,11 @@ class Nodes(ABC):
 
     @abstractmethod
     def execute(
-        self, key: str, *arguments: Argument, then: Command | None = None
+        self,
+        key: str,
+        *arguments: Argument,
+        then: Command | None = None,
+        may_wait: bool = False,
     ) -> Coroutine[Any, Any, Any]:
         """Carry out a command on the slot of `key`, as `CommandConnection.execute` does."""
 
@@ -67,9 +71,13 @@ class OneNode(Nodes):
         self._connection = new_connection(connect)
 
     def execute(
-        self, key: str, *arguments: Argument, then: Command | None = None
+        self,
+        key: str,
+        *arguments: Argument,
+        then: Command | None = None,
+        may_wait: bool = False,
     ) -> Coroutine[Any, Any, Any]:
-        return self._connection.execute(*arguments, then=then)
+        return self._connection.execute(*arguments, then=then, may_wait=may_wait)
 
     async def broadcast(self, channel: str, message: str) -> None:
         await self._connection.execute("PUBLISH", channel, message)

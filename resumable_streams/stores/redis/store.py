@@ -288,6 +288,7 @@ class RedisStore(BaseStore):
         place: Place,
         *arguments: str | bytes | int,
         wrote: Callable[[Any], bool] = bool,
+        may_wait: bool = False,
     ) -> Any:
         """Run a script that writes, and wait until the replicas that are to have that have it.
 
@@ -295,10 +296,10 @@ class RedisStore(BaseStore):
         again, or gives up. `wrote` tells by the answer whether there is anything to wait for.
         """
         if not self._wait_replicas:
-            return await self._run(name, place, *arguments)
+            return await self._run(name, place, *arguments, may_wait=may_wait)
         # On the connection of the script: the server waits for what that one has written.
         wait = ("WAIT", self._wait_replicas, _ms(self._command_timeout / 2))
-        answer, reached = await self._run(name, place, *arguments, then=wait)
+        answer, reached = await self._run(name, place, *arguments, then=wait, may_wait=may_wait)
         if wrote(answer) and reached < self._wait_replicas:
             raise self._not_replicated(reached)
         return answer
@@ -311,11 +312,17 @@ class RedisStore(BaseStore):
         return error
 
     async def _run(
-        self, name: str, place: Place, *arguments: Argument, then: Command | None = None
+        self,
+        name: str,
+        place: Place,
+        *arguments: Argument,
+        then: Command | None = None,
+        may_wait: bool = False,
     ) -> Any:
         """Run a script on a stream or a key; raise StreamUnreadable for what it cannot read."""
         try:
-            return await self._eval(name, self._keys_of(place), *arguments, then=then)
+            keys = self._keys_of(place)
+            return await self._eval(name, keys, *arguments, then=then, may_wait=may_wait)
         except Unreadable as error:
             if isinstance(place, StreamKey):
                 raise self._unreadable_at(place, error) from error
@@ -323,13 +330,20 @@ class RedisStore(BaseStore):
             raise self._spoilt(reason, error) from error
 
     async def _eval(
-        self, name: str, keys: list[str], *arguments: Argument, then: Command | None = None
+        self,
+        name: str,
+        keys: list[str],
+        *arguments: Argument,
+        then: Command | None = None,
+        may_wait: bool = False,
     ) -> Any:
         """Run a script, in one round trip once the server knows it."""
         sha, source = _script(name, self._nodes.publish)
         rest = (len(keys), *keys, *arguments)
         try:
-            return await self._nodes.execute(keys[0], "EVALSHA", sha, *rest, then=then)
+            return await self._nodes.execute(
+                keys[0], "EVALSHA", sha, *rest, then=then, may_wait=may_wait
+            )
         except NoScriptError:  # a new server, a restart, SCRIPT FLUSH
             return await self._nodes.execute(keys[0], "EVAL", source, *rest, then=then)
 
@@ -419,6 +433,7 @@ class RedisStore(BaseStore):
             chunks,
             data,
             wrote=_is_size,
+            may_wait=offset > 0,  # the first bytes of an answer are waited for
         )
         if not isinstance(answer, int):
             self._refuse(answer)
