@@ -1,0 +1,106 @@
+"""What a chunk costs, counted: commands, writes, and the tasks it wakes on its way to a reader.
+
+Nothing is timed. All sources yield in the same loop turn, and again once every reader has the last
+one.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from itertools import count
+from typing import Any
+
+import pytest
+
+from resumable_streams import StreamManager, StreamReader
+from resumable_streams.stores.redis.connection import _Session
+from tests.tools.readers import read_until, waits
+
+STREAMS, CHUNKS = 20, 10
+CHUNK = b"a chunk"
+WAKE_UPS = 3.5
+"""One of the source, two of the producer (for the chunk, and for its answer); the rest are those of
+the connection. Those that read are the test's own, and woken once each."""
+
+
+class Steps:
+    """Sources that go on together, chunk by chunk."""
+
+    def __init__(self) -> None:
+        self._allowed = 0
+        self._news = asyncio.Event()
+
+    async def source(self) -> AsyncIterator[bytes]:
+        for number in count():
+            while number >= self._allowed:
+                await self._news.wait()
+            yield CHUNK
+
+    def go(self) -> None:
+        """Let every source yield one chunk more."""
+        self._allowed += 1
+        self._news.set()
+        self._news.clear()
+
+
+@pytest.fixture
+def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Count commands, and writes of the connection for commands."""
+    counted: Counter[str] = Counter()
+    original = _Session.send
+
+    def send(session: _Session, *arguments: Any, **named: Any) -> Any:
+        counted["commands"] += 1
+        if not session._unsent:
+            counted["writes"] += 1
+        return original(session, *arguments, **named)
+
+    monkeypatch.setattr(_Session, "send", send)
+    return counted
+
+
+async def begin(manager: StreamManager, steps: Steps) -> list[StreamReader]:
+    """Start the streams, and read the first chunk of each: connections and scripts are there."""
+    readers = [await manager.arun(f"s{n}", steps.source(), owner="a") for n in range(STREAMS)]
+    await carry(steps, readers, chunks=1)
+    return readers
+
+
+async def carry(steps: Steps, readers: list[StreamReader], *, chunks: int = CHUNKS) -> None:
+    """Have each source yield, and each reader read, chunk by chunk."""
+    for _ in range(chunks):
+        size = readers[0].offset + len(CHUNK)
+        tasks = [asyncio.create_task(read_until(reader, size)) for reader in readers]
+        await asyncio.gather(*map(waits, readers))
+        steps.go()
+        await asyncio.gather(*tasks)
+
+
+async def test_a_chunk_is_one_command_and_shares_its_write(
+    redis_manager: StreamManager, counts: Counter[str]
+) -> None:
+    readers = await begin(redis_manager, steps := Steps())
+    counts.clear()
+    await carry(steps, readers)
+    assert STREAMS * CHUNKS <= counts["commands"] <= STREAMS * CHUNKS * 1.1
+    assert counts["writes"] <= CHUNKS * 3
+
+
+async def test_a_chunk_wakes_few_tasks(redis_manager: StreamManager) -> None:
+    readers = await begin(redis_manager, steps := Steps())
+    loop = asyncio.get_running_loop()
+    woken, call_soon = Counter[str](), loop.call_soon
+
+    def counting(callback: Any, *arguments: Any, **named: Any) -> Any:
+        owner = getattr(callback, "__self__", callback)
+        name = owner.get_name() if isinstance(owner, asyncio.Task) else repr(callback)
+        woken[name] += 1
+        return call_soon(callback, *arguments, **named)
+
+    loop.call_soon = counting  # type: ignore[assignment,method-assign]
+    try:
+        await carry(steps, readers)
+    finally:
+        del loop.call_soon
+    ours = sum(number for name, number in woken.items() if name.startswith("resumable_streams."))
+    assert ours <= WAKE_UPS * STREAMS * CHUNKS
