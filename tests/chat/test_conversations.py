@@ -1,12 +1,15 @@
 """Whose conversations there are: lists, titles, deletion, visitors, users and tokens."""
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import transaction
 from django.test import Client
 
 from resumable_streams import StreamManager
+from resumable_streams.contrib.chat.deleting import delete_conversations
 from resumable_streams.contrib.chat.models import Conversation, Message
 
 from .site import Visitor, body, chunks, script, text
@@ -206,3 +209,19 @@ def test_conversations_are_shown_to_staff_and_deleted_whole(configure: Any, admi
     assert b"Why?" in admin_client.get(f"{at}{conversation.pk}/change/").content
     admin_client.post(f"{at}{conversation.pk}/delete/", {"post": "yes"})
     assert not Conversation.objects.exists()
+
+
+def test_a_deletion_that_is_rolled_back_leaves_the_stream_of_its_row(configure: Any):
+    streams = StreamManager()
+    list(streams.run("s", [b"x"], owner="ada"))
+    conversation = Conversation.objects.create(
+        alias="default", tenant="default", owner="ada", owner_digest="d" * 32, key="c"
+    )
+    Message.objects.create(conversation=conversation, key="a", role="assistant", stream_id="s")
+    with suppress(LookupError), transaction.atomic():
+        delete_conversations([conversation])
+        raise LookupError
+    assert Conversation.objects.exists()
+    assert streams.status("s", owner="ada") is not None
+    delete_conversations([conversation])
+    assert streams.status("s", owner="ada") is None

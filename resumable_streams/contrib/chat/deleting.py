@@ -1,6 +1,7 @@
 """Deleting conversations, with their messages and their streams; for sync code."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from django.db import transaction
 from django.utils import timezone
@@ -24,7 +25,11 @@ def delete_rows(conversation: Conversation) -> list[str]:
 
 
 def delete_conversations(conversations: Sequence[Conversation]) -> None:
-    """Delete conversations whole: first the rows, so that no end is saved any more."""
-    for conversation in conversations:
-        ids = delete_rows(conversation)
-        runtime.call_sync(logs.delete, conversation.alias, conversation.tenant, ids)
+    """Delete conversations whole: first the rows, so that no end is saved any more.
+
+    Inside a transaction the streams are deleted when it is committed.
+    """
+    for one in conversations:
+        ids = delete_rows(one)
+        delete = partial(runtime.call_sync, logs.delete, one.alias, one.tenant, ids)
+        transaction.on_commit(delete, using=Conversation.objects.all().db)
