@@ -180,7 +180,7 @@ async def soak(plan: Plan, *, say: Callable[[str], None] = lambda text: None) ->
             visiting = asyncio.create_task(visits.run())
             resident = await _live(site, plan, visits, troubles, say)
             await visiting
-        await asyncio.sleep(plan.ttl + SETTLE_SECONDS)
+        await asyncio.sleep(2 * plan.ttl + SETTLE_SECONDS)  # lists and slots last as long
         after = await site.look(closely=True)
         return Outcome(
             before,
