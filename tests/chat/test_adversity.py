@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+from datetime import UTC, datetime
 from io import StringIO
 from typing import Any
 
@@ -12,6 +13,8 @@ from django.core.management import CommandError, call_command
 
 from resumable_streams.contrib.chat import logs, saving, views
 from resumable_streams.contrib.chat.models import Conversation, Message
+from resumable_streams.contrib.chat.parts import BadQuestion
+from resumable_streams.contrib.chat.places import Cursor
 from resumable_streams.contrib.chat.views import ChatView
 from resumable_streams.streams import StreamManager
 from tests.tools.waiting import eventually
@@ -21,17 +24,16 @@ from .site import Visitor, body, chunks, kinds, script, whole, words
 pytestmark = [pytest.mark.urls("tests.chat.site"), pytest.mark.django_db(transaction=True)]
 
 
-async def test_lists_have_pages_without_time_zones(
-    visitor: Visitor, monkeypatch: pytest.MonkeyPatch, settings: Any
-):
-    settings.USE_TZ = False
-    monkeypatch.setattr(ChatView, "page_size", 1)
-    for name in ("a", "b"):
-        await visitor.ask(name)
-    page = (await visitor.get("")).json()
-    rest = await visitor.get(f"?cursor={page['next']}")
-    assert rest.status_code == 200, rest.content
-    assert [one["id"] for one in rest.json()["conversations"]] == ["a"]
+@pytest.mark.parametrize("has_zones", [True, False])
+def test_a_cursor_is_a_time_as_the_database_gives_it(settings: Any, has_zones: bool):
+    settings.USE_TZ = has_zones
+    naive = datetime(2026, 1, 2, 3, 4, 5, 6)
+    aware = naive.replace(tzinfo=UTC)
+    ours, other = (aware, naive) if has_zones else (naive, aware)
+    cursor = Cursor(updated=ours, pk=7)
+    assert Cursor.parse(str(cursor)) == cursor
+    with pytest.raises(BadQuestion):
+        Cursor.parse(str(Cursor(updated=other, pk=7)))
 
 
 @pytest.mark.parametrize("updated", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
