@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 from django.core.management import CommandError, call_command
+from django.db import connections
 
 from resumable_streams.contrib.chat import logs, saving, views
 from resumable_streams.contrib.chat.models import Conversation, Message
@@ -232,6 +233,13 @@ async def all_saved() -> bool:
     return not await Conversation.objects.filter(running__isnull=False).aexists()
 
 
+def _settle_chats(out: StringIO) -> None:
+    try:
+        call_command("settle_chats", stdout=out)
+    finally:
+        connections.close_all()  # the thread goes back to others
+
+
 async def test_one_answer_that_cannot_be_saved_keeps_nobody_from_the_others(
     visitor: Visitor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
@@ -252,7 +260,7 @@ async def test_one_answer_that_cannot_be_saved_keeps_nobody_from_the_others(
     monkeypatch.setattr(saving, "save_end", save)
     out = StringIO()
     with pytest.raises(CommandError, match="1 could not be saved"):
-        await asyncio.to_thread(call_command, "settle_chats", stdout=out)
+        await asyncio.to_thread(_settle_chats, out)
     assert [one.key async for one in Conversation.objects.filter(running__isnull=False)] == ["b"]
     assert "2 of 3" in out.getvalue()
     assert (await visitor.get("")).status_code == 200
