@@ -143,8 +143,9 @@ class StreamConsumer(AsyncWebsocketConsumer):
     # To override.
 
     def produce(self, data: Any) -> Any:
-        """Yield bytes or str, as an async generator; or, as a coroutine, return an iterable.
+        """Yield items, as an async generator; or, as a coroutine, return an iterable of them.
 
+        An item is bytes, text, or a mapping that the `format` can write as one part or event.
         `data` is what the client sent with `acquire`. Runs for the elected producer only, apart
         from the socket: a disconnect does not end it. `self.scope` has the user.
         """

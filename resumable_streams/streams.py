@@ -99,8 +99,9 @@ class StreamManager:
     ) -> StreamReader:
         """Produce the stream if nobody has before, and return a reader of it from byte 0.
 
-        `stream_id=None` mints one. `source` is an async or sync iterable of bytes or str, or a
-        callable returning one, which only the elected producer calls; see `sources`. From here on
+        `stream_id=None` mints one. `source` is an async or sync iterable of items (bytes, text,
+        or what the `format` of `attrs` can write), or a callable returning one, which only the
+        elected producer calls; see `sources`. From here on
         production outlives the caller: neither its cancellation nor its end stops it. `ttl`
         (seconds) and `attrs` (small, str to str) are bound with the owner, once.
 

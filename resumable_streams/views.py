@@ -312,14 +312,15 @@ class AcquireMixin:
         if cls.produce is AcquireMixin.produce:
             raise ImproperlyConfigured(
                 f"{cls.__qualname__} has no `produce`. Write `async def produce(self, request)`, "
-                f"which yields bytes or str."
+                f"which yields text, parts or bytes."
             )
         view: Callable[..., Any] = super().as_view(**initkwargs)  # type: ignore[misc]
         return view
 
     def produce(self, request: HttpRequest) -> Any:
-        """Yield bytes or str, as an async generator; or, as a coroutine, return an iterable.
+        """Yield items, as an async generator; or, as a coroutine, return an iterable of them.
 
+        An item is bytes, text, or a mapping that the `format` can write as one part or event.
         Runs for the elected producer only, apart from the request: a disconnect does not end it.
         The body of the request, its form and its files can be read until it has ended.
         """
