@@ -9,6 +9,9 @@ from django.urls import path
 from resumable_streams.consumers import StreamConsumer, with_websockets
 from tests.tools.streams import Configure
 
+# Channels' refusal closes old connections of the thread, as a request does; other tests may have left one.
+pytestmark = pytest.mark.django_db
+
 HOST = "acme.example.com"
 OWN = f"https://{HOST}"
 
