@@ -9,7 +9,7 @@ from django.urls import path
 from resumable_streams.consumers import StreamConsumer, with_websockets
 from tests.tools.streams import Configure
 
-# Channels' refusal closes old connections of the thread, as a request does; other tests may have left one.
+# A refusal of Channels closes the thread's old connections; other tests may have left one open.
 pytestmark = pytest.mark.django_db
 
 HOST = "acme.example.com"
