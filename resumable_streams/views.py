@@ -288,12 +288,15 @@ class AcquireMixin:
     A retry with the same `Idempotency-Key` by the same owner at the same path joins the stream of
     the first try, for as long as that is kept, instead of producing it again.
 
+    `fragment_template` names the template of the mappings that a source of `html` yields.
+
     The other methods to override, `refuse`, `get_stream_id`, `get_slot` and `get_attrs`, may be
     async. As sync code they run in the thread of the request, where the ORM is allowed.
     """
 
     using: str = "default"
     format: ClassVar[str] = "raw"
+    fragment_template: ClassVar[str | None] = None
     ttl: ClassVar[float | None] = None
     on_busy: ClassVar[OnBusy | str] = OnBusy.JOIN
 
@@ -371,6 +374,8 @@ class AcquireMixin:
         stream_id = await self._ask("get_stream_id", request)
         await sync_to_async(_read_request)(plain_request(request))
         attrs = {**await self._ask("get_attrs", request), "format": self.format}
+        if self.fragment_template is not None:
+            attrs.setdefault("fragment_template", self.fragment_template)
         slot = await self._ask("get_slot", request)
         names = dict.fromkeys((self.owner, *identity.owners))  # a hook may have replaced the first
         reader = await self._run(request, stream_id, attrs, slot, tuple(names))

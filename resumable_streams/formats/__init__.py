@@ -6,6 +6,7 @@
 |              |                     | clean end                                          |
 | `ndjson`     | lines of JSON       | the same, as `raw`                                 |
 | `sse`        | server-sent events  | the events with ids, then an event for the end     |
+| `html`       | the same, with HTML | as `sse`                                           |
 | `ui_message` | UI message parts    | the parts, then the AI SDK's terminal parts; the   |
 |              |                     | connection breaks if the stream goes on            |
 | `ag_ui`      | AG-UI events        | the events, then RUN_ERROR if the run failed; the  |
@@ -20,6 +21,7 @@ and never stored. The setting FORMATS adds yours.
 from .ag_ui import AGUI, ag_ui
 from .base import Encoder, Format, Missing
 from .frames import FrameEncoder
+from .html import HTML, html
 from .items import ItemEncoder, WrongItem, encoded
 from .messages import MessageWriter
 from .ndjson import NDJSON, ndjson
@@ -30,6 +32,7 @@ from .ui_message import RESUME, UIMessageStream, ui_message
 
 __all__ = [
     "AGUI",
+    "HTML",
     "NDJSON",
     "RESUME",
     "Encoder",
@@ -47,6 +50,7 @@ __all__ = [
     "encoded",
     "format_of",
     "get_format",
+    "html",
     "load_format",
     "ndjson",
     "raw",

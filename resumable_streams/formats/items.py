@@ -38,6 +38,10 @@ class ItemEncoder:
     passes_bytes: bool = True
     """Bytes go into the log without a call of `wire`, and cost nothing."""
 
+    def blocks(self, item: Any) -> bool:
+        """Return whether `encode` may wait for this item, so that it has to run in a thread."""
+        return False
+
     def encode(self, item: Any) -> bytes:
         """Return the bytes of the log that an item becomes; raise WrongItem where there are none.
 

@@ -12,6 +12,7 @@ from ..exceptions import InvalidStoreError
 from ..types import StreamInfo
 from .ag_ui import ag_ui
 from .base import Format
+from .html import html
 from .ndjson import ndjson
 from .raw import raw
 from .sse import sse
@@ -19,7 +20,7 @@ from .ui_message import ui_message
 
 __all__ = ["format_of", "get_format", "load_format", "register"]
 
-BUILT_IN: tuple[Format, ...] = (raw, ndjson, sse, ui_message, ag_ui)
+BUILT_IN: tuple[Format, ...] = (raw, ndjson, sse, html, ui_message, ag_ui)
 
 _registered: dict[str, Format] = {}
 

@@ -26,6 +26,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ..conf import AliasSettings
@@ -48,7 +49,14 @@ from ..types import CancellationReason, Claim, ErrorCode, StreamInfo, StreamStat
 from .appender import Appender
 from .buffer import ChunkBuffer
 from .continuing import Continuation
-from .sources import Item, Source, SourceContext, is_for_the_process, open_source
+from .sources import (
+    Item,
+    Source,
+    SourceContext,
+    in_thread,
+    is_for_the_process,
+    open_source,
+)
 from .telling import Ending
 
 __all__ = ["Producer"]
@@ -224,7 +232,11 @@ class Producer:
         """Gather until the source ends; that is said before it is closed, which may take long."""
         try:
             async for item in items:
-                if not await self._put(self._encode(item)):
+                if self._encoder.blocks(item):
+                    data = await in_thread(partial(self._encoder.encode, item))
+                else:
+                    data = self._encoder.encode(item)
+                if not await self._put(self._without_rest(item, data)):
                     return
             if not await self._put(self._encode_end()):
                 return
@@ -239,9 +251,8 @@ class Producer:
         else:
             self._buffer.close()
 
-    def _encode(self, item: Item) -> bytes:
+    def _without_rest(self, item: Item, data: bytes) -> bytes:
         """Return the bytes of an item, without those of it that the log has already."""
-        data = self._encoder.encode(item)
         if not self._rest:
             return data
         rest, self._rest = self._rest, b""

@@ -29,6 +29,7 @@ __all__ = [
     "SourceContext",
     "WrongSource",
     "cancellation_reason",
+    "in_thread",
     "is_for_the_process",
     "open_source",
     "refuse_wrong",
@@ -114,7 +115,7 @@ async def open_source(source: Source) -> AsyncIterator[AsyncIterator[Item]]:
             if items is not opened:  # a response, say, whose iterator is a generator
                 closing.push_async_callback(_aclose, opened)
         else:
-            items = _in_thread(refuse_wrong(opened))
+            items = _advance_in_thread(refuse_wrong(opened))
         closing.push_async_callback(_aclose, items)
         yield items
 
@@ -150,7 +151,7 @@ async def _aclose(source: Any) -> None:
         await closed
 
 
-async def _in_thread(source: Iterable[Item]) -> AsyncIterator[Item]:
+async def _advance_in_thread(source: Iterable[Item]) -> AsyncIterator[Item]:
     items: Iterator[Item] | None = None
 
     def advance() -> Item:
@@ -166,11 +167,16 @@ async def _in_thread(source: Iterable[Item]) -> AsyncIterator[Item]:
 
     with kept_thread():
         try:
-            while (item := await sync_to_async(_contained(advance))()) is not _END:
+            while (item := await in_thread(advance)) is not _END:
                 yield item
         finally:
             if hasattr(source, "close") or hasattr(items, "close"):
-                await sync_to_async(_contained(close))()
+                await in_thread(close)
+
+
+async def in_thread(function: Callable[[], T]) -> T:
+    """Call a function of the site in the producer's thread, where the ORM is allowed."""
+    return await sync_to_async(_contained(function))()
 
 
 def _contained(function: Callable[[], T]) -> Callable[[], T]:

@@ -17,11 +17,12 @@ from resumable_streams.formats import get_format
 from resumable_streams.formats.registry import BUILT_IN
 from resumable_streams.sse import data_of
 from resumable_streams.views import AcquireView
+from tests.whatwg import events
 
 from .pages import DOCS, write_files
 
 PAGE = (DOCS / "formats.md").read_text()
-FOLDERS = ("relays", "agents", "csvs")
+FOLDERS = ("relays", "agents", "reports", "csvs")
 
 urlpatterns: list[Any] = [path("streams/", include("resumable_streams.urls"))]
 pytestmark = pytest.mark.urls(__name__)
@@ -36,7 +37,7 @@ def project(
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "__init__.py").touch()
     (tmp_path / "mysite" / "settings.py").touch()
-    assert len(write_files("formats.md", tmp_path)) == 4
+    assert len(write_files("formats.md", tmp_path)) == 5
     monkeypatch.syspath_prepend(tmp_path)
     written = {"__name__": "settings"}
     exec((tmp_path / "mysite" / "settings.py").read_text(), written)
@@ -72,6 +73,19 @@ async def test_a_relay_ends_without_an_event_of_ours(client: AsyncClient):
     assert re.fullmatch(rb"id: \w+-end", body.split(b"\n\n")[-2])
 
 
+async def test_a_report_is_rendered(client: AsyncClient, tmp_path: Path, settings: Settings):
+    (tmp_path / "reports" / "row.html").write_text("<p>{{ name }}: {{ amount }}</p>")
+    backend = "django.template.backends.django.DjangoTemplates"
+    settings.TEMPLATES = [{"BACKEND": backend, "DIRS": [tmp_path]}]
+    body = await read(await ask(client, import_module("reports.views").Report))
+    assert [(event.type, event.data) for event in events(body)] == [
+        ("fragment", "<h2>Profit &amp; loss</h2>"),
+        ("fragment", "<p>Sales: 1200</p>"),
+        ("fragment", "Text of a model, such as &lt;script&gt;, is escaped."),
+        ("done", '{"status":"done"}'),
+    ]
+
+
 async def test_an_agent_makes_a_whole_run(client: AsyncClient):
     agent = import_module("agents.views").Agent
     response = await ask(client, agent, threadId="t", runId="r-1")
@@ -99,7 +113,7 @@ async def test_rows_are_written_by_a_format_of_the_project(client: AsyncClient):
 
 def test_the_table_has_each_format() -> None:
     _, _, table = PAGE.partition("## The formats")
-    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)[:5] == [
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)[:6] == [
         each.name for each in BUILT_IN
     ]
     assert get_format("csv").content_type == "text/csv"

@@ -6,7 +6,7 @@ import { cutsBefore } from "./cuts.mjs";
 
 const { SERVER, CLIENT } = process.env;
 export const { StreamError, createFetch, follow, resume } = await import(CLIENT);
-export const FRAMED = ["sse", "ui_message", "ag_ui"];
+export const FRAMED = ["sse", "html", "ui_message", "ag_ui"];
 export const FORMATS = ["raw", "ndjson", ...FRAMED];
 
 export let proxy;

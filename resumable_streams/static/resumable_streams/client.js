@@ -354,7 +354,7 @@ const SHAPES = {
 
 function textOf(event, stream) {
   stream.isMessage ||= /^\{"type": ?"[A-Z]+_/.test(event.data); // of AG-UI
-  if (!stream.isMessage) return event.event === "message" && !event.isLast && event.data;
+  if (!stream.isMessage) return /^(message|fragment)$/.test(event.event) && !event.isLast && event.data;
   const { type, delta } = partOf(event);
   return /^(text-delta|TEXT_MESSAGE_CONTENT)$/.test(type) && delta;
 }
