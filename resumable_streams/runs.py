@@ -22,7 +22,7 @@ from .permissions import StreamAddress, judge, name_of, tell_checked
 from .producing.sources import Source
 from .producing.telling import Ending
 from .signals import owner_bound, stream_acquired
-from .stores.processes import WAITING
+from .stores.processes import new_waiting
 from .types import (
     CancellationReason,
     Claim,
@@ -147,7 +147,7 @@ class Run:
         engine, entry = self._engine, self._entry
         claim, wait = Claim(holder=await engine.leases.ready()), self._production.waits(engine)
         if wait:
-            claim = replace(claim, holder=f"{WAITING}{claim.epoch}")
+            claim = replace(claim, holder=new_waiting())
         if entry is not None:
             turn = await entry.take(key, claim.epoch, control)
             if turn is SlotTurn.AGAIN:

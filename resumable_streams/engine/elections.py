@@ -47,7 +47,7 @@ async def secure(
     holding = holding_of(info)
     try:
         if wait:
-            await engine.store.processes.park(holding, seconds=wait)
+            await engine.store.processes.park(info.holder, holding, seconds=wait)
         elif info.holder != engine.leases.process or not await engine.leases.hold(holding):
             raise StoreUnavailable(engine.settings.alias, "this process was taken for dead")
         await _reserve(engine, holding, terms.ttl)

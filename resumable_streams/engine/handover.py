@@ -10,6 +10,7 @@ from dataclasses import replace
 from ..exceptions import StoreUnavailable, StreamClaimLost, StreamDoesNotExist, StreamError
 from ..identifiers import holding_of
 from ..producing.telling import ending_of
+from ..stores.processes import new_waiting
 from ..types import Claim, ErrorCode, Fate, StreamInfo, StreamKey, StreamStatus
 from . import Engine
 
@@ -62,8 +63,8 @@ async def give_back(
     engine: Engine, info: StreamInfo, held: Claim, claim: Claim, *, wait: float
 ) -> StreamInfo:
     """Have a stream of ours wait for another process; our producer of it writes no more."""
-    processes, holding = engine.store.processes, holding_of(info)
-    heir = await processes.park(holding, seconds=wait)
+    processes, holding, heir = engine.store.processes, holding_of(info), new_waiting()
+    await processes.park(heir, holding, seconds=wait)
     try:
         given = await engine.store.reclaim(holding.key, held.token, replace(claim, holder=heir))
     except StoreUnavailable:  # it may be the heir's, whose deadline passes in any case

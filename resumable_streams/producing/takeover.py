@@ -18,7 +18,7 @@ from ..process.runtime import runtime
 from ..signals import process_taken_over
 from ..stores.base import BaseStore
 from ..stores.patience import patiently
-from ..stores.processes import WAITING
+from ..stores.processes import WAITING, new_waiting
 from ..types import Fate, Holding, StreamInfo
 from .leases import LeaseKeeper
 from .telling import Teller, ending_of
@@ -129,7 +129,8 @@ class TakeOver:
         if not holder.startswith(WAITING):
             info = await self._store.look(key)
             if info is not None and info.epoch == holding.epoch and info.grace:
-                heir = await self._table.park(holding, seconds=info.grace)
+                heir = new_waiting()
+                await self._table.park(heir, holding, seconds=info.grace)
         info = await self._store.reap(key, holding.epoch, holder=holder, heir=heir)
         if heir and (info is None or info.holder != heir):  # it has ended, or is another's
             await self._table.drop(heir, holding)

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from ..types import Fate, Holding
-from .processes import ALL_TENANTS, WAITING, Beat, Census, Processes, Taken
+from .processes import ALL_TENANTS, Beat, Census, Processes, Taken
 
 __all__ = ["MemoryProcesses", "Table"]
 
@@ -74,12 +74,10 @@ class MemoryProcesses(Processes):
             self._table.held[process].add(holding)
             return True
 
-    async def park(self, holding: Holding, *, seconds: float) -> str:
+    async def park(self, holder: str, holding: Holding, *, seconds: float) -> None:
         with self._at() as now:
-            holder = f"{WAITING}{holding.epoch}"
             self._table.waiting[holder] = now + seconds
             self._table.held[holder].add(holding)
-            return holder
 
     async def drop(self, holder: str, holding: Holding) -> None:
         with self._at():

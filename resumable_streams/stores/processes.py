@@ -3,16 +3,26 @@
 A part of `stores.base`, and held to by the same contract.
 """
 
+import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..types import Fate, Holding, StreamKey
 
-__all__ = ["ALL_TENANTS", "WAITING", "Beat", "Census", "Processes", "Taken"]
+__all__ = ["ALL_TENANTS", "WAITING", "Beat", "Census", "Processes", "Taken", "new_waiting"]
 
 WAITING = "wait:"
 """What the holder of a stream begins with that waits for a process to produce it."""
+
+
+def new_waiting() -> str:
+    """Return a name for the holder of a stream that waits.
+
+    A stream that waits twice does so under two names. Under one, somebody who saw it wait the first
+    time, and then saw that nobody waits, would end it while it waits again.
+    """
+    return f"{WAITING}{secrets.token_hex(8)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +95,8 @@ class Processes(ABC):
         """Have a process hold a stream; False, doing nothing, if the process is not alive."""
 
     @abstractmethod
-    async def park(self, holding: Holding, *, seconds: float) -> str:
-        """Have the stream wait for a process, for `seconds`; return what holds it meanwhile."""
+    async def park(self, holder: str, holding: Holding, *, seconds: float) -> None:
+        """Have the stream wait for a process, for `seconds`, under a name from `new_waiting`."""
 
     @abstractmethod
     async def drop(self, holder: str, holding: Holding) -> None:

@@ -19,7 +19,6 @@ from resumable_streams.process.runtime import runtime
 from resumable_streams.signals import StreamSignal, inline
 from resumable_streams.stores.base import known
 from resumable_streams.stores.memory import MemoryStore
-from resumable_streams.stores.processes import WAITING
 from resumable_streams.stores.redis import RedisStore
 from resumable_streams.stores.redis.keys import decode_holdings
 from resumable_streams.types import Holding, Role, StreamInfo, StreamKey
@@ -135,7 +134,7 @@ class World:
         me = await engine.leases.ready()
         for stream in self.streams:
             if stream.is_nobodys and not stream.is_lost:
-                holder = stream.dead or f"{WAITING}{stream.info.epoch}"
+                holder = stream.dead or stream.info.holder
                 self.pass_deadlines(holder)
                 await engine.takeover.take(holder)
                 stream.order, stream.dead = None, None

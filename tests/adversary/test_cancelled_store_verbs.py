@@ -181,7 +181,7 @@ VERBS: dict[str, Verb] = {
     "beat": lambda w: w.table.beat("another", lease=30, position=""),
     "leave": lambda w: w.table.leave("idle"),
     "hold": lambda w: w.table.hold("ours", holding(epoch="0000000a")),
-    "park": lambda w: w.table.park(holding(epoch="0000000b"), seconds=30),
+    "park": lambda w: w.table.park("wait:b", holding(epoch="0000000b"), seconds=30),
     "drop": lambda w: w.table.drop("ours", HELD),
     "take": lambda w: w.table.take("dead", by="ours", lease=30),
     "move": lambda w: w.table.move(HELD, holder="ours", by="ours"),

@@ -167,10 +167,10 @@ async def test_an_order_that_is_joined_before_it_is_known_to_wait_is_no_orphan(
     judge(other)
     park, elected, go_on = engine.store.processes.park, asyncio.Event(), asyncio.Event()
 
-    async def slowly(holding: Holding, *, seconds: float) -> str:
+    async def slowly(holder: str, holding: Holding, *, seconds: float) -> None:
         elected.set()
         await go_on.wait()
-        return await park(holding, seconds=seconds)
+        await park(holder, holding, seconds=seconds)
 
     monkeypatch.setattr(engine.store.processes, "park", slowly)
     orders: list[str] = []

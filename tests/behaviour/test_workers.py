@@ -1,8 +1,9 @@
 """Orders: produced elsewhere, handed out at least once, written once."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,13 +12,14 @@ from redis import Redis
 from resumable_streams import StreamClaimLost, StreamFailed, StreamStatus
 from resumable_streams.conf import get_settings
 from resumable_streams.engine import get_engine
+from resumable_streams.engine.handover import give_back, take_over
 from resumable_streams.identifiers import holding_of
 from resumable_streams.process.runtime import runtime
-from resumable_streams.stores.processes import WAITING
 from resumable_streams.stores.redis.keys import KeySpace
 from resumable_streams.streams import StreamManager
-from resumable_streams.types import Claim, StreamKey
+from resumable_streams.types import Claim, Fate, StreamKey
 from resumable_streams.workers import SignedOrder, Worker
+from tests.tools.processes import judge
 from tests.tools.readers import read_all, read_until
 from tests.tools.streams import Configure
 from tests.tools.waiting import eventually
@@ -124,9 +126,11 @@ async def dies_after(manager: StreamManager, data: bytes) -> tuple[StreamKey, Cl
     ordered = SignedOrder.open(taken[1])
     claim = Claim(epoch=ordered.epoch, holder="dead")
     await store.processes.beat("dead", lease=get_settings(manager.alias).lease, position="")
+    waiting = await store.look(ordered.key)
+    assert waiting is not None
     info = await store.reclaim(ordered.key, ordered.held, claim)
     await store.processes.hold("dead", holding_of(info))
-    await store.processes.drop(f"{WAITING}{ordered.epoch}", holding_of(info))
+    await store.processes.drop(waiting.holder, holding_of(info))
     if data:
         await store.append(ordered.key, claim, 0, data)
     return ordered.key, claim
@@ -145,6 +149,38 @@ async def test_a_dead_workers_stream_is_continued_by_another_one(
     assert calls == [{"stream_id": "s", "offset": 3, "items": 1}]
     with pytest.raises(StreamClaimLost):  # it was not dead, only slow
         await get_engine("default").store.append(key, claim, 6, b"more")
+
+
+async def test_a_stream_that_waits_once_more_is_no_orphan_of_its_first_wait(
+    redis_manager: StreamManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    web, worker = get_engine(redis_manager.alias), get_engine("elsewhere")
+    await redis_manager.aenqueue("s", f"{HERE}.answer", owner="me")
+    queue = worker.store.queue("w1")
+    assert queue is not None
+    taken = await queue.take(wait=1, idle=60)
+    await queue.aclose()
+    assert taken is not None
+    ordered = SignedOrder.open(taken[1])
+    waiting = await web.store.look(ordered.key)
+    assert waiting is not None
+    claim = Claim(epoch=ordered.epoch)
+    info = await take_over(worker, ordered.key, ordered.held, claim)
+    fates = web.store.processes.fates
+
+    async def gives_back_meanwhile(holders: Sequence[str]) -> list[Fate]:
+        """Answer that nobody waits; by the time this is read, the stream waits again."""
+        found = await fates(holders)
+        held = replace(claim, holder=info.holder)
+        await give_back(worker, info, held, Claim(token=ordered.held, epoch=claim.epoch), wait=30)
+        return found
+
+    judge(web)
+    monkeypatch.setattr(web.store.processes, "fates", gives_back_meanwhile)
+    assert await web.takeover.end_orphans([waiting]) == 0
+    found = await web.store.look(ordered.key)
+    assert found is not None
+    assert found.is_streaming
 
 
 async def test_a_worker_that_died_before_its_first_byte_is_replaced(

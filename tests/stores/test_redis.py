@@ -22,7 +22,6 @@ from resumable_streams.exceptions import (
     StreamUnreadable,
 )
 from resumable_streams.stores.base import BaseStore
-from resumable_streams.stores.processes import WAITING
 from resumable_streams.stores.redis import RedisStore
 from resumable_streams.stores.redis import queue as queue_module
 from resumable_streams.stores.redis.store import DECOY, State
@@ -119,8 +118,8 @@ def process_verbs_of(store: BaseStore) -> Verbs:
     return {
         "beat": lambda: table.beat("ours", lease=0.001, position=""),
         "hold": lambda: table.hold("ours", holding()),
-        "park": lambda: table.park(holding(), seconds=5),
-        "drop": lambda: table.drop(f"{WAITING}{holding().epoch}", holding()),
+        "park": lambda: table.park("wait:1", holding(), seconds=5),
+        "drop": lambda: table.drop("wait:1", holding()),
         "move": lambda: table.move(holding(), holder="ours", by="ours"),
         "told": lambda: table.told(holding(), by="ours"),
         "adopt": lambda: table.adopt(holding(), by="ours"),

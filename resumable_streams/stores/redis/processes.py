@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Sequence
 from typing import Any, Protocol
 
 from ...types import Fate, Holding, StreamKey
-from ..processes import WAITING, Beat, Census, Processes, Taken
+from ..processes import Beat, Census, Processes, Taken
 from .keys import KeySpace, decode_holdings, encode_holding
 
 __all__ = ["KEEP_MS", "RedisProcesses"]
@@ -68,11 +68,9 @@ class RedisProcesses(Processes):
         keys = self._shared("processes", f"held:{process}")
         return bool(await self._run("hold", keys, process, encode_holding(holding), KEEP_MS))
 
-    async def park(self, holding: Holding, *, seconds: float) -> str:
-        holder = f"{WAITING}{holding.epoch}"
+    async def park(self, holder: str, holding: Holding, *, seconds: float) -> None:
         keys = self._shared("waiting", f"held:{holder}")
         await self._run("park", keys, holder, encode_holding(holding), _ms(seconds), KEEP_MS)
-        return holder
 
     async def drop(self, holder: str, holding: Holding) -> None:
         keys = self._shared("waiting", f"held:{holder}")

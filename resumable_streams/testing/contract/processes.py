@@ -3,7 +3,7 @@
 import asyncio
 
 from ...stores.base import BaseStore
-from ...stores.processes import ALL_TENANTS, Census
+from ...stores.processes import ALL_TENANTS, Census, new_waiting
 from ...types import Fate
 from ..acts import holding
 from .base import StoreTests
@@ -42,7 +42,7 @@ class ProcessTables(StoreTests):
         await table.hold("ours", one)
         await table.hold("theirs", holding(epoch="ffff0000"))
         await table.hold("dead", holding(epoch="ffff0001"))
-        await table.park(holding(epoch="ffff0002"), seconds=30)
+        await table.park(new_waiting(), holding(epoch="ffff0002"), seconds=30)
         await self.pass_time(self.short + 0.05)
         tenant = one.key.tenant
         for by_tenant, name in ((False, ALL_TENANTS), (True, tenant)):
@@ -120,8 +120,9 @@ class ProcessTables(StoreTests):
     ) -> None:
         table, one, two = store.processes, holding(), holding(epoch="ffff0000")
         await table.beat("ours", lease=30, position="")
-        holder = await table.park(one, seconds=self.short)
-        claimed = await table.park(two, seconds=self.short)
+        holder, claimed = new_waiting(), new_waiting()
+        await table.park(holder, one, seconds=self.short)
+        await table.park(claimed, two, seconds=self.short)
         await table.drop(claimed, two)  # a process came
         assert await table.fates([holder, claimed]) == [Fate.ENDING, Fate.UNKNOWN]
         await self.pass_time(self.short + 0.05)
