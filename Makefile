@@ -18,7 +18,7 @@ PYENVS   := $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/*/bin/python3
 DISCOVER := $(if $(PYENVS),--discover $(PYENVS))
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test quick postgres chats servers needs-servers browser lint format deploys faults attack soak model bench matrix clean
+.PHONY: help venv demo test quick postgres chats records servers needs-servers browser lint format deploys faults attack soak model bench matrix clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ postgres: $(VENV)/.dev ## Run what uses the database again, on PostgreSQL with a
 
 chats: $(VENV)/.dev ## Measure lists and histories of chats with a million messages in PostgreSQL
 	@DATABASE=postgresql $(BIN)/python -m pytest -q -s -m benchmark --timeout 600 tests/chat/test_size.py $(ARGS)
+
+records: $(VENV)/.dev ## Measure the admin's list of records with a million rows in PostgreSQL
+	@DATABASE=postgresql $(BIN)/python -m pytest -q -s -m benchmark --timeout 600 tests/django_edges/test_record_list_size.py $(ARGS)
 
 NPM := tests/npm/node_modules
 

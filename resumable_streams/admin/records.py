@@ -2,19 +2,23 @@
 
 import ipaddress
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from contextlib import suppress
+from functools import partial, reduce
 from itertools import groupby
-from operator import attrgetter
-from typing import Any
+from operator import attrgetter, or_
+from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.utils.formats import number_format
+from django.utils.html import format_html
 from django.utils.text import Truncator
 from django.utils.translation import gettext as _t
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
 from ..conf import get_aliases
 from ..control import revoke
@@ -25,23 +29,10 @@ from ..operating.settling import look
 from ..process.runtime import runtime
 from ..types import StreamStatus
 from .acting import FAILURES, Action, ActsAdmin, Plan, Target
+from .appearance import STYLES, badge, lasting, owner_link, shortened, size_of, time_of
+from .narrowing import AliasFilter, BoundedPaginator, DateRangeFilter, TenantFilter
 
 __all__ = ["StreamRecordAdmin"]
-
-
-class AliasFilter(admin.SimpleListFilter):
-    """A filter by the configured aliases: the table is too long to ask it."""
-
-    title = _("alias")
-    parameter_name = "alias"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(alias, alias) for alias in get_aliases()]
-
-    def queryset(
-        self, request: HttpRequest, queryset: "QuerySet[StreamRecord]"
-    ) -> "QuerySet[StreamRecord]":
-        return queryset.filter(alias=self.value()) if self.value() else queryset
 
 
 class RecordChangeList(ChangeList):
@@ -55,33 +46,44 @@ class RecordChangeList(ChangeList):
         for error in sorted(set(_look(self.result_list))):
             messages.warning(request, error)
 
+    @property
+    def words(self) -> str:
+        """Say how many records there are, as far as they were counted."""
+        found = self.result_count
+        if self.paginator.is_partial:
+            text = _t("More than %s records; these are the newest. Narrow them down, or search.")
+            return text % number_format(found, force_grouping=True)
+        text = ngettext("%s record", "%s records", found)
+        return text % number_format(found, force_grouping=True) if found else _t("No records")
+
+    @property
+    def of_owner(self) -> str:
+        """Return the digest of the owner whose records these are; empty for those of all."""
+        return str(self.params.get("owner_digest", ""))
+
+    @property
+    def of_everybody(self) -> str:
+        """Return the query of the same list for all owners."""
+        return str(self.get_query_string(remove=["owner_digest"]))
+
 
 @admin.register(StreamRecord)
 class StreamRecordAdmin(ActsAdmin):
-    list_display = [
-        "acquired",
-        "stream_id",
-        "alias",
-        "tenant",
-        "who",
-        "user",
-        "ip",
-        "request_id",
-        "status",
-        "now",
-        "error_code",
-        "size",
-        "duration",
-    ]
-    list_display_links = ["acquired", "stream_id"]
-    list_filter = ["status", AliasFilter]
-    list_per_page = 50
+    list_display = ["state", "error", "stream", "who", "where", "started", "amount"]
+    list_display_links = ["stream"]
+    sortable_by = ["started"]  # it has an index, whatever else is chosen
+    list_filter = ["status", DateRangeFilter, TenantFilter, AliasFilter]
+    list_per_page = 30
     list_max_show_all = 200
+    paginator = BoundedPaginator
     show_full_result_count = False
-    date_hierarchy = "acquired"
+    show_facets = admin.ShowFacets.NEVER  # they count the whole table
     search_fields = ["stream_id"]  # shows the box; `get_search_results` says what is searched
     search_help_text = _("The whole owner (or its digest), user id, IP, request id or stream id.")
     actions = ["cancel", "erase", "revoke"]
+
+    class Media:
+        css: ClassVar = {"all": [STYLES]}
 
     def get_fields(self, request: HttpRequest, obj: StreamRecord | None = None) -> list[Any]:
         return [field.name for field in StreamRecord._meta.fields if field.name != "id"] + ["now"]
@@ -97,9 +99,17 @@ class StreamRecordAdmin(ActsAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: "QuerySet[StreamRecord]", search_term: str
     ) -> tuple["QuerySet[StreamRecord]", bool]:
-        """Search whole values only: each has an index, whatever the length of the table."""
+        """Search whole values only: each has an index, whatever the length of the table.
+
+        First it is asked what the term is. A list by one of its meanings comes from one index, in
+        order; one by all of them would be put together and sorted, however long.
+        """
         term = search_term.strip()
-        return (queryset.filter(_matches(term)) if term else queryset), False
+        if not term:
+            return queryset, False
+        rows = StreamRecord.objects.using(queryset.db).order_by()
+        found = [meaning for meaning in _meanings(term) if rows.filter(meaning).exists()]
+        return (queryset.filter(reduce(or_, found)) if found else queryset.none()), False
 
     def has_cancel_permission(self, request: HttpRequest) -> bool:
         return self._may(request, "cancel")
@@ -110,11 +120,42 @@ class StreamRecordAdmin(ActsAdmin):
     def has_revoke_permission(self, request: HttpRequest) -> bool:
         return self._may(request, "revoke")
 
-    @admin.display(description=_("owner"), ordering="owner_digest")
+    @admin.display(description=_("status"))
+    def state(self, record: StreamRecord) -> str:
+        """Show how the stream ended, and what it is now where that is something else."""
+        shown = badge(record.status, record.get_status_display())
+        if record.status_now in (None, record.status):
+            return shown
+        return format_html('{} <span class="rs-now">{}</span>', shown, _now(record.status_now))
+
+    @admin.display(description=_("error"), empty_value="-")
+    def error(self, record: StreamRecord) -> str | None:
+        return record.error_code or None
+
+    @admin.display(description=_("stream"))
+    def stream(self, record: StreamRecord) -> str:
+        return shortened(record.stream_id)
+
+    @admin.display(description=_("owner"))
     def who(self, record: StreamRecord) -> str:
-        if not record.owner_digest:
-            return _t("(forgotten)")
-        return Truncator(record.owner).chars(40) if record.owner else _t("(public)")
+        return owner_link(record.owner_digest, is_public=not record.owner)
+
+    @admin.display(description=_("tenant"))
+    def where(self, record: StreamRecord) -> str:
+        return record.tenant if len(get_aliases()) == 1 else f"{record.alias}/{record.tenant}"
+
+    @admin.display(description=_("started"), ordering="acquired")
+    def started(self, record: StreamRecord) -> str:
+        return time_of(record.acquired)
+
+    @admin.display(description=_("size"))
+    def amount(self, record: StreamRecord) -> str:
+        if record.size is None:
+            return "-"
+        return _t("%(size)s in %(time)s") % {
+            "size": size_of(record.size),
+            "time": lasting(record.duration),
+        }
 
     @admin.display(description=_("now"))
     def now(self, record: StreamRecord) -> str:
@@ -146,13 +187,20 @@ class StreamRecordAdmin(ActsAdmin):
         return self._confirm(request, queryset.exclude(owner=""), _revocation)
 
 
-def _matches(term: str) -> Q:
-    matches = Q(owner_digest=owner_digest(term)) | Q(owner_digest=term)
-    matches |= Q(user=term) | Q(request_id=term) | Q(stream_id=term)
-    try:
-        return matches | Q(ip=str(ipaddress.ip_address(term)))
-    except ValueError:
-        return matches
+def _meanings(term: str) -> Iterator[Q]:
+    """Yield what a search can mean."""
+    yield Q(owner_digest=owner_digest(term))
+    yield Q(owner_digest=term)
+    yield Q(user=term)
+    yield Q(request_id=term)
+    yield Q(stream_id=term)
+    with suppress(ValueError):
+        yield Q(ip=str(ipaddress.ip_address(term)))
+
+
+def _now(status: str) -> str:
+    """Say what a stream is now."""
+    return _t("now %s") % status
 
 
 def _look(records: Sequence[StreamRecord]) -> Iterator[str]:

@@ -1,15 +1,19 @@
 """The admin: who may see and do what, that it asks, acts, and writes down what it did."""
 
 import asyncio
+import re
 import socket
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 
 import pytest
 from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.auth.models import Permission, User
 from django.contrib.messages import get_messages
+from django.db import connection
 from django.test import AsyncClient, Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import path, reverse
 from django.utils import timezone
 
@@ -216,19 +220,100 @@ def test_records_are_found_by_a_whole_owner_user_address_request_or_stream(
 
 def test_records_are_narrowed_by_status_alias_tenant_and_day(staff, no_streams):
     client = staff(*VIEWS)
-    now = timezone.now()
+    now = timezone.localtime()
+    today, yesterday = (f"{day:%Y-%m-%d}" for day in (now, now - timedelta(days=1)))
     record("a", status="done")
     record("b", tenant="acme")
     for query, found in [
         ({"status__exact": "done"}, {"a"}),
         ({"tenant": "acme"}, {"b"}),
         ({"alias": "default"}, {"a", "b"}),
-        ({"acquired__year": now.year, "acquired__month": now.month}, {"a", "b"}),
-        ({"acquired__year": now.year - 1}, set()),
+        ({"tenant": " acme ", "alias": "default"}, {"b"}),
+        ({"tenant": "acm"}, set()),
+        ({"from": today, "until": today}, {"a", "b"}),
+        ({"from": today, "tenant": "acme"}, {"b"}),
+        ({"until": yesterday}, set()),
+        ({"until": yesterday, "q": "a"}, set()),
     ]:
         response = client.get(page_of("streamrecord"), query)
         assert response.status_code == 200
         assert {row.stream_id for row in response.context["cl"].result_list} == found
+
+
+@pytest.mark.parametrize("query", [{"from": "soon"}, {"until": "2026-13-99"}])
+def test_a_date_that_is_none_leads_back_to_the_whole_list(staff, no_streams, query):
+    refused = staff(*VIEWS).get(page_of("streamrecord"), query)
+    assert (refused.status_code, refused["Location"].endswith("?e=1")) == (302, True)
+
+
+def test_seven_columns_the_state_first_and_what_is_long_is_short(staff, no_streams):
+    record("a-very-long-stream-id-of-somebody", status="error", error_code="source_failed")
+    page = staff(*VIEWS).get(page_of("streamrecord"))
+    columns = page.context["cl"].list_display
+    assert columns[:2] == ["state", "error"]
+    assert len(columns) == 7
+    shown = page.content.decode()
+    assert "a-very-long-s…" in shown
+    assert "rs-error" in shown
+    assert ">source_failed<" in shown
+    assert f"{owner_digest('user:42')[:9]}…" in shown
+    assert "user:42" not in shown
+
+
+def test_an_owner_leads_to_all_records_of_that_owner(staff, no_streams):
+    client = staff(*VIEWS)
+    record("a")
+    record("b", tenant="acme")
+    record("c", owner="user:7")
+    first = client.get(page_of("streamrecord"))
+    (where,) = set(re.findall(r'href="([^"]*owner_digest=[^"]*)"', first.content.decode())) - set(
+        re.findall(rf'href="([^"]*{owner_digest("user:7")}[^"]*)"', first.content.decode())
+    )
+    page = client.get(where)
+    assert {row.stream_id for row in page.context["cl"].result_list} == {"a", "b"}
+    assert "2 records" in page.content.decode()
+    assert owner_digest("user:42") in page.content.decode()
+
+
+def test_a_long_list_is_counted_as_far_as_it_is_shown(staff, no_streams, monkeypatch):
+    monkeypatch.setattr("resumable_streams.admin.narrowing.MOST_COUNTED", 40)
+    for number in range(45):
+        record(f"s{number}")
+    client = staff(*VIEWS)
+    with CaptureQueriesContext(connection) as captured:
+        page = client.get(page_of("streamrecord"), {"p": 2})
+    assert "More than 40 records; these are the newest." in page.content.decode()
+    assert len(page.context["cl"].result_list) == 10
+    counting = [one["sql"] for one in captured.captured_queries if "COUNT" in one["sql"]]
+    assert counting
+    assert all("LIMIT 41" in sql for sql in counting)
+    some = client.get(page_of("streamrecord"), {"q": "s7"}).content.decode()
+    assert "1 record<" in some.replace("\n", "<")
+    assert "No records" in client.get(page_of("streamrecord"), {"q": "s77"}).content.decode()
+
+
+def test_the_queries_of_a_list_do_not_depend_on_its_length(staff, no_streams):
+    client = staff(*VIEWS)
+
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            assert client.get(page_of("streamrecord"), {"tenant": "default"}).status_code == 200
+        return len(captured.captured_queries)
+
+    record()
+    client.get(page_of("streamrecord"))
+    few = queries()
+    for number in range(40):
+        record(f"s{number}")
+    assert queries() == few
+
+
+def test_counts_of_an_act_are_words(staff, no_streams):
+    counts = {"streams": 3, "left_over": 1}
+    IncidentAction.objects.create(alias="default", who="os:root", action="purge", counts=counts)
+    shown = staff(*VIEWS).get(page_of("incidentaction")).content.decode()
+    assert "3 streams, 1 left over" in shown
+    assert "{" not in shown.split('id="result_list"')[1].split("</table>")[0]
 
 
 def test_cancelling_asks_first_then_ends_the_stream_and_writes_it_down(staff, streams):
@@ -324,11 +409,25 @@ def test_too_many_at_once_are_refused(staff, no_streams, monkeypatch):
 def test_markup_in_an_owner_is_text(staff, no_streams):
     client = staff(*VIEWS, "revoke_streamrecord")
     row = record(owner="<script>alert(1)</script>")
-    listed = client.get(page_of("streamrecord"))
+    seen = client.get(reverse("admin:resumable_streams_streamrecord_change", args=[row.pk]))
     asked = act(client, "streamrecord", "revoke", [row])
-    for response in (listed, asked):
+    for response in (seen, asked):
         assert b"<script>alert" not in response.content
         assert b"&lt;script&gt;alert" in response.content
+
+
+@pytest.mark.parametrize("field", ["stream_id", "tenant", "alias", "status", "error_code"])
+def test_markup_in_a_row_is_text(staff, no_streams, field):
+    client = staff(*VIEWS)
+    row = record()
+    hostile = "<b onx='" if field == "status" else '"><script>alert(1)</script>'
+    StreamRecord.objects.filter(pk=row.pk).update(**{field: hostile})
+    where = reverse("admin:resumable_streams_streamrecord_change", args=[row.pk])
+    shown = [client.get(page_of("streamrecord")), client.get(where)]
+    query = {"q": hostile, "tenant": hostile, "from": hostile, "owner_digest": hostile}
+    shown += [client.get(page_of("streamrecord"), {name: hostile}) for name in query]
+    for response in shown:
+        assert hostile.encode() not in response.content
 
 
 # Namespaces.
