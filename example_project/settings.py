@@ -1,7 +1,8 @@
 """Settings of the example: memory by default, Redis through a django-redis alias with REDIS_URL.
 
 Environment: REDIS_URL, DEMO_MODEL, DEMO_RATE, DEMO_DB (file of the database), DEMO_DEBUG (0 or 1),
-SECRET_KEY; OPENAI_API_KEY, OPENAI_BASE_URL and OPENAI_MODEL for DEMO_MODEL=openai.
+SECRET_KEY, WEB_CONCURRENCY (processes of uvicorn); OPENAI_API_KEY, OPENAI_BASE_URL and OPENAI_MODEL
+for DEMO_MODEL=openai.
 """
 
 import os
@@ -74,6 +75,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 CACHES: dict[str, dict[str, Any]]
 RESUMABLE_STREAMS: dict[str, dict[str, Any]]
+PROCESSES = int(os.environ.get("WEB_CONCURRENCY", "1"))
 if REDIS_URL := os.environ.get("REDIS_URL"):
     # An entry of their own, and a database that no other entry has: `cache.clear()` empties it all.
     CACHES = {
@@ -87,11 +89,15 @@ if REDIS_URL := os.environ.get("REDIS_URL"):
             "KEY_PREFIX": "resumable:demo",
         }
     }
+    if PROCESSES > 1:  # on one machine a dead process is soon known
+        RESUMABLE_STREAMS["default"] |= {"LEASE": 6, "SWEEP": 2}
 else:
     CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
     RESUMABLE_STREAMS = {
         "default": {"BACKEND": "resumable_streams.stores.memory.MemoryStore"},
     }
+
+IS_SHARED = bool(REDIS_URL)  # between server processes
 
 TIME_ZONE = "UTC"
 USE_TZ = True

@@ -7,6 +7,7 @@ from resumable_streams.contrib.chat.models import Conversation, Message
 from resumable_streams.contrib.chat.views import ChatView
 
 from . import llm
+from .damage import note_producer
 
 
 class Assistant(ChatView):
@@ -16,6 +17,7 @@ class Assistant(ChatView):
         self, conversation: Conversation, messages: Sequence[Message]
     ) -> AsyncIterator[str]:
         """Yield the words of the model."""
+        await note_producer(conversation.running or "")
         turns = [llm.Turn(role=one.role, text=one.text) for one in messages if one.text]
         async with aclosing(llm.get_model().events(turns)) as events:
             async for line in events:

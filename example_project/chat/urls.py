@@ -2,13 +2,18 @@
 
 from django.urls import include, path
 
-from . import views
+from . import damage, views
 from .answers import Assistant
 
 app_name = "chat"
 
 urlpatterns = [
     path("", views.page, name="page"),
+    path("shared/<str:stream_id>/", views.shared, name="shared"),
     path("api/raw", views.RawView.as_view(), name="raw"),
+    path("api/share/<str:stream_id>", views.share, name="share"),
     path("api/", include(Assistant.urls("chat"))),
 ]
+
+if not damage.REASON:
+    urlpatterns += [path("api/kill/<str:stream_id>", damage.kill, name="kill")]

@@ -1,21 +1,30 @@
-"""The page of the chat, and the model's events as they are."""
+"""The page of the chat, answers by signed link, and the model's events as they are."""
 
 import json
 import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import ensure_csrf_cookie
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_GET, require_POST
 
+from resumable_streams import StreamDoesNotExist, streams
+from resumable_streams.owners import get_identity
 from resumable_streams.views import AcquireView
 
-from . import llm
+from . import damage, llm
 from .answers import Assistant, raw_events
+
+SUGGESTIONS = [
+    "What happens to my answer if I reload now?",
+    "Who writes while nobody reads?",
+    "Show me the code that reads a stream",
+]
+LINK_SECONDS = 600
 
 
 @require_GET
@@ -24,17 +33,47 @@ from .answers import Assistant, raw_events
 async def page(request: HttpRequest) -> HttpResponse:
     """Show the chat that `?chat=` names, else the latest one, else a new one."""
     assistant = await Assistant.of(request, acquire=True)
+    conversations = (await assistant.conversations())["conversations"]
     key = request.GET.get("chat")
     if not key:
-        latest = (await assistant.conversations())["conversations"][:1]
-        key = latest[0]["id"] if latest else uuid.uuid4().hex
-    boot = {"api": reverse("chat:chat"), "chat": await assistant.history(key)}
+        key = conversations[0]["id"] if conversations else uuid.uuid4().hex
+    boot = {
+        "api": reverse("chat:chat"),
+        "chat": await assistant.history(key),
+        "conversations": conversations,
+        "urls": {
+            "share": reverse("chat:share", args=["ID"]),
+            "kill": None if damage.REASON else reverse("chat:kill", args=["ID"]),
+        },
+    }
     shown = {
         "boot": boot,
         "new_chat": uuid.uuid4().hex,
-        "has_sockets": hasattr(request, "scope"),  # not under WSGI
+        "suggestions": SUGGESTIONS,
+        "no_kill": damage.REASON,
     }
     return render(request, "chat/page.html", shown)
+
+
+@require_POST
+async def share(request: HttpRequest, stream_id: str) -> HttpResponse:
+    """Return the address of a page that shows a stream to whoever has it, for a while."""
+    identity = await get_identity(request, using="default")
+    try:
+        token = await streams.asign(
+            stream_id, owner=identity, max_age=LINK_SECONDS, request=request
+        )
+    except StreamDoesNotExist:
+        raise Http404 from None
+    return JsonResponse({"address": f"{reverse('chat:shared', args=[stream_id])}?token={token}"})
+
+
+@require_GET
+@never_cache
+def shared(request: HttpRequest, stream_id: str) -> HttpResponse:
+    """Show the stream of a signed link; the page asks for it with the token."""
+    address = reverse("resumable_streams:stream", args=[stream_id])
+    return render(request, "chat/shared.html", {"address": f"{address}?{request.GET.urlencode()}"})
 
 
 class RawView(AcquireView):

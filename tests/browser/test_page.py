@@ -137,17 +137,15 @@ def test_tab_that_was_open_before_joins_by_itself(serve, visitor):
     assert_whole(other)
 
 
-@pytest.mark.parametrize("by", ["HTTP", "WebSocket"])
 @pytest.mark.parametrize("how", ["broken", "silent"])
-def test_network_cut_is_survived(serve, visitor, how, by):
+def test_network_cut_is_survived(serve, visitor, how):
     link = Link(serve(DEMO_RATE="100"))
     page = open_chat(visitor, link.address)
-    page.get_by_label("by WebSocket").set_checked(by == "WebSocket")
     ask(page)
     wait_for_words(page, 30)
     link.cut(silently=how == "silent")
     visitor.set_offline(True)
-    status = wait_for_status(page, "Offline at byte")
+    status = wait_for_status(page, "No connection at byte")
     kept = int(re.sub(r"\D", "", status.split(".")[0]))
     page.wait_for_timeout(1_500)
     link.mend()
@@ -163,7 +161,7 @@ def test_question_asked_without_a_network_is_asked_once(serve, visitor):
     page = open_chat(visitor, link.address)
     link.cut(silently=False)
     ask(page)
-    wait_for_status(page, "Offline")
+    wait_for_status(page, "No connection")
     link.mend()
     wait_for_status(page, "Ended")
     assert_whole(page)
@@ -225,28 +223,3 @@ def test_markup_in_an_answer_stays_text(serve, visitor, tmp_path):
     ]
     assert "<script>alert(2)</script>" in page.locator(".assistant strong").inner_text()
     assert dialogs == []
-
-
-def test_by_websocket_an_answer_survives_a_reload(serve, visitor):
-    page = open_chat(visitor, serve(DEMO_RATE="100"))
-    page.get_by_label("by WebSocket").check()
-    sockets: list[str] = []
-    page.on("websocket", lambda socket: sockets.append(socket.url))
-    ask(page)
-    wait_for_words(page, 10)
-    page.reload()
-    assert page.get_by_label("by WebSocket").is_checked()
-    assert "resumed at byte" in wait_for_status(page, "Live, resumed")
-    wait_for_words(page, 30)
-    wait_for_status(page, "Ended")
-    assert_whole(page)
-    assert len(sockets) == 2
-
-
-def test_by_websocket_an_answer_is_stopped(serve, visitor):
-    page = open_chat(visitor, serve(DEMO_RATE="5"))
-    page.get_by_label("by WebSocket").check()
-    ask(page)
-    wait_for_words(page, 2)
-    page.get_by_role("button", name="Stop").click()
-    wait_for_status(page, "Stopped")

@@ -1,218 +1,130 @@
 /** The chat page: what was said, what is being said, and how the connection is doing. */
 
-import { render } from "./markdown.js";
-import { followBySocket } from "./socket.js";
-import { follow } from "./stream.js";
+import { Answer } from "./answer.js";
+import * as messages from "./messages.js";
+import { Panel } from "./panel.js";
+import { Wire } from "./wire.js";
 
-const boot = JSON.parse(document.getElementById("boot").textContent);
-const api = boot.api;
-const chatUrl = `${api}/${encodeURIComponent(boot.chat.id)}`;
-const list = document.getElementById("messages");
-const empty = document.getElementById("empty");
-const form = document.getElementById("composer");
-const input = document.getElementById("question");
-const send = document.getElementById("send");
-const stop = document.getElementById("stop");
-const status = document.getElementById("status");
-const statusText = document.getElementById("status-text");
-const statusBytes = document.getElementById("status-bytes");
-const bySocket = document.getElementById("by-socket"); // from the next answer on
+const { keepingEnd, messageOf } = messages;
+const part = (id) => document.getElementById(id);
+const boot = JSON.parse(part("boot").textContent);
+const chatUrl = `${boot.api}/${encodeURIComponent(boot.chat.id)}`;
+const [form, input, send, stop] = ["composer", "question", "send", "stop"].map(part);
 const tabs = new BroadcastChannel(`chat:${boot.chat.id}`);
 const kept = `answer:${boot.chat.id}`; // in the session storage: what this tab has of the answer
+const LIST_PAUSE = 5_000; // milliseconds between two looks at answers of other conversations
 
-let answer = null; // the answer that is being read: {id, streamId, epoch, offset, text, leave}
+const wire = new Wire();
+const panel = new Panel(wire, post, boot.urls);
+let answer = null; // the one that is being read
 
-// --- what the page shows ------------------------------------------------------------------------
+// --- how it is going ----------------------------------------------------------------------------
 
 const number = new Intl.NumberFormat(document.documentElement.lang);
 
-function show(state, text, offset) {
-  status.dataset.state = state;
-  if (statusText.textContent !== text) statusText.textContent = text;
-  showBytes(offset);
+// A live region: it changes with the state, not with each word.
+function show(state, text) {
+  part("status").dataset.state = state;
+  if (part("status-text").textContent !== text) part("status-text").textContent = text;
 }
 
-function showBytes(offset) {
-  statusBytes.textContent = offset === undefined ? "" : `${number.format(offset)} bytes`;
-}
-
-function showBusy(busy) {
+function showBusy(isBusy) {
   const focused = document.activeElement;
   stop.ariaDisabled = "false";
-  send.hidden = busy;
-  stop.hidden = !busy;
+  send.hidden = isBusy;
+  stop.hidden = !isBusy;
+  document.body.classList.toggle("busy", isBusy);
   // A button that goes takes the focus with it: hand it on.
-  if (busy && focused === send) stop.focus();
-  if (!busy && focused === stop) input.focus();
+  if (isBusy && focused === send) stop.focus();
+  if (!isBusy && focused === stop) input.focus();
 }
 
-/** Run `change`, and stay at the end of the page if that is where the reader was. */
-function keepingEnd(change) {
-  const page = document.scrollingElement;
-  const atEnd = page.scrollHeight - page.scrollTop - page.clientHeight < 80;
-  change();
-  if (atEnd) page.scrollTop = page.scrollHeight;
-}
-
-/** Return the element of a message, new or not. */
-function elementOf({ id, role }) {
-  const found = [...list.children].find((element) => element.dataset.id === id);
-  if (found) return found;
-  const element = document.createElement("li");
-  element.dataset.id = id;
-  element.className = `message ${role}`;
-  const who = document.createElement("span");
-  who.className = "visually-hidden";
-  who.textContent = role === "user" ? "You:" : "Answer:";
-  const body = document.createElement("div");
-  body.className = "body";
-  element.append(who, body);
-  list.append(element);
-  empty.hidden = true;
-  return element;
-}
-
-function showMessage(message) {
-  const element = elementOf(message);
-  const body = element.querySelector(".body");
-  if (message.role === "user") body.textContent = textOf(message);
-  else render(body, textOf(message));
-  element.dataset.status = message.metadata?.status ?? "complete";
-  return element;
-}
-
-const textOf = ({ parts }) =>
-  parts.filter((part) => part.type === "text").map((part) => part.text).join("");
-
-/** Make a message of text, as the server has them. */
-const messageOf = (id, role, text, status) => ({
-  id,
-  role,
-  parts: [{ type: "text", text }],
-  metadata: { status },
-});
-
-function showWaiting() {
-  document.getElementById("waiting")?.remove();
-  const element = document.getElementById("waiting-template").content.firstElementChild;
-  keepingEnd(() => list.append(element.cloneNode(true)));
-}
-
-function showHistory(chat) {
-  const ids = new Set(chat.messages.map((message) => message.id));
-  for (const element of [...list.children]) {
-    if (!ids.has(element.dataset.id) && element.dataset.id !== answer?.id) element.remove();
+function showConnection(current, { state, offset, wait }) {
+  if (answer !== current) return;
+  if (state === "waiting") {
+    const seconds = Math.max(1, Math.round(wait / 1000));
+    show("waiting", `No connection at byte ${number.format(offset)}. Next try in ${seconds} s`);
+  } else if (state === "resumed") {
+    show("live", offset ? `Live, resumed at byte ${number.format(offset)}` : "Live");
+  } else if (state === "live") {
+    show("connecting", "Waiting for the first words");
+    tabs.postMessage("asked");
+    showList();
   }
-  // The one that is being written comes with its stream.
-  chat.messages.filter(({ metadata }) => metadata.status !== "running").forEach(showMessage);
-  if (answer) document.getElementById("waiting") ?? showWaiting();
 }
 
 // --- reading an answer --------------------------------------------------------------------------
 
 /** Read one answer to its end; `known` is what this tab has of it from before a reload. */
-async function read(open, { joining = false, known = null } = {}) {
-  answer?.leave();
-  const controller = new AbortController();
-  const current = { id: null, text: "", offset: 0, ...known, leave: () => controller.abort() };
-  answer = current;
+async function read(request, known) {
+  answer?.stream.close();
+  const current = (answer = new Answer(request, { fetch: wire.fetch, known }));
+  current.addEventListener("text", () => drawSoon(current));
+  current.addEventListener("state", (event) => showConnection(current, event));
+  panel.watch(current);
   showBusy(true);
-  show("waiting", "Waiting for the first words");
-  if (current.id) drawAnswer(current);
-  else showWaiting();
-  const end = await (bySocket.checked ? followBySocket : follow)(open, {
-    known: known && { id: known.streamId, epoch: known.epoch, offset: known.offset },
-    joining,
-    onPart: (part, position) => takePart(current, part, position),
-    onState: (state) => showConnection(current, state),
-    signal: controller.signal,
-  }).catch((error) => ({ outcome: "failed", detail: error.message, offset: current.offset }));
+  show("connecting", "Waiting for the first words");
+  if (current.text) draw(current);
+  else messages.showWaiting();
+  part("empty").hidden = true;
+  const end = await current.read();
   if (answer === current) keepingEnd(() => finish(current, end));
 }
 
-function takePart(current, part, { id, epoch, offset }) {
-  current.streamId = id;
-  current.epoch = epoch;
-  current.offset = offset;
-  if (part.type === "start") {
-    current.id = part.messageId;
-    current.text = "";
-  }
-  if (part.type === "text-delta") {
-    current.text += part.delta;
-    if (status.dataset.state === "waiting") show("live", "Live", offset);
-  }
+function drawSoon(current) {
   current.frame ??= requestAnimationFrame(() => {
     current.frame = null;
-    if (answer === current) drawAnswer(current);
+    if (answer === current) draw(current);
   });
 }
 
-function drawAnswer(current) {
+function draw(current) {
   if (!current.text) return;
-  document.getElementById("waiting")?.remove();
+  messages.hideWaiting();
+  if (part("status").dataset.state === "connecting" && current.state === "live") show("live", "Live");
   keepingEnd(() => {
-    const element = showMessage(messageOf(current.id, "assistant", current.text, "streaming"));
+    const element = messages.showMessage(messageOf(current.id, "assistant", current.text, "streaming"));
     element.setAttribute("aria-busy", "true"); // read out once, when it is whole
   });
-  if (status.dataset.state === "live") showBytes(current.offset);
 }
 
-function showConnection(current, { name, offset, wait }) {
-  if (name === "offline") {
-    const seconds = Math.max(1, Math.round(wait / 1000));
-    show("offline", `Offline at byte ${number.format(offset)}. Next try in ${seconds} s`);
-  } else if (name === "resumed") {
-    show("live", `Live, resumed at byte ${number.format(offset)}`, offset);
-  } else if (current.text) {
-    show("live", "Live", offset);
-  }
-}
+const STATUS = { done: "complete", cancelled: "stopped", failed: "failed" };
 
-function finish(current, { outcome, offset, detail }) {
+function finish(current, { outcome, code, detail }) {
   cancelAnimationFrame(current.frame);
-  if (current.id) drawAnswer(current);
+  draw(current);
   answer = null;
   sessionStorage.removeItem(kept);
-  document.getElementById("waiting")?.remove();
+  messages.hideWaiting();
   showBusy(false);
-  const element = current.id && elementOf({ id: current.id, role: "assistant" });
+  const element = messages.findMessage(current.id);
   element?.removeAttribute("aria-busy");
-  const shown = { ended: "complete", stopped: "stopped", failed: "failed" }[outcome];
-  if (element && shown) element.dataset.status = shown;
-  if (outcome === "ended") show("ended", "Ended", offset);
-  else if (outcome === "stopped") show("stopped", "Stopped", offset);
-  else if (outcome === "failed") show("failed", `Failed: ${detail}`);
-  else if (outcome === "gone") show("failed", "This answer is not kept any more");
+  if (element && STATUS[outcome]) element.dataset.status = STATUS[outcome];
+  const lost = "Failed: the process that wrote the answer is gone. Retry starts another";
+  if (outcome === "done") show("ended", "Ended");
+  else if (outcome === "cancelled") show("ended", "Stopped");
   else if (outcome === "busy") show("failed", "Another answer is still being written here");
+  else if (code === "producer_lost") show("failed", lost);
+  else if (outcome === "failed") show("failed", `Failed: ${detail}`);
   else show("idle", "Ready");
-  if (["gone", "none", "busy"].includes(outcome)) refresh();
+  if (["gone", "busy"].includes(outcome)) refresh();
+  showList();
 }
 
 // --- asking, stopping, keeping up ---------------------------------------------------------------
 
-function post(url, body, signal) {
+async function post(url) {
   const token = /(?:^|; )csrftoken=([^;]+)/.exec(document.cookie)?.[1] ?? "";
-  return fetch(url, {
-    method: "POST",
-    headers: { "Content-Type": "application/json", "X-CSRFToken": token },
-    body: JSON.stringify(body),
-    signal,
-  });
+  return fetch(url, { method: "POST", headers: { "X-CSRFToken": token } });
 }
 
-function ask(text) {
-  const id = newId();
-  keepingEnd(() => showMessage(messageOf(id, "user", text)));
-  document.scrollingElement.scrollTop = document.scrollingElement.scrollHeight;
+/** Ask, and read the answer. The server knows a message by its id: a second try joins the first. */
+function ask(text, { id = newId(), ...more } = {}) {
   const message = messageOf(id, "user", text);
-  const body = { id: boot.chat.id, messages: [message], trigger: "submit-message" };
-  // The server knows a message by its id: asking again after a cut joins the same answer.
-  return read(async (signal) => {
-    const response = await post(api, body, signal);
-    if (response.ok) tabs.postMessage("asked");
-    return response;
-  });
+  messages.showMessage(message);
+  messages.showEnd();
+  const body = { id: boot.chat.id, message, trigger: "submit-message", ...more };
+  return read({ url: boot.api, method: "POST", body });
 }
 
 const newId = () =>
@@ -220,31 +132,79 @@ const newId = () =>
     .map((byte) => byte.toString(16).padStart(2, "0"))
     .join("");
 
+function edit(element) {
+  messages.editMessage(element, (text) => {
+    if (answer) return;
+    messages.dropFrom(element, { isKept: true });
+    ask(text, { id: element.dataset.id, messageId: element.dataset.id });
+  });
+}
+
+function retry(element) {
+  const messageId = element.dataset.id;
+  messages.dropFrom(element);
+  const body = { id: boot.chat.id, trigger: "regenerate-message", messageId };
+  read({ url: boot.api, method: "POST", body });
+  input.focus();
+}
+
 /** Get what was said from the server, and join the answer that is being written, if any. */
 async function refresh() {
   if (answer) return;
   const response = await fetch(chatUrl).catch(() => null);
   if (!response?.ok || answer) return;
   const chat = await response.json();
-  keepingEnd(() => showHistory(chat));
+  if (answer) return;
+  keepingEnd(() => messages.showHistory(chat.messages));
   if (chat.running) join(chat);
 }
 
 function join(chat) {
   const known = JSON.parse(sessionStorage.getItem(kept) ?? "null");
   sessionStorage.removeItem(kept);
-  return read((signal) => fetch(`${chatUrl}/stream`, { signal }), {
-    joining: true,
-    known: known?.streamId === chat.running ? known : null,
-  });
+  if (known?.streamId === chat.running) read(`/streams/${known.streamId}/`, known);
+  else read(`${chatUrl}/stream`);
 }
 
 async function halt() {
   if (!answer || stop.ariaDisabled === "true") return;
   stop.ariaDisabled = "true"; // not disabled: that would take the focus away
-  const response = await post(`${chatUrl}/stop`, {}).catch(() => null);
-  if (!response?.ok) stop.ariaDisabled = "false";
+  await answer.stream.stop().catch(() => (stop.ariaDisabled = "false"));
 }
+
+// --- the list of conversations ------------------------------------------------------------------
+
+let looking;
+
+async function showList() {
+  clearTimeout(looking);
+  const response = await fetch(boot.api).catch(() => null);
+  if (!response?.ok) return;
+  const { conversations } = await response.json();
+  drawList(conversations);
+  const isElsewhere = conversations.some(({ id, running }) => running && id !== boot.chat.id);
+  if (isElsewhere && !document.hidden) looking = setTimeout(showList, LIST_PAUSE);
+}
+
+function drawList(conversations) {
+  const entries = conversations.map(({ id, title, running }) => {
+    const entry = part("conversation-template").content.firstElementChild.cloneNode(true);
+    const link = entry.querySelector("a");
+    link.href = `?${new URLSearchParams({ chat: id })}`;
+    link.querySelector(".title").textContent = title;
+    link.querySelector(".running").hidden = !running;
+    if (id === boot.chat.id) link.ariaCurrent = "page";
+    return entry;
+  });
+  const index = [...part("conversations").children].findIndex((entry) => entry.contains(document.activeElement));
+  part("conversations").replaceChildren(...entries);
+  entries[index]?.querySelector("a").focus();
+  const here = conversations.find(({ id }) => id === boot.chat.id);
+  part("title").textContent = here?.title || "New chat";
+  document.title = `${here?.title || "New chat"} – Resumable chat`;
+}
+
+// --- what people do -----------------------------------------------------------------------------
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
@@ -261,38 +221,69 @@ input.addEventListener("keydown", (event) => {
   form.requestSubmit();
 });
 
-addEventListener("keydown", (event) => {
-  if (event.key === "Escape") halt();
-});
-
-stop.addEventListener("click", halt);
 input.addEventListener("input", fit);
-for (const button of document.querySelectorAll("[data-question]")) {
-  button.addEventListener("click", () => ask(button.dataset.question));
-}
 
 function fit() {
   input.style.height = "auto";
   input.style.height = `${Math.min(input.scrollHeight, 200)}px`;
 }
 
+part("messages").addEventListener("click", ({ target }) => {
+  const element = target.closest(".message");
+  if (target.dataset.action && answer) return;
+  if (target.dataset.action === "edit") edit(element);
+  if (target.dataset.action === "retry") retry(element);
+});
+
+for (const button of document.querySelectorAll("[data-question]")) {
+  button.addEventListener("click", () => {
+    input.focus();
+    if (!answer) ask(button.dataset.question);
+  });
+}
+
+stop.addEventListener("click", halt);
+
+// On a narrow screen the two sides are drawers.
+const drawers = [...document.querySelectorAll("[data-drawer]")];
+
+function open(name) {
+  document.body.dataset.open = name;
+  for (const button of drawers) button.ariaExpanded = String(button.dataset.drawer === name);
+}
+
+for (const button of drawers) {
+  button.addEventListener("click", () => {
+    const isOpen = button.ariaExpanded === "true";
+    open(isOpen ? "" : button.dataset.drawer);
+  });
+}
+
+addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  const button = drawers.find(({ ariaExpanded }) => ariaExpanded === "true");
+  if (!button) return halt();
+  open("");
+  button.focus();
+});
+
 // A reload goes on at the byte where this page was; other tabs and devices start at the first.
 addEventListener("pagehide", () => {
-  if (!answer?.id) return;
-  const { id, streamId, epoch, offset, text } = answer;
-  sessionStorage.setItem(kept, JSON.stringify({ id, streamId, epoch, offset, text }));
+  if (answer?.id && answer.stream.id) sessionStorage.setItem(kept, JSON.stringify(answer.position));
 });
-tabs.addEventListener("message", refresh);
+tabs.addEventListener("message", () => {
+  refresh();
+  showList();
+});
 document.addEventListener("visibilitychange", () => {
-  if (document.visibilityState === "visible") refresh();
+  if (document.hidden) return;
+  refresh();
+  showList();
 });
 
-bySocket.checked = localStorage.getItem("by-socket") === "yes";
-bySocket.addEventListener("change", () => {
-  localStorage.setItem("by-socket", bySocket.checked ? "yes" : "no");
-});
-
-showHistory(boot.chat);
+part("tab").href = `?${new URLSearchParams({ chat: boot.chat.id })}`;
+drawList(boot.conversations);
+messages.showHistory(boot.chat.messages);
 if (boot.chat.running) join(boot.chat);
 else show("idle", "Ready");
-document.scrollingElement.scrollTop = document.scrollingElement.scrollHeight;
+messages.showEnd();

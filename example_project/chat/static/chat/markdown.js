@@ -57,12 +57,30 @@ function draw(block) {
 
 function code(lines) {
   const body = lines.slice(1, lines.length > 1 && lines.at(-1).startsWith("```") ? -1 : undefined);
+  const root = document.createElement("div");
+  root.className = "code";
+  root.dataset.language = lines[0].slice(3).trim();
   const pre = document.createElement("pre");
   const inner = document.createElement("code");
   inner.textContent = body.join("\n");
   pre.tabIndex = 0; // it may scroll: the keyboard must reach it
   pre.append(inner);
-  return pre;
+  root.append(pre, copyButton("Copy code", () => inner.textContent));
+  return root;
+}
+
+/** Make a button that copies what `text` returns. Its words are in the style sheet. */
+export function copyButton(label, text) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "copy";
+  button.ariaLabel = label;
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(text());
+    button.dataset.copied = "";
+    button.addEventListener("blur", () => delete button.dataset.copied, { once: true });
+  });
+  return button;
 }
 
 function list(lines) {
