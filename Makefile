@@ -12,6 +12,8 @@ BIN  := $(VENV)/bin
 PIP  := $(BIN)/python -m pip --disable-pip-version-check -q
 MANAGE := $(BIN)/python manage.py
 SERVE  := manage.py runserver --noreload 127.0.0.1:$(PORT)
+# With a store that is shared, two processes; uvicorn restarts one that is killed.
+SERVE2 := -m uvicorn --port $(PORT) --log-level warning example_project.asgi:application
 
 # Interpreters that pyenv keeps are found even where its shims are not set up.
 PYENVS   := $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/*/bin/python3.1[1-9])
@@ -49,7 +51,9 @@ endif
 	@$(MANAGE) migrate --noinput -v 0
 	@echo "Open http://127.0.0.1:$(PORT)/ (Ctrl-C stops the server)"
 ifeq ($(REDIS),1)
-	@exec $(BIN)/python -m example_project.private_redis -- $(SERVE)
+	@WEB_CONCURRENCY=2 exec $(BIN)/python -m example_project.private_redis -- $(SERVE2)
+else ifneq ($(REDIS_URL),)
+	@WEB_CONCURRENCY=2 exec $(BIN)/python $(SERVE2)
 else
 	@exec $(BIN)/python $(SERVE)
 endif

@@ -1,19 +1,20 @@
-"""The example for ASGI servers: pages, and streams by WebSocket."""
+"""The example for ASGI servers."""
 
 import os
-
-from django.urls import path
+from typing import Any
 
 from resumable_streams.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "example_project.settings")
 
-django = get_asgi_application()
+application: Any = get_asgi_application()
+
+from django.conf import settings  # noqa: E402 - needs the name of the settings
+from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler  # noqa: E402 - the same
 
 from example_project.chat import llm  # noqa: E402 - needs the settings
-from resumable_streams.consumers import StreamConsumer, with_websockets  # noqa: E402 - the same
 
-# Browsers send cookies from any page: `with_websockets` checks from which one a socket comes.
-application = with_websockets(django, [path("ws/streams/", StreamConsumer.as_asgi())])
+if settings.DEBUG:  # runserver serves static files by itself, uvicorn does not
+    application = ASGIStaticFilesHandler(application)
 
 llm.get_model()  # servers run no system checks: a model that cannot answer stops them here

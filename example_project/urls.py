@@ -1,12 +1,10 @@
 """URLs of the example: the chat, the streams, the admin."""
 
 from django.contrib import admin
-from django.contrib.staticfiles.urls import staticfiles_urlpatterns
 from django.urls import include, path
 
 urlpatterns = [
     path("", include("example_project.chat.urls")),
     path("streams/", include("resumable_streams.urls")),
     path("admin/", admin.site.urls),
-    *staticfiles_urlpatterns(),  # where DEBUG is on, for servers other than runserver
 ]

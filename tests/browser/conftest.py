@@ -53,7 +53,10 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture
 def visitor(chromium: Any) -> Iterator[Any]:
-    """Be one visitor: the tabs of one context share a session. Errors of a page fail the test."""
+    """Be one visitor: the tabs of one context share a session. Errors of a page fail the test.
+
+    So do those of its console, but for requests that failed, which tests bring about.
+    """
     with new_visitor(chromium) as context:
         yield context
 
@@ -72,13 +75,18 @@ def new_visitor(browser: Any) -> Any:
 
 class _Visitor:
     def __init__(self, browser: Any):
-        self.context = browser.new_context(viewport={"width": 1000, "height": 800})
+        self.context = browser.new_context(viewport={"width": 1280, "height": 800})
         self.context.set_default_timeout(15_000)
         self.errors: list[str] = []
 
     def __enter__(self) -> Any:
         self.context.on("weberror", lambda error: self.errors.append(str(error.error)))
+        self.context.on("console", self._hear)
         return self.context
+
+    def _hear(self, message: Any) -> None:
+        if message.type == "error" and not message.text.startswith("Failed to load resource"):
+            self.errors.append(message.text)
 
     def __exit__(self, *args: object) -> None:
         self.context.close()

@@ -51,5 +51,5 @@ function outcomeOf({ state, status, code, message }) {
   if (status === 409) return { outcome: "busy" };
   // An answer from the table, or none at all: the history has it.
   if (state === "gone" || code === "no_stream") return { outcome: "gone" };
-  return { outcome: "failed", code, detail: message };
+  return { outcome: "failed", detail: message };
 }

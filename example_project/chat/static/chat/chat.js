@@ -90,7 +90,7 @@ function draw(current) {
 
 const STATUS = { done: "complete", cancelled: "stopped", failed: "failed" };
 
-function finish(current, { outcome, code, detail }) {
+function finish(current, { outcome, detail }) {
   cancelAnimationFrame(current.frame);
   draw(current);
   answer = null;
@@ -104,7 +104,7 @@ function finish(current, { outcome, code, detail }) {
   if (outcome === "done") show("ended", "Ended");
   else if (outcome === "cancelled") show("ended", "Stopped");
   else if (outcome === "busy") show("failed", "Another answer is still being written here");
-  else if (code === "producer_lost") show("failed", lost);
+  else if (detail?.includes("producer_lost")) show("failed", lost);
   else if (outcome === "failed") show("failed", `Failed: ${detail}`);
   else show("idle", "Ready");
   if (["gone", "busy"].includes(outcome)) refresh();
