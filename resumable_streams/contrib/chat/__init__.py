@@ -18,6 +18,7 @@ logs         streams as this app looks at them, for itself
 saving       from the log of an answer to its row
 settling     all answers whose end nobody has told
 moving       a visitor who logs in
+former       streams of answers that are gone
 deleting     conversations, with their messages and streams
 views        `ChatView`
 """

@@ -11,6 +11,7 @@ from ...formats.items import as_mapping
 from ...process.threads import run_sync
 from ...producing.sources import Item, Source, open_source, reported_usage
 from .building import MessageBuilder, chunks_in
+from .former import is_awaited
 from .saving import drafts, save_draft
 from .turns import Turn
 
@@ -25,8 +26,10 @@ async def written(turn: Turn, source: Source, *, interval: float | None) -> Asyn
     """Yield an answer in the items of a UI message stream, from its `start` to its `finish`.
 
     The id of the message is that of its row, whatever the source calls it. A draft of it is saved
-    every `interval` seconds, if it has grown.
+    every `interval` seconds, if it has grown. The answer to a question that was deleted is empty.
     """
+    if not await run_sync(partial(is_awaited, turn.conversation, turn.stream_id)):
+        return
     base = turn.answer.parts[: turn.answer.base]
     drafts[turn.stream_id] = draft = MessageBuilder(base)
     frame = MessageFrame(turn.answer.key)

@@ -7,21 +7,21 @@ from django.db import transaction
 from django.utils import timezone
 
 from ...process.runtime import runtime
-from . import logs
-from .models import Conversation, Message
+from .former import delete_former, leave
+from .models import Conversation, FormerStream, Message
 
 __all__ = ["delete_conversations", "delete_rows"]
 
 
-def delete_rows(conversation: Conversation) -> list[str]:
-    """Delete the rows of a conversation; return the ids of its streams."""
+def delete_rows(conversation: Conversation) -> list[FormerStream]:
+    """Delete the rows of a conversation; return its streams, which are to be deleted next."""
     found = Conversation.objects.filter(pk=conversation.pk)
     with transaction.atomic(using=found.db):
         found.update(updated=timezone.now())  # the lock, as in `turns`
-        rows = Message.objects.filter(conversation_id=conversation.pk, stream_id__isnull=False)
-        ids = [str(one) for one in rows.values_list("stream_id", flat=True)]
+        leave(conversation, Message.objects.filter(conversation_id=conversation.pk))
+        former = list(FormerStream.objects.filter(conversation_id=conversation.pk))
         found.delete()
-    return ids
+    return former
 
 
 def delete_conversations(conversations: Sequence[Conversation]) -> None:
@@ -30,6 +30,6 @@ def delete_conversations(conversations: Sequence[Conversation]) -> None:
     Inside a transaction the streams are deleted when it is committed.
     """
     for one in conversations:
-        ids = delete_rows(one)
-        delete = partial(runtime.call_sync, logs.delete, one.alias, one.tenant, ids)
+        former = delete_rows(one)
+        delete = partial(runtime.call_sync, delete_former, former)
         transaction.on_commit(delete, using=Conversation.objects.all().db)

@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ...types import PUBLIC, Owner
 
-__all__ = ["Conversation", "Message"]
+__all__ = ["Conversation", "FormerStream", "Message"]
 
 
 class PrimaryManager(models.Manager[Any]):
@@ -142,3 +142,24 @@ class Message(models.Model):
             "parts": [] if is_running else self.parts,
             "metadata": metadata,
         }
+
+
+class FormerStream(models.Model):
+    """A stream that no message has any more, until it is deleted."""
+
+    conversation = models.ForeignKey(
+        Conversation, on_delete=models.SET_NULL, related_name="former_streams", null=True
+    )
+    alias = models.CharField(_("alias"), max_length=100)
+    tenant = models.CharField(_("tenant"), max_length=64)
+    stream_id = models.CharField(_("stream"), max_length=256, unique=True)
+
+    objects = PrimaryManager()
+
+    class Meta:
+        verbose_name = _("former stream")
+        verbose_name_plural = _("former streams")
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.stream_id

@@ -24,6 +24,7 @@ from ...process.threads import run_sync
 from ...signals import stream_finalized
 from ...types import ErrorCode, StreamInfo, StreamKey, StreamStatus
 from .building import MessageBuilder, chunks_in
+from .former import delete_former, former_at_end_of
 from .logs import look, read_log
 from .models import Conversation, Message
 from .turns import STREAM_PREFIX
@@ -89,6 +90,15 @@ async def _finalized(
         usage=dict(usage or {}),
     )
     await _patiently(partial(save_end, stream_id, outcome))
+    await _clear(stream_id)
+
+
+async def _clear(stream_id: str) -> None:
+    """Delete the streams that this answer has replaced; its own, if its conversation is deleted."""
+    try:
+        await delete_former(await run_sync(partial(former_at_end_of, stream_id)))
+    except StreamError as error:  # the next answer, or `settle_chats`, deletes them
+        logger.warning("The streams of former answers could not be deleted: %s", error)
 
 
 async def _log(alias: str, key: StreamKey, epoch: str) -> bytes | None:

@@ -7,6 +7,7 @@ from itertools import groupby
 from ...conf import get_aliases
 from ...operating.connection import close_unused, is_open, is_reachable
 from ...process.runtime import runtime
+from .former import delete_former, left_in_batches
 from .logs import look_at
 from .models import Conversation
 from .saving import is_starting, settle_or_log
@@ -20,16 +21,20 @@ BATCH_ROWS = 200
 class Settled:
     """How many running answers were looked at, and how many of them had ended.
 
-    `failed` of these could not be saved: the log says why.
+    `failed` of these could not be saved: the log says why. `deleted` streams were those of answers
+    that are gone.
     """
 
     looked_at: int = 0
     settled: int = 0
     failed: int = 0
+    deleted: int = 0
 
 
 def settle_all(*, using: str | None = None, dry_run: bool = False) -> Settled:
-    """Save every answer that has ended unheard; with `dry_run`, count them only. For sync code.
+    """Save every answer that has ended unheard, and delete the streams of those that are gone.
+
+    With `dry_run`, count them only. For sync code.
 
     Answers of an alias whose streams are in the memory of another process are left alone.
     """
@@ -40,6 +45,10 @@ def settle_all(*, using: str | None = None, dry_run: bool = False) -> Settled:
             try:
                 for batch in _batches(alias):
                     runtime.call_sync(_settle, batch, counts, dry_run)
+                for former in left_in_batches(alias):
+                    counts.deleted += (
+                        len(former) if dry_run else runtime.call_sync(delete_former, former)
+                    )
             finally:
                 runtime.call_sync(close_unused, alias, was_open=was_open)
     return counts

@@ -14,6 +14,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from .former import leave
 from .models import Conversation, Message
 from .parts import BadQuestion, bounded, tool_results
 from .questions import Question
@@ -149,7 +150,9 @@ def _begin(conversation: Conversation, question: Question, last: int, title: str
         answer = _go_on(conversation, question)
     else:
         asked = _asked(conversation, question)
-        _messages(conversation).filter(pk__gt=asked.pk).delete()
+        later = _messages(conversation).filter(pk__gt=asked.pk)
+        leave(conversation, later)
+        later.delete()
         answer = Message.objects.create(
             conversation=conversation,
             key=uuid.uuid4().hex,
@@ -219,6 +222,7 @@ def _go_on(conversation: Conversation, question: Question) -> Message:
         raise BadQuestion("The message has no result for a tool call that waits for one.")
     if parts is not None:  # the others are ours, of whatever size
         bounded([one for one in parts if one not in answer.parts], size=question.size)
+    leave(conversation, _messages(conversation).filter(pk=answer.pk))
     # Of an answer that failed after its results had come, these are there.
     answer.parts = answer.parts[: answer.base] if parts is None else parts
     answer.base, answer.status, answer.error_code = len(answer.parts), Status.RUNNING, ""

@@ -42,6 +42,7 @@ from ...types import Owner, StreamInfo
 from . import logs
 from .answers import written
 from .deleting import delete_rows
+from .former import delete_former
 from .models import Conversation, Message
 from .parts import BadQuestion, bounded, is_key
 from .places import Cursor, Place
@@ -408,6 +409,5 @@ class ChatView(AsyncView):
         conversation = await self._find(key)
         if conversation is None:
             return missing_response()
-        ids = await sync_to_async(delete_rows)(conversation)
-        await logs.delete(self.using, conversation.tenant, ids)
+        await delete_former(await sync_to_async(delete_rows)(conversation))
         return HttpResponse(status=204)

@@ -1,4 +1,4 @@
-"""`manage.py settle_chats`: save the answers whose end nobody has told."""
+"""`manage.py settle_chats`: save the answers whose end nobody has told, delete left streams."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -17,7 +17,7 @@ __all__ = ["Command"]
 class Command(BaseCommand):
     help = (
         "Save the answers of chats whose end nobody has told, because every process was killed. "
-        "The next look at a conversation does so, too."
+        "The next look at a conversation does so, too. Delete the streams of answers that are gone."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -38,5 +38,8 @@ class Command(BaseCommand):
         if counts.settled < counts.looked_at:
             line += " The others are being written."
         self.stdout.write(line)
+        if counts.deleted:
+            done = "would be deleted" if dry_run else "deleted"
+            self.stdout.write(f"{counts.deleted:,} streams of former answers {done}.")
         if counts.failed:
             raise CommandError(f"{counts.failed:,} could not be saved; the log says why.")
