@@ -20,7 +20,7 @@ from resumable_streams.contrib.chat.views import ChatView
 from resumable_streams.streams import StreamManager
 from tests.tools.waiting import eventually
 
-from .site import Visitor, body, chunks, kinds, script, whole, words
+from .site import Visitor, body, chunks, kinds, script, scripts, whole, words
 
 pytestmark = [pytest.mark.urls("tests.chat.site"), pytest.mark.django_db(transaction=True)]
 
@@ -159,6 +159,7 @@ async def test_a_stop_before_the_stream_is_there_stops_it(
     assert (await stopping).json() == {"status": "cancelled"}
     source.end()
     assert kinds(await chunks(await asking))[-2:] == ["abort", "[DONE]"]
+    scripts.clear()  # of a source that may have been stopped before it was called
 
 
 async def test_a_claim_without_a_stream_is_no_empty_answer(
@@ -176,12 +177,13 @@ async def test_a_new_question_replaces_one_whose_stream_is_not_there_yet(
 ):
     visitor = Visitor("replacing")
     asking, _ = await claim(visitor, claimed)
-    script(is_held=True)
+    source = script(is_held=True)
     replacing = asyncio.create_task(visitor.post(body("c", "q2", "What?")))
     await looked.reached.wait()
     claimed.opened.set()
     response = await replacing
     assert response.status_code == 200, response.content
+    source.end()  # which the second answer has if the first was stopped before it was called
     await whole(response)
     await whole(await asking)
 

@@ -68,8 +68,9 @@ async def test_another_question_is_refused_while_an_answer_runs(visitor: Visitor
 
 async def test_another_question_replaces_the_answer_where_the_class_says_so(visitor: Visitor):
     visitor.api = "/api/replacing"
-    script("Hel", is_held=True)
+    source = script("Hel", is_held=True)
     first = await visitor.post(body("c"))
+    await eventually(lambda: source.calls)
     second = await visitor.ask("c", "q2")
     assert words(second) == "Hello."
     assert kinds(await chunks(first))[-2:] == ["abort", "[DONE]"]

@@ -93,8 +93,9 @@ async def test_an_answer_that_ends_before_the_client_is_back_comes_whole(
 
 
 async def test_a_stop_ends_the_answer_and_keeps_its_words(visitor: Visitor):
-    script("Hel", is_held=True)
+    source = script("Hel", is_held=True)
     response = await visitor.post(body("c"))
+    await eventually(lambda: source.calls)
     for status in ("cancelled", None):
         stopped = await visitor.post({}, "/c/stop")
         assert (stopped.status_code, stopped.json()) == (202, {"status": status})

@@ -11,6 +11,7 @@ from django.test import Client
 from resumable_streams import StreamManager
 from resumable_streams.contrib.chat.deleting import delete_conversations
 from resumable_streams.contrib.chat.models import Conversation, Message
+from tests.tools.waiting import eventually
 
 from .site import Visitor, body, chunks, script, text
 
@@ -95,8 +96,9 @@ async def test_a_title_is_changed(visitor: Visitor):
 
 async def test_a_deletion_takes_the_streams_with_it(visitor: Visitor, manager: StreamManager):
     await visitor.ask("c")
-    script("Hel", is_held=True)
+    source = script("Hel", is_held=True)
     response = await visitor.post(body("c", "q2"))
+    await eventually(lambda: source.calls)
     rows = Message.objects.exclude(stream_id=None)
     streams = [one async for one in rows.values_list("stream_id", flat=True)]
     owner = (await Conversation.objects.aget()).owner
