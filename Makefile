@@ -88,7 +88,7 @@ needs-servers:
 		PATH="$$PATH:/usr/sbin:/usr/local/sbin" command -v $$tool >/dev/null || missing="$$missing $$tool"; \
 	done; test -z "$$missing" || { echo "Missing:$$missing. On Debian: apt-get install nginx-light caddy nodejs npm prometheus" >&2; exit 1; }
 
-browser: $(VENV)/.dev ## Try the pages of the example and of the README in Chromium (yours: CHROMIUM, or the first on PATH)
+browser: $(VENV)/.dev $(NPM) ## Try the pages of the example and of the docs in Chromium (yours: CHROMIUM, or the first on PATH; needs npm)
 	@$(PIP) install --group browser
 	@$(BIN)/python -m pytest -q tests/browser $(ARGS)
 

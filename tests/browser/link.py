@@ -4,6 +4,11 @@ import asyncio
 import threading
 from urllib.parse import urlsplit
 
+REFUSAL = (
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n"
+    b"Connection: close\r\n\r\n"
+)
+
 
 class Link:
     """Pass TCP connections on to a server, from a loop in a thread of its own."""
@@ -16,6 +21,9 @@ class Link:
         self._open = asyncio.Event()
         self._open.set()
         self._is_cut = False
+        self._refusals = 0
+        self.refused = 0
+        """The number of requests that were refused."""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
@@ -31,6 +39,10 @@ class Link:
     def mend(self) -> None:
         """Let what is new through again; what was cut stays so."""
         self._loop.call_soon_threadsafe(self._mend)
+
+    def refuse(self, count: int) -> None:
+        """Answer the next requests for streams on new connections as a proxy without its server."""
+        self._refusals = count
 
     def close(self) -> None:
         """End everything."""
@@ -64,11 +76,27 @@ class Link:
         connection.add_done_callback(self._connections.discard)
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            first = await reader.read(65_536)
+        except ConnectionError:
+            first = b""
+        if not first or self._is_refused(first):
+            writer.write(REFUSAL if first else b"")
+            writer.close()
+            return
         up_reader, up_writer = await asyncio.open_connection(*self._server)
+        up_writer.write(first)
         mine = {writer, up_writer}
         self._writers |= mine
         await asyncio.gather(self._pass(reader, up_writer), self._pass(up_reader, writer))
         self._writers -= mine
+
+    def _is_refused(self, request: bytes) -> bool:
+        if not self._refusals or b" /streams/" not in request:
+            return False
+        self._refusals -= 1
+        self.refused += 1
+        return True
 
     async def _pass(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
         try:

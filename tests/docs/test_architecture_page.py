@@ -21,7 +21,8 @@ PLACES = {
     **{f"{name}/": PACKAGE / name for name in ("engine", "producing", "reading", "process")},
     **{f"{name}/": PACKAGE / name for name in ("stores", "admin", "contrib", "formats", "testing")},
 }
-NOT_ROOMS = {"migrations/", "static/", "templates/", "commands/", "verbs/", "lua/", "contract/"}
+NOT_ROOMS = {"migrations/", "static/", "templates/", "templatetags/"}
+NOT_ROOMS |= {"commands/", "verbs/", "lua/", "contract/"}
 """Folders with many files of one kind, which have a line and no section."""
 
 

@@ -55,7 +55,12 @@ def test_the_page_has_the_code_of_the_file_and_counts_it(name: str):
 
 
 def test_every_file_is_on_the_page():
-    assert {path.name for path in CODE.glob("*.py")} == set(AT_MOST)
+    comments = {".py": ("python", "# {}"), ".html": ("html", "<!-- {} -->"), ".js": ("js", "// {}")}
+    for path in CODE.iterdir():
+        if path.is_file():
+            language, comment = comments[path.suffix]
+            first = comment.format(f"docs/code/{path.name}")
+            assert f"```{language}\n{first}\n{path.read_text()}```" in PAGE, path.name
 
 
 @pytest.fixture
