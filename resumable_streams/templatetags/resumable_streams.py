@@ -100,6 +100,7 @@ def _csrf_input(context: Context) -> SafeString:
     token = context.get("csrf_token") if request is None else get_token(request)
     if not token:
         raise TemplateSyntaxError(
-            'resumable_stream: method="post" needs a CSRF token: render the template with a request.'
+            'resumable_stream: method="post" needs a CSRF token. Render the template with the '
+            "request."
         )
     return format_html('<input type="hidden" name="csrfmiddlewaretoken" value="{}">', token)

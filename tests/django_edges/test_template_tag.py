@@ -100,7 +100,7 @@ def test_the_nonce_of_the_page_is_taken_where_it_has_one(of_request: bool):
         ("'/x/' method='put'", 'method is \'put\', and has to be "get" or "post"'),
         ("missing", "first argument is empty. Give it the address of a stream"),
         ("number", "first argument is int. Give it the address of a stream"),
-        ("'/x/' method='post'", "needs a CSRF token. Render the template with a request"),
+        ("'/x/' method='post'", "needs a CSRF token. Render the template with the request"),
     ],
 )
 def test_wrong_arguments_are_explained(arguments: str, words: str):
