@@ -125,7 +125,8 @@ def test_a_keep_alive_finds_out_that_the_client_has_left(
             b"Host: localhost\r\nX-User: me\r\nContent-Length: 0\r\n\r\n"
         )
     clients[0].settimeout(30)
-    assert clients[0].recv(65_536).startswith(b"HTTP/1.1 200")
+    answered = clients[0].recv(65_536)
+    assert answered.startswith(b"HTTP/1.1 200"), server.written()
     for client in clients:
         client.close()
     assert httpx.get(f"{server.url}/", timeout=30).status_code == 200

@@ -112,6 +112,14 @@ async def post(client: AsyncClient, at: str) -> Any:
     return response
 
 
+async def post_and_read(client: AsyncClient, at: str) -> Any:
+    """Return a response whose stream has ended."""
+    response: Any = await client.post(at)
+    async for _ in response:
+        pass
+    return response
+
+
 async def listed(client: AsyncClient, query: str = "") -> dict[str, Any]:
     response = await client.get(f"/streams/{query}")
     assert response.status_code == 200
@@ -162,7 +170,7 @@ async def test_an_impossible_slot_is_a_400() -> None:
 async def test_the_list_has_ones_own_streams_in_pages() -> None:
     ada = as_("ada")
     running = [(await post(ada, f"/chat/?slot={number}"))[ID] for number in range(3)]
-    ended = (await post(ada, "/short/"))[ID]
+    ended = (await post_and_read(ada, "/short/"))[ID]
     await post(as_("eve"), "/chat/")
     answer = await listed(ada, "?status=streaming")
     assert {one["id"] for one in answer["streams"]} == set(running)
