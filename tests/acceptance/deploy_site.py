@@ -103,8 +103,11 @@ def _urls() -> list[Any]:
         return await stream_response(request, lambda: _flood(int(request.GET["size"])))
 
     def process(request: HttpRequest) -> JsonResponse:  # gevent runs one async view at a time
-        """Say which process this is; with ?objects, also how many it has, which takes a while."""
-        holds = {"pid": os.getpid()}
+        return JsonResponse({"pid": os.getpid()})
+
+    async def vitals(request: HttpRequest) -> JsonResponse:
+        """Say what the process holds; with ?objects, also how many objects, which takes a while."""
+        holds = {"tasks": len(asyncio.all_tasks())}
         if "objects" in request.GET:
             gc.collect()
             holds["objects"] = len(gc.get_objects())
@@ -120,6 +123,7 @@ def _urls() -> list[Any]:
 
     return [
         path("", process),
+        path("vitals", vitals),
         path("readers", readers),
         path("produce", Produce.as_view()),
         path("produce-sync", ProduceSync.as_view()),

@@ -39,7 +39,8 @@ async def look(
     server: Server, client: httpx.AsyncClient, store: Redis, prefix: str, *, closely: bool = False
 ) -> Vitals:
     """Look at a server; what other processes are connected with the store does not count."""
-    vitals = (await client.get(server.url, params={"objects": ""} if closely else {})).json()
+    query = {"objects": ""} if closely else {}
+    vitals = (await client.get(f"{server.url}/vitals", params=query)).json()
     proc = Path(f"/proc/{server.process.pid}")
     resident = int(proc.joinpath("status").read_text().partition("VmRSS:")[2].split()[0]) * 1_024
     ports = _ports(proc)
