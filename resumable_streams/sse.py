@@ -16,6 +16,7 @@ __all__ = [
     "EventId",
     "Fragment",
     "Framer",
+    "FramerState",
     "comment",
     "data_frame",
     "data_of",
@@ -104,6 +105,9 @@ class Fragment:
     complete: bool
 
 
+FramerState = tuple[bytes, int, bool]
+
+
 class Framer:
     """The frames of a log, from the byte `offset` on.
 
@@ -116,6 +120,15 @@ class Framer:
         self._end = offset
         self._max_held = max_held
         self.between_frames = True
+
+    @property
+    def state(self) -> FramerState:
+        """All that the frames to come depend on, beside the bytes to come."""
+        return self._held, self._end, self.between_frames
+
+    @state.setter
+    def state(self, state: FramerState) -> None:
+        self._held, self._end, self.between_frames = state
 
     def push(self, data: bytes) -> Iterator[Fragment]:
         """Yield what the next bytes of the log complete; exhaust it before the next call."""

@@ -15,6 +15,7 @@ from ..exceptions import (
     StreamLimitExceeded,
     StreamUnfinished,
 )
+from ..formats import Encodings
 from ..reading.tail import Tail
 from ..types import Role, StreamInfo, StreamKey, StreamStatus
 from . import Engine
@@ -67,6 +68,14 @@ class StreamReader:
     def info(self) -> StreamInfo:
         """The stream as this process last knew it; the terminal state after the end."""
         return self._info if self._tail is None else self._tail.info
+
+    @property
+    def encodings(self) -> Encodings | None:
+        """Where readers of this process share what they made of the bytes they just got.
+
+        None where sharing is of no use: there is one reader, or this one is behind the others.
+        """
+        return None if self._tail is None else self._tail.encodings_at(self.offset)
 
     def __aiter__(self) -> Self:
         return self

@@ -19,7 +19,7 @@ and never stored. The setting FORMATS adds yours.
 """
 
 from .ag_ui import AGUI, ag_ui
-from .base import Encoder, Format, Missing
+from .base import Encoder, Encodings, Format, Missing
 from .frames import FrameEncoder
 from .html import HTML, html
 from .items import ItemEncoder, WrongItem, encoded
@@ -36,6 +36,7 @@ __all__ = [
     "NDJSON",
     "RESUME",
     "Encoder",
+    "Encodings",
     "Format",
     "FrameEncoder",
     "ItemEncoder",

@@ -121,10 +121,10 @@ def _key(closing: Part, name: str) -> tuple[str, ...]:
 
 
 class _RunEncoder(FrameEncoder):
-    _last = b""
+    shares_frames = True
 
     def frame(self, data: bytes, end: int) -> bytes:
-        self._last = data
+        self.last_frame = data
         return super().frame(data, end)
 
     def terminal(self, info: StreamInfo) -> bytes:
@@ -146,7 +146,7 @@ class _RunEncoder(FrameEncoder):
 
     def _run_error(self, message: str, code: str) -> bytes:
         """Return an error, unless the run has had its end: clients fail it for a second one."""
-        if _is_terminal(self._last):
+        if _is_terminal(self.last_frame):
             return b""
         part = json_line({"type": "RUN_ERROR", "message": message, "code": code})
         return event(part, event_id=self.last_id())

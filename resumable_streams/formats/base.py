@@ -1,13 +1,16 @@
 """The contract of a wire format: `Format`, and the `Encoder` of one body. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, MutableMapping
 from enum import StrEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ..types import StreamInfo
 from .items import ItemEncoder
 
-__all__ = ["Encoder", "Format", "Missing"]
+__all__ = ["Encoder", "Encodings", "Format", "Missing"]
+
+Encodings = MutableMapping[Hashable, Any]
+"""The bytes that the newest bytes of one log became, for the bodies that come to them next."""
 
 
 class Missing(StrEnum):
@@ -63,6 +66,13 @@ class Encoder:
     def encode(self, data: bytes) -> bytes:
         """Return what the next bytes of the log become; b"" while they complete nothing."""
         return data
+
+    def encode_shared(self, data: bytes, encodings: Encodings) -> bytes:
+        """Return the same as `encode`; other bodies of the stream that get to these bytes share it.
+
+        For an encoder that can say by what its bytes differ from those of other bodies.
+        """
+        return self.encode(data)
 
     def keep_alive(self) -> bytes:
         """Return what may be sent in silence, where the body stands now."""

@@ -1,12 +1,15 @@
 """The encoder of whole frames, for the formats whose log holds server-sent events."""
 
 from codecs import BOM_UTF8
+from typing import ClassVar
 
-from ..sse import EventId, Fragment, Framer, comment
+from ..sse import EventId, Fragment, Framer, FramerState, comment
 from ..types import StreamInfo, StreamStatus
-from .base import Encoder
+from .base import Encoder, Encodings
 
 __all__ = ["KEEP_ALIVE", "FrameEncoder"]
+
+MOST_SHARED = 4  # bodies that have just begun differ from others, and only they
 
 
 class FrameEncoder(Encoder):
@@ -16,6 +19,12 @@ class FrameEncoder(Encoder):
     the frame ends. A client resumes by it, as a body has more bytes than the log. Half a frame at
     the end of the log is completed when the stream is done, and dropped otherwise.
     """
+
+    shares_frames: ClassVar[bool] = False
+    """Frames are encoded once for all bodies that are at the same byte. For a subclass that keeps
+    no state of its own."""
+
+    last_frame = b""  # kept by the formats that look at it
 
     def __init__(self, epoch: str, offset: int) -> None:
         self._epoch = epoch.encode()
@@ -37,6 +46,28 @@ class FrameEncoder(Encoder):
 
     def encode(self, data: bytes) -> bytes:
         return b"".join(self._encode(fragment) for fragment in self._framer.push(data))
+
+    def encode_shared(self, data: bytes, encodings: Encodings) -> bytes:
+        if not self.shares_frames:
+            return self.encode(data)
+        frames: bytes
+        place = len(data), self._state  # which says where in the log it is, and what came before
+        if place in encodings:
+            frames, self._state = encodings[place]
+        else:
+            frames = self.encode(data)
+            if len(encodings) < MOST_SHARED:
+                encodings[place] = frames, self._state
+        return frames
+
+    @property
+    def _state(self) -> tuple[FramerState, bool, bytes]:
+        """All that the next frames depend on, beside the log."""
+        return self._framer.state, self._is_first, self.last_frame
+
+    @_state.setter
+    def _state(self, state: tuple[FramerState, bool, bytes]) -> None:
+        self._framer.state, self._is_first, self.last_frame = state
 
     def _encode(self, fragment: Fragment) -> bytes:
         data = self._guard_start(fragment.data)

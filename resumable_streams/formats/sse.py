@@ -54,6 +54,8 @@ class _EventWriter(ItemEncoder):
 
 
 class _EventEncoder(FrameEncoder):
+    shares_frames = True
+
     def __init__(self, epoch: str, offset: int, *, reset: bool, has_end: bool) -> None:
         super().__init__(epoch, offset)
         self._start = EventId(epoch, offset)

@@ -71,10 +71,10 @@ class _PartWriter(MessageWriter):
 
 
 class _PartEncoder(FrameEncoder):
-    _last = b""
+    shares_frames = True
 
     def frame(self, data: bytes, end: int) -> bytes:
-        self._last = data
+        self.last_frame = data
         return super().frame(data, end)
 
     def terminal(self, info: StreamInfo) -> bytes:
@@ -93,7 +93,7 @@ class _PartEncoder(FrameEncoder):
         return self._close_long_frame() + ui_message.part({"type": "error", "errorText": RESUME})
 
     def _done(self) -> bytes:
-        is_there = self._last.strip() == b"data: " + _DONE
+        is_there = self.last_frame.strip() == b"data: " + _DONE
         return b"" if is_there else event(_DONE, event_id=self.last_id())
 
 

@@ -116,7 +116,10 @@ class Body:
         if self._left is not None:
             data = data[: self._left]
             self._left -= len(data)
-        return self._encoder.encode(data)
+        encodings = self._reader.encodings
+        if encodings is None:
+            return self._encoder.encode(data)
+        return self._encoder.encode_shared(data, encodings)
 
     def _last(self, ending: StreamError | StopAsyncIteration) -> bytes:
         info = self._reader.info

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..exceptions import ShuttingDown, StoreUnavailable, StreamError, StreamFailed, fresh
+from ..formats import Encodings
 from ..signals import StreamSignal, news_missed, producer_lost, reader_lagged, stream_delivered
 from ..stores.base import BaseStore
 from ..types import ErrorCode, StreamInfo, StreamKey, StreamStatus
@@ -30,9 +31,12 @@ PAGE_AGAIN_SECONDS = 0.05
 
 
 class Window:
-    """The last bytes of a log: at most `limit` after each append, never less than the newest."""
+    """The last bytes of a log: at most `limit` after each append, never less than the newest.
 
-    __slots__ = ("_buffer", "_last", "_last_start", "limit", "start")
+    `encodings` has what readers made of them, until the next append.
+    """
+
+    __slots__ = ("_buffer", "_last", "_last_start", "encodings", "limit", "start")
 
     def __init__(self, start: int, limit: int = WINDOW_BYTES):
         self.start = start
@@ -40,6 +44,7 @@ class Window:
         self._buffer = bytearray()
         self._last = b""  # the newest append as it came: most readers want exactly this object
         self._last_start = start
+        self.encodings: Encodings = {}
 
     @property
     def end(self) -> int:
@@ -47,6 +52,7 @@ class Window:
 
     def append(self, data: bytes) -> None:
         self._last, self._last_start = data, self.end
+        self.encodings = {}
         self._buffer += data
         excess = len(self._buffer) - self.limit
         if excess > 0:
@@ -57,6 +63,7 @@ class Window:
         self.start = self._last_start = start
         self._buffer.clear()
         self._last = b""
+        self.encodings = {}
 
     def read(self, offset: int, limit: int = PAGE_BYTES) -> bytes:
         """Return what is here from `offset` on; empty when there is nothing, or not any more."""
@@ -226,6 +233,11 @@ class Tail:
         """End every reader with ShuttingDown; a producer that feeds this tail goes on."""
         self._dismissed = True
         self.wake()
+
+    def encodings_at(self, offset: int) -> Encodings | None:
+        """Return where readers that have just come to the end share their work; None for others."""
+        encodings = self.window.encodings  # first: bytes may come in between, from another thread
+        return encodings if self.readers > 1 and offset == self.window.end else None
 
     def wake(self) -> None:
         """Have every waiting reader look again."""

@@ -13,11 +13,17 @@ from typing import Any
 import pytest
 
 from resumable_streams import StreamManager, StreamReader
+from resumable_streams.formats import format_of
+from resumable_streams.http.body import Body
+from resumable_streams.http.transports import Transport
+from resumable_streams.sse import Framer
 from resumable_streams.stores.redis.connection import _Session
 from tests.tools.readers import read_until, waits
+from tests.tools.waiting import eventually
 
 STREAMS, CHUNKS = 20, 10
-CHUNK = b"a chunk"
+CHUNK = b"data: a chunk\n\n"
+READERS = 50
 WAKE_UPS = 3.5
 """One of the source, two of the producer (for the chunk, and for its answer); the rest are those of
 the connection. Those that read are the test's own, and woken once each."""
@@ -104,3 +110,56 @@ async def test_a_chunk_wakes_few_tasks(redis_manager: StreamManager) -> None:
         del loop.call_soon
     ours = sum(number for name, number in woken.items() if name.startswith("resumable_streams."))
     assert ours <= WAKE_UPS * STREAMS * CHUNKS
+
+
+async def follow(manager: StreamManager, wire: str, steps: Steps) -> list[list[bytes]]:
+    """Have many bodies of one stream sent, chunk by chunk; return the frames of each."""
+    first = await manager.arun("s", steps.source(), owner="a", attrs={"format": wire})
+    others = [await manager.arequire_resume("s", owner="a") for _ in range(READERS - 1)]
+    readers = [first, *others]
+    frames: list[list[bytes]] = [[] for _ in readers]
+    tasks = [
+        asyncio.create_task(collect(reader, into))
+        for reader, into in zip(readers, frames, strict=True)
+    ]
+    for number in range(CHUNKS):
+        await asyncio.gather(*map(waits, readers))
+        steps.go()
+        await asyncio.gather(*(reaches(reader, (number + 1) * len(CHUNK)) for reader in readers))
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    return frames
+
+
+async def reaches(reader: StreamReader, size: int) -> None:
+    await eventually(lambda: reader.offset == size)
+
+
+async def collect(reader: StreamReader, frames: list[bytes]) -> None:
+    encoder = format_of(reader.info).encoder(reader.info, reader.offset)
+    async for frame in Body(reader, encoder, Transport()).frames():
+        frames += [frame] if frame else []
+
+
+@pytest.mark.parametrize("wire", ["sse", "ui_message", "ag_ui", "html"])
+async def test_a_frame_is_encoded_once_for_all_readers_of_a_stream(
+    manager: StreamManager, monkeypatch: pytest.MonkeyPatch, wire: str
+) -> None:
+    encoded, original = Counter[int](), Framer.push
+
+    def push(framer: Framer, data: bytes) -> Any:
+        encoded[framer.state[1]] += 1
+        return original(framer, data)
+
+    monkeypatch.setattr(Framer, "push", push)
+    frames = await follow(manager, wire, Steps())
+    assert encoded == {number * len(CHUNK): 1 for number in range(CHUNKS)}
+    assert all(each == frames[0] for each in frames)
+    assert len(frames[0]) == CHUNKS
+
+
+async def test_readers_of_a_stream_share_the_bytes_of_a_chunk(manager: StreamManager) -> None:
+    frames = await follow(manager, "raw", Steps())
+    assert all(each is frames[0][at] for one in frames for at, each in enumerate(one))
+    assert len(frames[0]) == CHUNKS

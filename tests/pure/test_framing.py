@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from resumable_streams.formats import Format, frames, sse, ui_message
+from resumable_streams.formats import Encodings, Format, ag_ui, frames, sse, ui_message
 from resumable_streams.sse import LOOK_BACK, EventId, Framer, ends_frame
 from tests.whatwg import BOM, Event, events
 
@@ -102,3 +102,29 @@ def test_a_byte_order_mark_that_a_source_relays_is_not_sent():
 def test_a_last_frame_that_outgrew_the_bound_has_its_own_id():
     log = b"data: one\n\ndata: " + b"x" * 100
     assert events(body(log, range(0, 120, 7)))[-2].last_event_id == f"e-{len(log)}"
+
+
+READERS = st.lists(st.integers(0, 60), min_size=2, max_size=4)
+
+
+@given(LOGS, CUTS, READERS, st.sampled_from([sse, ui_message, ag_ui]))
+@example(b"data: a\n\ndata: b\n\n", [9], [0, 0, 9], ui_message)
+@example(BOM + b"data: a\n\n" + BOM + b"data: b\n\n", [12], [0, 12, 12], sse)
+@example(b"data: a\n\n\ndata: b\n\n", [4, 9, 10], [9, 10, 4], ag_ui)
+def test_frames_that_bodies_share_are_those_of_each(
+    log: bytes, cuts: Sequence[int], starts: Sequence[int], wire: Format
+) -> None:
+    short = partial(Framer, max_held=SHORT)
+    with mock.patch.object(frames, "Framer", short):
+        sharing = [wire.encoder(info(), start) for start in starts]
+        alone = [wire.encoder(info(), start) for start in starts]
+    edges = [0, *sorted({cut for cut in cuts if 0 < cut < len(log)}), len(log)]
+    ended = info("done", len(log))
+    for first, last in itertools.pairwise(edges):
+        encodings: Encodings = {}
+        for start, one, other in zip(starts, sharing, alone, strict=True):
+            data = log[max(first, start) : last]
+            assert one.encode_shared(data, encodings) == other.encode(data)
+    for one, other in zip(sharing, alone, strict=True):
+        assert one.keep_alive() == other.keep_alive()
+        assert one.end(ended) == other.end(ended)

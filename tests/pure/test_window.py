@@ -33,6 +33,18 @@ def test_the_newest_append_is_handed_on_without_a_copy():
     assert window.read(5) is newest
 
 
+def test_encodings_are_kept_until_the_next_append():
+    window = Window(0)
+    window.append(b"first")
+    window.encodings["place"] = b"of the first"
+    assert window.encodings == {"place": b"of the first"}
+    window.append(b"second")
+    assert window.encodings == {}
+    window.encodings["place"] = b"of the second"
+    window.restart(20)
+    assert window.encodings == {}
+
+
 def test_a_full_window_forgets_its_oldest_bytes():
     window = Window(0, limit=4)
     window.append(b"abc")
