@@ -1,16 +1,20 @@
 """Whose conversations there are: lists, titles, deletion, visitors, users and tokens."""
 
+import asyncio
 from contextlib import suppress
+from io import StringIO
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import transaction
+from django.core.management import CommandError, call_command
+from django.db import connections, transaction
 from django.test import Client
 
 from resumable_streams import StreamManager
 from resumable_streams.contrib.chat.deleting import delete_conversations
 from resumable_streams.contrib.chat.models import Conversation, Message
+from resumable_streams.models import IncidentAction
 from tests.tools.waiting import eventually
 
 from .site import Visitor, body, chunks, script, text
@@ -227,3 +231,42 @@ def test_a_deletion_that_is_rolled_back_leaves_the_stream_of_its_row(configure: 
     assert streams.status("s", owner="ada") is not None
     delete_conversations([conversation])
     assert streams.status("s", owner="ada") is None
+
+
+def delete_chats(*options: str) -> str:
+    out = StringIO()
+    try:
+        call_command("delete_chats", *options, stdout=out)
+    finally:
+        connections.close_all()  # the thread goes back to others
+    return out.getvalue()
+
+
+async def test_a_person_is_forgotten_by_a_command(
+    visitor: Visitor, stranger: Visitor, user: User, manager: StreamManager
+):
+    await visitor.client.alogin(username="ada", password="secret")
+    streams = []
+    for key in ("a", "b"):
+        response = await visitor.post(body(key))
+        streams.append(response["X-Resumable-Stream-Id"])
+        await chunks(response)
+    await stranger.ask("c")
+    whose = ("--user", str(user.pk))
+    assert "2 conversations of" in await asyncio.to_thread(delete_chats, *whose, "--dry-run")
+    with pytest.raises(CommandError, match="confirm with --yes"):
+        await asyncio.to_thread(delete_chats, *whose)
+    with pytest.raises(CommandError, match="nowhere"):
+        await asyncio.to_thread(delete_chats, *whose, "--yes", "--using", "nowhere")
+    other = (*whose, "--yes", "--tenant", "acme")
+    assert "0 conversations of" in await asyncio.to_thread(delete_chats, *other)
+    assert await keys(visitor) == ["b", "a"]
+    printed = await asyncio.to_thread(delete_chats, *whose, "--yes", "--reason", "erasure 12")
+    assert "2 conversations of" in printed
+    assert await keys(visitor) == []
+    assert await keys(stranger) == ["c"]
+    owner = f"user:{user.pk}"
+    assert [await manager.astatus(one, owner=owner) for one in streams] == [None, None]
+    act = await IncidentAction.objects.aget(reason="erasure 12")
+    assert (act.action, act.outcome, act.counts) == ("forget", "done", {"deleted": 2})
+    assert owner not in str(act.arguments)

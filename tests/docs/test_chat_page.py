@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -87,9 +88,9 @@ def test_the_project_of_the_page_answers_and_remembers(project: Project) -> None
         assert browser.get("/api/chat").json()["conversations"][0]["title"] == "one two"
 
 
-def test_the_command_prints_what_the_page_says(project: Project) -> None:
-    (command,) = commands(PAGE)
-    assert project.run(*command.line.split()[1:]).strip() == command.output
+def test_the_commands_print_what_the_page_says(project: Project) -> None:
+    for command in commands(PAGE):
+        assert project.run(*shlex.split(command.line)[1:]).strip() == command.output
 
 
 @pytest.mark.urls(__name__)

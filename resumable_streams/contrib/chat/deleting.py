@@ -4,13 +4,28 @@ from collections.abc import Sequence
 from functools import partial
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
+from ...identifiers import owner_digest
 from ...process.runtime import runtime
+from ...types import Owner
 from .former import delete_former, leave
 from .models import Conversation, FormerStream, Message
 
-__all__ = ["delete_conversations", "delete_rows"]
+__all__ = ["conversations_of", "delete_conversations", "delete_rows"]
+
+
+def conversations_of(
+    owner: Owner, *, alias: str | None = None, tenant: str | None = None
+) -> QuerySet[Conversation]:
+    """Return the conversations of an owner, in every alias and tenant unless one is named."""
+    named = {"alias": alias, "tenant": tenant}
+    given = {name: value for name, value in named.items() if value is not None}
+    rows: QuerySet[Conversation] = Conversation.objects.filter(
+        owner_digest=owner_digest(owner), **given
+    )
+    return rows.order_by("pk")
 
 
 def delete_rows(conversation: Conversation) -> list[FormerStream]:
