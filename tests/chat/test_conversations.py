@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import connections, transaction
-from django.test import Client
+from django.test import AsyncRequestFactory, Client
 
 from resumable_streams import StreamManager
 from resumable_streams.contrib.chat.deleting import delete_conversations
@@ -17,7 +17,7 @@ from resumable_streams.contrib.chat.models import Conversation, Message
 from resumable_streams.models import IncidentAction
 from tests.tools.waiting import eventually
 
-from .site import Visitor, body, chunks, script, text
+from .site import Assistant, Visitor, body, chunks, script, text
 
 pytestmark = [pytest.mark.urls("tests.chat.site"), pytest.mark.django_db(transaction=True)]
 
@@ -180,7 +180,7 @@ async def test_what_is_a_teams_stays_the_teams(visitor: Visitor, configure: Any)
     from resumable_streams.identifiers import owner_digest
 
     of_team = {"owner": "team:5", "owner_digest": owner_digest("team:5"), "key": "c"}
-    await Conversation.objects.acreate(alias="default", tenant="default", **of_team)
+    await Conversation.objects.acreate(alias="default", tenant="default", chat="chat", **of_team)
     await visitor.ask("c")
     conversation = await Conversation.objects.aget()
     assert conversation.owner == "team:5"
@@ -270,3 +270,27 @@ async def test_a_person_is_forgotten_by_a_command(
     act = await IncidentAction.objects.aget(reason="erasure 12")
     assert (act.action, act.outcome, act.counts) == ("forget", "done", {"deleted": 2})
     assert owner not in str(act.arguments)
+
+
+async def test_chats_with_addresses_of_their_own_have_conversations_of_their_own(
+    visitor: Visitor, user: User
+):
+    await visitor.ask("c", words="Here?")
+    visitor.api = "/api/replacing"
+    assert (await visitor.history("c"))["messages"] == []
+    await visitor.ask("c", words="There?")
+    assert await keys(visitor) == ["c"]
+    await visitor.client.alogin(username="ada", password="secret")
+    assert (await visitor.history("c"))["title"] == "There?"
+    visitor.api = "/api/chat"
+    assert (await visitor.history("c"))["title"] == "Here?"
+
+
+async def test_a_page_names_the_chat_that_it_shows(visitor: Visitor, user: User):
+    await visitor.client.alogin(username="ada", password="secret")
+    await visitor.ask("c", words="Here?")
+    request = AsyncRequestFactory().get("/")
+    request.user = user
+    assert (await (await Assistant.of(request)).history("c"))["title"] == "Here?"
+    other = await Assistant.of(request, name="replacing")
+    assert (await other.history("c"))["messages"] == []

@@ -26,18 +26,18 @@ TIMES = 200
 
 FILL = """
 INSERT INTO resumable_streams_chat_conversation
-    (alias, tenant, owner, owner_digest, key, title, attributes, created, updated)
-SELECT 'default', 'default', %s, %s, 'c' || n, 'Conversation ' || n, '{}', now(),
+    (alias, tenant, chat, owner, owner_digest, key, title, attributes, created, updated)
+SELECT 'default', 'default', 'chat', %s, %s, 'c' || n, 'Conversation ' || n, '{}', now(),
     now() - n * interval '1 minute'
 FROM generate_series(1, %s) AS n
 """
 FILL_MESSAGES = """
 INSERT INTO resumable_streams_chat_message
-    (conversation_id, key, role, parts, base, metadata, status, error_code, usage, stream_id,
-     created)
+    (conversation_id, key, role, parts, base, metadata, status, error_code, usage,
+     earlier_usage, stream_id, created)
 SELECT c.id, 'm' || n, CASE n %% 2 WHEN 1 THEN 'user' ELSE 'assistant' END,
     jsonb_build_array(jsonb_build_object('type', 'text', 'text', repeat('word ', 80))), 0, '{}',
-    'complete', '', '{}', CASE n %% 2 WHEN 0 THEN 'chat-' || c.id || '-' || n END, now()
+    'complete', '', '{}', '{}', CASE n %% 2 WHEN 0 THEN 'chat-' || c.id || '-' || n END, now()
 FROM generate_series(1, %s) AS n, resumable_streams_chat_conversation AS c
 ORDER BY n, c.id
 """

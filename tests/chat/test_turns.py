@@ -10,7 +10,7 @@ from django.db import connections
 from resumable_streams.contrib.chat.models import Conversation, Message
 from resumable_streams.contrib.chat.places import Place
 from resumable_streams.contrib.chat.questions import Question
-from resumable_streams.contrib.chat.turns import Turn, begin
+from resumable_streams.contrib.chat.turns import Newest, Turn, begin
 
 from .site import text
 
@@ -38,14 +38,14 @@ def at_once(act: Callable[[int], Turn]) -> list[Turn]:
 
 @pytest.mark.parametrize("same", [True, False], ids=["one question", "several questions"])
 def test_of_turns_at_once_one_is_begun_and_the_others_find_it(same: bool):
-    place = Place(alias="default", tenant="default", owners=("ada",))
+    place = Place(alias="default", chat="chat", tenant="default", owners=("ada",))
     connections.close_all()  # a pool of four has one for each thread
     for number in range(ROUNDS):
 
         def ask(thread: int, key: str = f"c{number}") -> Turn:
             asked = "q" if same else f"q{thread}"
             question = Question(conversation=key, key=asked, parts=text("Why?"))
-            return begin(place.begin(key), question, last=100, title="")
+            return begin(place.begin(key), question, last=Newest(messages=100), title="")
 
         turns = at_once(ask)
         assert sorted(turn.is_new for turn in turns) == [False] * (AT_ONCE - 1) + [True]

@@ -38,7 +38,7 @@ class MessageInline(Inline):
 
 @admin.register(Conversation)
 class ConversationAdmin(Admin):
-    list_display = ["updated", "title", "owner", "alias", "tenant", "running"]
+    list_display = ["updated", "title", "owner", "chat", "alias", "tenant", "running"]
     list_display_links = ["updated", "title"]
     search_fields = ["=key", "=owner"]
     list_per_page = 50

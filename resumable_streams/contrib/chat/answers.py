@@ -11,8 +11,9 @@ from ...formats.items import as_mapping
 from ...process.threads import run_sync
 from ...producing.sources import Item, Source, open_source, reported_usage
 from .building import MessageBuilder, chunks_in
+from .drafts import drafts
 from .former import is_awaited
-from .saving import drafts, save_draft
+from .saving import added, save_draft
 from .turns import Turn
 
 __all__ = ["written"]
@@ -30,10 +31,8 @@ async def written(turn: Turn, source: Source, *, interval: float | None) -> Asyn
     """
     if not await run_sync(partial(is_awaited, turn.conversation, turn.stream_id)):
         return
-    base = turn.answer.parts[: turn.answer.base]
-    drafts[turn.stream_id] = draft = MessageBuilder(base)
     frame = MessageFrame(turn.answer.key)
-    async with _saved_at_intervals(turn.stream_id, draft, interval), open_source(source) as items:
+    async with _drafted(turn, interval) as draft, open_source(source) as items:
         yield _noted(draft, frame.start())
         async for item in items:
             for one in frame.around(item):
@@ -120,15 +119,25 @@ class MessageFrame:
 
 
 @asynccontextmanager
+async def _drafted(turn: Turn, interval: float | None) -> AsyncIterator[MessageBuilder]:
+    draft = drafts.begin(turn.stream_id, turn.answer.parts[: turn.answer.base])
+    try:
+        async with _saved_at_intervals(turn, draft, interval):
+            yield draft
+    finally:
+        drafts.end(turn.stream_id)
+
+
+@asynccontextmanager
 async def _saved_at_intervals(
-    stream_id: str, draft: MessageBuilder, interval: float | None
+    turn: Turn, draft: MessageBuilder, interval: float | None
 ) -> AsyncIterator[None]:
     if interval is None:
         yield
         return
     task = asyncio.create_task(
-        _save_at_intervals(stream_id, draft, interval),
-        name=f"resumable_streams.draft {stream_id}",
+        _save_at_intervals(turn, draft, interval),
+        name=f"resumable_streams.draft {turn.stream_id}",
     )
     try:
         yield
@@ -137,7 +146,7 @@ async def _saved_at_intervals(
         await asyncio.wait([task])
 
 
-async def _save_at_intervals(stream_id: str, draft: MessageBuilder, interval: float) -> None:
+async def _save_at_intervals(turn: Turn, draft: MessageBuilder, interval: float) -> None:
     saved = 0
     while True:
         await asyncio.sleep(interval)
@@ -145,6 +154,7 @@ async def _save_at_intervals(stream_id: str, draft: MessageBuilder, interval: fl
             continue
         saved = draft.additions
         try:
-            await run_sync(partial(save_draft, stream_id, draft.parts(), reported_usage()))
+            usage = added(turn.answer.earlier_usage, reported_usage())
+            await run_sync(partial(save_draft, turn.stream_id, draft.parts(), usage))
         except Exception:  # the end, or the next interval, saves it
             logger.exception("A draft of an answer could not be saved.")

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
+from ...formats.items import WrongItem
+from ...formats.json_line import json_line
 from ...sse import data_of
 from .parts import storable
 
@@ -76,7 +78,7 @@ class MessageBuilder:
         open_ones = [*self._texts.values(), *self._reasonings.values()]
         for text in [*open_ones, *([self._plain] if self._plain else [])]:
             text.join()
-        parts: list[Part] = storable(self._parts)
+        parts: list[Part] = [*_as_json(self._parts)]
         return [{**p, "state": "done"} if p.get("state") == "streaming" else p for p in parts]
 
     # Text and reasoning.
@@ -225,7 +227,8 @@ class MessageBuilder:
     def _message_metadata(self, chunk: Chunk) -> None:
         found = chunk.get("messageMetadata")
         if isinstance(found, Mapping):
-            self.metadata = _merged(self.metadata, storable(dict(found)))
+            for one in _as_json([found]):
+                self.metadata = _merged(self.metadata, one)
 
     def _start_step(self, chunk: Chunk) -> None:
         self._parts.append({"type": "step-start"})
@@ -254,6 +257,15 @@ _CHUNKS = frozenset(
         *("start-step", "finish-step", "error", "abort"),
     }
 )
+
+
+def _as_json(parts: Sequence[Mapping[str, Any]]) -> Iterator[Part]:
+    """Yield parts as a client has them: dates, say, are text. One without JSON is on no stream."""
+    for part in parts:
+        try:
+            yield storable(json.loads(json_line(part)))
+        except WrongItem:
+            continue
 
 
 def _is_dynamic(chunk: Chunk, part: Part | None) -> bool:

@@ -19,7 +19,9 @@ class PrimaryManager(models.Manager[Any]):
 
 
 class Conversation(models.Model):
-    """A chat of one owner. `key` is the id that clients know it by, unique within the owner.
+    """A conversation of one owner in one chat, which is the name of its addresses.
+
+    `key` is the id that clients know it by, unique within the owner and the chat.
 
     `running` is the stream of the answer that is being written, as far as anybody said; `claimed`
     is when that stream was about to be started.
@@ -27,6 +29,7 @@ class Conversation(models.Model):
 
     alias = models.CharField(_("alias"), max_length=100)
     tenant = models.CharField(_("tenant"), max_length=64)
+    chat = models.CharField(_("chat"), max_length=100)
     owner = models.TextField(_("owner"), blank=True)  # empty: PUBLIC
     owner_digest = models.CharField(_("owner digest"), max_length=32)
     key = models.CharField(_("key"), max_length=128)
@@ -49,7 +52,7 @@ class Conversation(models.Model):
         default_permissions = ("view", "delete")
         constraints = [
             models.UniqueConstraint(
-                fields=["owner_digest", "key", "tenant", "alias"],
+                fields=["owner_digest", "key", "chat", "tenant", "alias"],
                 name="resumable_chat_unique_key",
             ),
         ]
@@ -70,7 +73,8 @@ class Message(models.Model):
     """A question or an answer, in the parts of the AI SDK's UI messages.
 
     The first `base` parts of an answer were there before its present stream began: it goes on after
-    the result of a tool. A `running` answer is what was last saved of it.
+    the result of a tool. `earlier_usage` is what had been used by then.
+    A `running` answer is what was last saved of it.
     """
 
     class Role(models.TextChoices):
@@ -97,6 +101,7 @@ class Message(models.Model):
     )
     error_code = models.CharField(_("error code"), max_length=64, blank=True)
     usage = models.JSONField(_("usage"), default=dict, blank=True)
+    earlier_usage = models.JSONField(_("earlier usage"), default=dict, editable=False)
     stream_id = models.CharField(
         _("stream"), max_length=256, unique=True, null=True, blank=True, editable=False
     )

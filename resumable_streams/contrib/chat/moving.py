@@ -34,6 +34,6 @@ def _logged_in(*, request: HttpRequest | None, user: Any, **named: Any) -> None:
         try:
             identity = async_to_sync(get_identity)(request, using=alias)
             if identity.owners:
-                Place.of(identity, alias).move_in()
+                Place.of(identity, alias, chat=None).move_in()
         except Exception:  # nobody's login fails for it
             logger.exception("The conversations of a visitor could not be moved to the account.")

@@ -65,25 +65,31 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """The conversations that somebody may reach. A new one belongs to the first owner."""
+    """The conversations that somebody may reach in a chat; in all chats, where it is None.
+
+    A new one belongs to the first owner.
+    """
 
     alias: str
+    chat: str | None
     tenant: str
     owners: tuple[Owner, ...]
 
     @classmethod
-    def of(cls, identity: Identity, alias: str) -> "Place":
+    def of(cls, identity: Identity, alias: str, *, chat: str | None) -> "Place":
         """Return the place of the one who asks; raise InvalidOwner for nobody."""
         if not identity.owners:
             raise InvalidOwner
-        return cls(alias=alias, tenant=identity.tenant or DEFAULT_TENANT, owners=identity.owners)
+        tenant = identity.tenant or DEFAULT_TENANT
+        return cls(alias=alias, chat=chat, tenant=tenant, owners=identity.owners)
 
     def conversations(self) -> QuerySet[Conversation]:
         return self._of(self.owners)
 
     def _of(self, owners: Sequence[Owner]) -> QuerySet[Conversation]:
         digests = [owner_digest(owner) for owner in owners]
-        rows = Conversation.objects.filter(alias=self.alias, tenant=self.tenant)
+        named = {} if self.chat is None else {"chat": self.chat}
+        rows = Conversation.objects.filter(alias=self.alias, tenant=self.tenant, **named)
         return (
             rows.filter(owner_digest=digests[0])
             if len(digests) == 1
@@ -111,7 +117,8 @@ class Place:
         if (found := self.find(key)) is not None:
             return found
         owner = self.owners[0]
-        names: dict[str, Any] = {"alias": self.alias, "tenant": self.tenant, "key": key}
+        place = {"alias": self.alias, "tenant": self.tenant, "chat": self.chat or ""}
+        names: dict[str, Any] = {**place, "key": key}
         named = {"owner": owner} if isinstance(owner, str) else {}
         made: Conversation
         made, _ = Conversation.objects.get_or_create(
@@ -128,11 +135,13 @@ class Place:
         visitors = [one for one in others if isinstance(one, str) and one.startswith(VISITOR)]
         if not visitors or not isinstance(first, str) or first.startswith(VISITOR):
             return
-        theirs = dict(self._of(visitors).values_list("pk", "key"))
-        if not theirs:
+        theirs = self._of(visitors).values_list("pk", "chat", "key")
+        keys = {key for _, _, key in theirs}
+        if not keys:
             return
-        taken = self._of([first]).filter(key__in=theirs.values()).values_list("key", flat=True)
-        moving = Conversation.objects.filter(pk__in=theirs).exclude(key__in=list(taken))
+        taken = set(self._of([first]).filter(key__in=keys).values_list("chat", "key"))
+        free = [pk for pk, chat, key in theirs if (chat, key) not in taken]
+        moving = Conversation.objects.filter(pk__in=free)
         try:
             with transaction.atomic(using=moving.db):
                 moving.update(owner=first, owner_digest=owner_digest(first))

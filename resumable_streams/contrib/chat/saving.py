@@ -5,7 +5,9 @@
 
 The log is the truth while it exists. Without it (deleted, or expired before anybody looked), the
 process that wrote the answer knows its parts; without that, the row stays as it was last saved.
-A row is completed once: the first one to save wins, and what the source has used is added to it.
+A row is completed once: the first one to save wins. What only the process knows that wrote the
+answer is added to the row later, if need be, and no signal of the model tells of it: the usage; and
+the words, where somebody found no stream any more and took the answer for expired.
 """
 
 import asyncio
@@ -16,6 +18,7 @@ from functools import partial
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError, OperationalError, transaction
+from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from ...conf import get_settings
@@ -24,12 +27,13 @@ from ...process.threads import run_sync
 from ...signals import stream_finalized
 from ...types import ErrorCode, StreamInfo, StreamKey, StreamStatus
 from .building import MessageBuilder, chunks_in
+from .drafts import drafts
 from .former import delete_former, former_at_end_of
 from .logs import look, read_log
 from .models import Conversation, Message
 from .turns import STREAM_PREFIX
 
-__all__ = ["connect", "drafts", "save_draft", "settle", "settle_or_log", "settle_with"]
+__all__ = ["added", "connect", "save_draft", "settle", "settle_or_log", "settle_with"]
 
 logger = logging.getLogger("resumable_streams.chat")
 
@@ -42,9 +46,6 @@ STATUSES = {
     StreamStatus.CANCELLED: Status.STOPPED,
     StreamStatus.ERROR: Status.FAILED,
 }
-
-drafts: dict[str, MessageBuilder] = {}
-"""The answers that are written in this process, by the id of their stream."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +78,7 @@ async def _finalized(
 ) -> None:
     if not stream_id.startswith(STREAM_PREFIX):
         return
-    draft = drafts.pop(stream_id, None)
+    draft = drafts.take(stream_id)
     log = None
     if generation is not None:
         key = StreamKey(tenant=tenant, generation=generation, stream_id=stream_id)
@@ -133,13 +134,34 @@ def save_end(stream_id: str, outcome: AnswerEnd) -> None:
             row = rows.get()
             _complete(row, outcome)
             row.save()
-        elif outcome.usage:
-            rows.update(usage=dict(outcome.usage))  # a draft may have had some of it
+        else:
+            _add_late(rows, outcome)
+
+
+def _add_late(rows: QuerySet[Message], outcome: AnswerEnd) -> None:
+    """Add to a row that is complete what only the writer of the answer knows."""
+    owners = Conversation.objects.filter(pk__in=rows.values("conversation_id"))
+    owners.update(claimed=F("claimed"))  # the lock, as in `turns`
+    row = rows.first()
+    if row is None:
+        return
+    if row.error_code == ErrorCode.EXPIRED and _built(row, outcome) is not None:
+        _complete(row, outcome)
+        names = ("status", "error_code", "parts", "metadata", "usage")
+        rows.update(**{name: getattr(row, name) for name in names})
+    elif outcome.usage:  # a draft may have had some of it
+        rows.update(usage=added(row.earlier_usage, outcome.usage))
+
+
+def added(earlier: Mapping[str, int], usage: Mapping[str, int]) -> dict[str, int]:
+    """Return the sums of two usages; nothing, if nothing is new."""
+    names = dict.fromkeys([*earlier, *usage]) if usage else ()
+    return {name: earlier.get(name, 0) + usage.get(name, 0) for name in names}
 
 
 def _complete(row: Message, outcome: AnswerEnd) -> None:
     row.status, row.error_code = Status(outcome.status), outcome.error_code[:64]
-    row.usage = dict(outcome.usage) or row.usage
+    row.usage = added(row.earlier_usage, outcome.usage) or row.usage
     builder = _built(row, outcome)
     if builder is None:
         return

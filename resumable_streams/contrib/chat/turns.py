@@ -5,8 +5,9 @@ every database. So of two requests at once, in any two processes, one begins an 
 other one finds it.
 """
 
+import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +20,25 @@ from .models import Conversation, Message
 from .parts import BadQuestion, bounded, tool_results
 from .questions import Question
 
-__all__ = ["STREAM_PREFIX", "Turn", "begin", "give_way", "latest"]
+__all__ = ["STREAM_PREFIX", "Newest", "Turn", "begin", "give_way", "latest", "turn_of"]
 
 STREAM_PREFIX = "chat-"
 """The beginning of the ids of our streams, by which they are known without a query."""
 
+PAGE_ROWS = 100
+
 Role, Status = Message.Role, Message.Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Newest:
+    """How many of the last messages of a conversation are wanted, and how many bytes of them.
+
+    The bytes are those of their parts as JSON. The last message is there, however long it is.
+    """
+
+    messages: int
+    size: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,11 +60,11 @@ class Turn:
         return self.answer.stream_id or ""
 
 
-def begin(conversation: Conversation, question: Question, *, last: int, title: str) -> Turn:
+def begin(conversation: Conversation, question: Question, *, last: Newest, title: str) -> Turn:
     """Save the question and an empty answer, unless an answer is running or is there already.
 
-    `last` is how many messages at most the turn has. Raises BadQuestion for one that does not fit
-    the conversation.
+    `last` is how much of the conversation the turn has at most. Raises BadQuestion for a question
+    that does not fit the conversation.
     """
     rows = Conversation.objects.filter(pk=conversation.pk)
     with transaction.atomic(using=rows.db):
@@ -61,7 +75,16 @@ def begin(conversation: Conversation, question: Question, *, last: int, title: s
         return turn or _begin(conversation, question, last, title)
 
 
-def latest(conversation: Conversation, last: int) -> list[Message]:
+def turn_of(stream_id: str, last: Newest) -> Turn | None:
+    """Return the turn whose answer has this stream; None without one."""
+    found = Message.objects.filter(stream_id=stream_id).select_related("conversation")
+    if (answer := found.first()) is None:
+        return None
+    before = _asked_before(answer.conversation, answer, last)
+    return Turn(conversation=answer.conversation, answer=answer, messages=before)
+
+
+def latest(conversation: Conversation, last: Newest) -> list[Message]:
     """Return the last messages of a conversation, in their order."""
     return _last(_messages(conversation), last)
 
@@ -76,14 +99,33 @@ def _messages(conversation: Conversation) -> QuerySet[Message]:
     return Message.objects.filter(conversation_id=conversation.pk)
 
 
-def _last(rows: QuerySet[Message], last: int) -> list[Message]:
-    return list(rows.order_by("-id")[:last])[::-1]
+def _last(rows: QuerySet[Message], last: Newest) -> list[Message]:
+    found: list[Message] = []
+    size = 0
+    for row in _newest_first(rows, last.messages):
+        if last.size is not None:
+            size += len(json.dumps(row.parts, ensure_ascii=False).encode())
+            if found and size > last.size:
+                break
+        found.append(row)
+    return found[::-1]
+
+
+def _newest_first(rows: QuerySet[Message], count: int) -> Iterator[Message]:
+    """Yield rows page by page: whoever has enough asks for no more of them."""
+    ordered = rows.order_by("-id")
+    while page := list(ordered[: min(count, PAGE_ROWS)]):
+        yield from page
+        count -= len(page)
+        if len(page) < PAGE_ROWS:
+            return
+        ordered = ordered.filter(pk__lt=page[-1].pk)
 
 
 # An answer that is there.
 
 
-def _running(conversation: Conversation, question: Question, last: int) -> Turn | None:
+def _running(conversation: Conversation, question: Question, last: Newest) -> Turn | None:
     if conversation.running is None:
         return None
     answer = _messages(conversation).filter(stream_id=conversation.running).first()
@@ -99,7 +141,7 @@ def _running(conversation: Conversation, question: Question, last: int) -> Turn 
     )
 
 
-def _asked_before(conversation: Conversation, answer: Message, last: int) -> list[Message]:
+def _asked_before(conversation: Conversation, answer: Message, last: Newest) -> list[Message]:
     """Return the messages that an answer answers, itself included where it goes on."""
     end = {"pk__lte": answer.pk} if answer.base else {"pk__lt": answer.pk}
     before = _last(_messages(conversation).filter(**end), last)
@@ -116,7 +158,7 @@ def _is_question_of(answer: Message, question: Question, before: Sequence[Messag
     return before[-1].key == question.key and before[-1].parts == question.parts
 
 
-def _answered(conversation: Conversation, question: Question, last: int) -> Turn | None:
+def _answered(conversation: Conversation, question: Question, last: Newest) -> Turn | None:
     """Return the complete answer to a question that was only sent once more."""
     if question.again:
         return None
@@ -145,7 +187,7 @@ def _answer_to(conversation: Conversation, question: Question) -> Message | None
 # An answer that is to be written.
 
 
-def _begin(conversation: Conversation, question: Question, last: int, title: str) -> Turn:
+def _begin(conversation: Conversation, question: Question, last: Newest, title: str) -> Turn:
     if question.results is not None:
         answer = _go_on(conversation, question)
     else:
@@ -227,6 +269,7 @@ def _go_on(conversation: Conversation, question: Question) -> Message:
     answer.parts = answer.parts[: answer.base] if parts is None else parts
     answer.base, answer.status, answer.error_code = len(answer.parts), Status.RUNNING, ""
     answer.stream_id, answer.ended = _new_stream(), None
+    answer.earlier_usage = answer.usage
     answer.save()
     return answer
 

@@ -29,6 +29,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path
 
+from ...engine.reader import StreamReader
 from ...exceptions import StoreUnavailable, StreamDoesNotExist, StreamError
 from ...formats import Missing
 from ...http.dispatch import AsyncView
@@ -55,7 +56,8 @@ from .responses import (
     summary,
 )
 from .saving import settle, settle_or_log, settle_with
-from .turns import Turn, begin, give_way, latest
+from .turns import Newest, Turn, begin, give_way, latest
+from .working import PATH, path_of
 
 __all__ = ["ChatView"]
 
@@ -86,9 +88,15 @@ class ChatView(AsyncView):
     max_message_bytes: ClassVar[int] = 65_536
     max_messages: ClassVar[int] = 1_000
     """How many of the last messages of a conversation a history has, and `answer` gets."""
+    max_history_bytes: ClassVar[int] = 8_388_608
+    """How many bytes of JSON these messages have at most."""
     page_size: ClassVar[int] = 50
     ttl: ClassVar[float | None] = None
 
+    enqueue: ClassVar[bool] = False
+    """Answers are produced by workers: `manage.py resumable_streams worker`."""
+
+    name: str = "chat"
     endpoint: str = "chat"
 
     @classmethod
@@ -101,23 +109,25 @@ class ChatView(AsyncView):
             )
         if cls.on_busy not in ("refuse", "replace"):
             raise ImproperlyConfigured(f"{cls.__qualname__}.on_busy is 'refuse' or 'replace'.")
+        if cls.enqueue:
+            _check_path(cls)
         return [
             path(
                 f"{name}{route}",
-                cls.as_view(endpoint=endpoint, http_method_names=[*methods, "options"]),
+                cls.as_view(name=name, endpoint=endpoint, http_method_names=[*methods, "options"]),
                 name=f"{name}{suffix}",
             )
             for endpoint, (route, suffix, methods) in ENDPOINTS.items()
         ]
 
     @classmethod
-    async def of(cls, request: HttpRequest, *, acquire: bool = False) -> Self:
+    async def of(cls, request: HttpRequest, *, name: str = "chat", acquire: bool = False) -> Self:
         """Return the chat of the one who asks, for a page of yours to show what is there.
 
-        With `acquire` a visitor gets a session, so that tabs opened from now on share it. Raises
-        InvalidOwner for nobody.
+        `name` is that of its addresses. With `acquire` a visitor gets a session, so that tabs
+        opened from now on share it. Raises InvalidOwner for nobody.
         """
-        chat = cls()
+        chat = cls(name=name)
         chat.setup(request)
         await load_user(request)
         await chat._identify(acquire=acquire)
@@ -130,7 +140,7 @@ class ChatView(AsyncView):
             return {"id": key, "title": "", "running": None, "messages": []}
         with suppress(StoreUnavailable):  # the table is there; a later look settles it
             await settle(conversation)
-        messages = await sync_to_async(latest)(conversation, self.max_messages)
+        messages = await sync_to_async(latest)(conversation, self.bounds)
         # As the messages say, which were read last: the answer may have ended in between, and a
         # client adds what it reads of a stream to the parts that it has.
         is_running = bool(messages) and messages[-1].status == Message.Status.RUNNING
@@ -151,13 +161,19 @@ class ChatView(AsyncView):
         following = None if last is None else str(Cursor(updated=last.updated, pk=last.pk))
         return {"conversations": list(map(summary, page)), "next": following}
 
+    @property
+    def bounds(self) -> Newest:
+        """How much of a conversation a history has, and `answer` gets."""
+        return Newest(messages=self.max_messages, size=self.max_history_bytes)
+
     # To override.
 
     def answer(self, conversation: Conversation, messages: Sequence[Message]) -> Any:
         """Yield the answer to the last message, as text or parts of a UI message stream.
 
         An async or sync generator, or a coroutine that returns an iterable. It runs apart from the
-        request: no disconnect ends it. `self.request` is the request that asked.
+        request: no disconnect ends it. `self.request` is the request that asked; in a worker there
+        is none.
         """
         raise NotImplementedError("Write `async def answer(self, conversation, messages)`.")
 
@@ -202,7 +218,7 @@ class ChatView(AsyncView):
 
     async def _identify(self, *, acquire: bool) -> None:
         identity = await get_identity(self.request, using=self.using, acquire=acquire)
-        self.place = Place.of(identity, self.using)
+        self.place = Place.of(identity, self.using, chat=self.name)
 
     async def _find(self, key: str) -> Conversation | None:
         if not is_key(key):
@@ -227,7 +243,7 @@ class ChatView(AsyncView):
         conversation = self.place.begin(question.conversation)
         text = " ".join(one["text"] for one in question.parts if one["type"] == "text")
         title = "" if conversation.title else self.get_title(text)
-        return begin(conversation, question, last=self.max_messages, title=title)
+        return begin(conversation, question, last=self.bounds, title=title)
 
     async def _refusal(self) -> HttpResponseBase | None:
         hook: Any = self.refuse
@@ -239,23 +255,30 @@ class ChatView(AsyncView):
     async def _start(self, turn: Turn) -> HttpResponseBase:
         """Answer with the stream of a turn, which is produced here unless it is already."""
         conversation = turn.conversation
-        source = partial(self.answer, conversation, turn.messages)
+        terms: dict[str, Any] = {
+            "owner": self._owners(conversation),
+            "tenant": conversation.tenant,
+            "ttl": self.ttl,
+            "attrs": {"format": "ui_message", "message": turn.answer.key},
+            "slot": f"chat:{conversation.pk}",  # where the database forgot one that runs
+            "on_busy": self.on_busy,
+            "request": self.request,
+        }
         try:
-            reader = await StreamManager(self.using).arun(
-                turn.stream_id,
-                partial(written, turn, source, interval=self.save_interval),
-                owner=self._owners(conversation),
-                tenant=conversation.tenant,
-                ttl=self.ttl,
-                attrs={"format": "ui_message", "message": turn.answer.key},
-                slot=f"chat:{conversation.pk}",  # where the database forgot one that runs
-                on_busy=self.on_busy,
-                request=self.request,
-            )
+            reader = await self._produce(turn, terms)
         except StreamError:
             await sync_to_async(give_way)(turn)
             raise
         return ResumableStreamResponse(reader, self.request)
+
+    async def _produce(self, turn: Turn, terms: dict[str, Any]) -> StreamReader:
+        manager = StreamManager(self.using)
+        if self.enqueue:
+            order = {"view": path_of(type(self)), "name": self.name}
+            return await manager.aenqueue(turn.stream_id, PATH, order, **terms)
+        answer = partial(self.answer, turn.conversation, turn.messages)
+        source = partial(written, turn, answer, interval=self.save_interval)
+        return await manager.arun(turn.stream_id, source, **terms)
 
     def _owners(self, conversation: Conversation) -> list[Owner]:
         """Return in whose names is asked: a stream belongs to the owner of its conversation."""
@@ -331,7 +354,7 @@ class ChatView(AsyncView):
         Its history has that message without parts, and nothing else would bring them.
         """
         stream_id = self.request.GET.get("stream")
-        last = await sync_to_async(latest)(conversation, 1)
+        last = await sync_to_async(latest)(conversation, Newest(messages=1))
         if not stream_id or not last or last[0].stream_id != stream_id:
             return missing_response(Missing.NO_CONTENT)
         if last[0].status == Message.Status.RUNNING:  # its stream is not there yet
@@ -411,3 +434,10 @@ class ChatView(AsyncView):
             return missing_response()
         await delete_former(await sync_to_async(delete_rows)(conversation))
         return HttpResponse(status=204)
+
+
+def _check_path(view: type[ChatView]) -> None:
+    try:
+        path_of(view)
+    except ImportError as error:
+        raise ImproperlyConfigured(str(error)) from error
