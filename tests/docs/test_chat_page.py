@@ -116,8 +116,10 @@ def test_the_table_of_addresses_is_that_of_the_class() -> None:
 
 def test_the_table_of_attributes_is_that_of_the_class() -> None:
     table = {row[0].strip("`"): row[1].strip("`") for row in rows("The class")[2:]}
-    ours = ("using", "on_busy", "save_interval", "max_message_bytes", "max_messages", "page_size")
-    assert list(table) == [*ours, "ttl"]
+    assert list(table) == [
+        *("using", "on_busy", "save_interval", "max_message_bytes", "max_messages"),
+        *("max_history_bytes", "page_size", "ttl", "enqueue"),
+    ]
     for name, value in table.items():
         assert eval(value) == getattr(ChatView, name), name
 
