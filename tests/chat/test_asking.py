@@ -142,6 +142,7 @@ async def test_an_answer_whose_stream_is_gone_is_replayed_from_the_table(
     visitor: Visitor, manager: StreamManager, fate: str
 ):
     await visitor.ask("c")
+    await eventually(Message.objects.filter(status="complete", role="assistant").aexists)
     reply = await Message.objects.aget(role="assistant")
     owner = (await Conversation.objects.aget()).owner
     match fate:

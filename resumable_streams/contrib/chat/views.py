@@ -172,8 +172,8 @@ class ChatView(AsyncView):
         """Yield the answer to the last message, as text or parts of a UI message stream.
 
         An async or sync generator, or a coroutine that returns an iterable. It runs apart from the
-        request: no disconnect ends it. `self.request` is the request that asked; in a worker there
-        is none.
+        request: no disconnect ends it. `self.request` is the request that asked; a worker has no
+        request.
         """
         raise NotImplementedError("Write `async def answer(self, conversation, messages)`.")
 
