@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 
 from .types import PUBLIC, Owner
 
-__all__ = ["IncidentAction", "LiveStream", "StreamNamespace", "StreamRecord"]
+__all__ = ["IncidentAction", "StreamNamespace", "StreamRecord"]
 
 
 GOVERNING = frozenset({"generation", "ttl"})
@@ -319,19 +319,6 @@ class StreamRecord(models.Model):
     def stream_owner(self) -> Owner:
         """The owner as the streams know it."""
         return self.owner or PUBLIC
-
-
-class LiveStream(StreamRecord):
-    """The place of live streams in the index of the admin; they are in the store, not in a table.
-
-    Nobody queries it. Who may see the records may see it.
-    """
-
-    class Meta:
-        proxy = True
-        verbose_name = _("live stream")
-        verbose_name_plural = _("live streams")
-        default_permissions = ()
 
 
 class IncidentAction(models.Model):

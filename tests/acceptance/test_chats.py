@@ -225,6 +225,7 @@ async def test_two_hundred_conversations_with_random_faults_keep_every_word(star
 
         held = asyncio.gather(*map(hold, talks))
         await pass_time(4)
+        await eventually(lambda: sum(bool(talk.read) for talk in talks) > 120)
         doomed.kill()
         await held
         found = 0
