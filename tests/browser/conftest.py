@@ -15,6 +15,11 @@ import pytest
 
 from tests.example.server import Serve, servers
 
+REQUESTS_THAT_FAILED = (
+    "Failed to load resource",
+    "Access to fetch",
+    "[object Event]",  # the SSE extension of HTMX logs the error of its EventSource
+)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = [
     "--disable-gpu",
@@ -85,7 +90,7 @@ class _Visitor:
         return self.context
 
     def _hear(self, message: Any) -> None:
-        if message.type == "error" and not message.text.startswith("Failed to load resource"):
+        if message.type == "error" and not message.text.startswith(REQUESTS_THAT_FAILED):
             self.errors.append(message.text)
 
     def __exit__(self, *args: object) -> None:
