@@ -1,8 +1,12 @@
 """A chat from end to end: ask, come back, stop, look at it again."""
 
+from functools import partial
+from typing import Any
+
 import pytest
 
 from resumable_streams.contrib.chat.models import Conversation, Message
+from resumable_streams.contrib.chat.saving import settle
 from tests.tools.waiting import eventually
 
 from .site import Visitor, body, chunks, kinds, script, text, words
@@ -90,6 +94,30 @@ async def test_an_answer_that_ends_before_the_client_is_back_comes_whole(
     assert (await visitor.get("/c/stream?stream=chat-other")).status_code == 204
     await visitor.ask("c", "q2")
     assert (await visitor.get(f"/c/stream?stream={page['running']}")).status_code == 204
+
+
+@pytest.mark.parametrize(("query", "status"), [("", 204), ("?stream={}", 200)])
+async def test_an_answer_that_ends_while_the_client_comes_back_comes_whole(
+    visitor: Visitor, monkeypatch: pytest.MonkeyPatch, query: str, status: int
+):
+    source = script("Hel", is_held=True)
+
+    async def and_end(conversation: Any) -> Any:
+        found = await settle(conversation)
+        source.end("lo.")
+        await eventually(partial(has_ended, conversation))
+        return found
+
+    async def has_ended(conversation: Any) -> bool:
+        return await settle(conversation) is None
+
+    async with visitor.asking("c"):
+        running = (await visitor.history("c"))["running"]
+        monkeypatch.setattr("resumable_streams.contrib.chat.views.settle", and_end)
+        answer = await visitor.get(f"/c/stream{query.format(running)}")
+    assert answer.status_code == status
+    if status == 200:
+        assert words(await chunks(answer)) == "Hello."
 
 
 async def test_a_stop_ends_the_answer_and_keeps_its_words(visitor: Visitor):

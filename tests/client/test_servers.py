@@ -35,7 +35,7 @@ SITE = "tests.acceptance.frames_site"
 ME = {"X-User": "me"}
 KINDS = ["uvicorn", "daphne", "gunicorn sync", "gunicorn gthread", "runserver (WSGI)"]
 FORMATS = ["raw", "sse", "ui_message"]
-BACKOFF = Backoff(attempts=8, first=0.05, longest=1.0)
+BACKOFF = Backoff(attempts=12, first=0.05, longest=1.0)  # more than there are cuts
 COUNT = 20
 THREADS = 2
 

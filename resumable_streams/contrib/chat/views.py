@@ -339,8 +339,8 @@ class ChatView(AsyncView):
         except StreamError as error:
             return error_response(error, missing=Missing.NO_CONTENT, reading=self.request)
         reader = resumption.reader
-        if not reader.info.is_streaming:
-            reader.close()
+        if not reader.info.is_streaming and self.request.GET.get("stream") != info.stream_id:
+            reader.close()  # it has ended just now
             return missing_response(Missing.NO_CONTENT)
         rows = Message.objects.filter(stream_id=info.stream_id)
         answer = await sync_to_async(rows.first)()
