@@ -81,7 +81,8 @@ def test_any_disconnects_change_nothing(
 ) -> None:
     settings = {"DJANGO_SETTINGS_MODULE": "tests.acceptance.chat_site", "REDIS_URL": redis_url}
     server = site("uvicorn", **settings)
-    questions = (question(), question(), question(tool="t"), question())
+    slow = question(every=0.08)  # so that there is time for all cuts
+    questions = (slow, slow, question(every=0.08, tool="t"), slow)
     disturbed = talk(node, server.url, version, *questions, cuts=CUTS, keep=keep)
     undisturbed = talk(node, server.url, version, *questions, cuts=0, keep=keep)
     assert disturbed["left"] == 0
