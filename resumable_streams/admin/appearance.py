@@ -27,8 +27,8 @@ __all__ = [
 
 STYLES = "resumable_streams/admin.css"
 
-SHORT = 14  # characters of an id
-SHORT_DIGEST = 10
+SHORT = 11  # characters of an id
+SHORT_DIGEST = 8
 
 Status = StreamRecord.Status
 
@@ -37,8 +37,8 @@ SIGNS = {
     Status.DONE: "✓",
     Status.ERROR: "✕",
     Status.CANCELLED: "■",
-    Status.REVOKED: "⊘",
-    Status.ROTATED: "⊘",
+    Status.REVOKED: "!",
+    Status.ROTATED: "!",
     Status.DELETED: "∅",
     Status.LOST: "?",
 }

@@ -14,7 +14,8 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.formats import number_format
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import mark_safe
 from django.utils.text import Truncator
 from django.utils.translation import gettext as _t
 from django.utils.translation import gettext_lazy as _
@@ -130,7 +131,8 @@ class StreamRecordAdmin(ActsAdmin):
 
     @admin.display(description=_("error"), empty_value="-")
     def error(self, record: StreamRecord) -> str | None:
-        return record.error_code or None
+        words = ((word,) for word in record.error_code.split("_"))
+        return format_html_join(mark_safe("_<wbr>"), "{}", words) or None  # narrow columns wrap it
 
     @admin.display(description=_("stream"))
     def stream(self, record: StreamRecord) -> str:
@@ -142,7 +144,10 @@ class StreamRecordAdmin(ActsAdmin):
 
     @admin.display(description=_("tenant"))
     def where(self, record: StreamRecord) -> str:
-        return record.tenant if len(get_aliases()) == 1 else f"{record.alias}/{record.tenant}"
+        tenant = shortened(record.tenant)
+        if len(get_aliases()) == 1:
+            return tenant
+        return format_html("{}/<wbr>{}", record.alias, tenant)
 
     @admin.display(description=_("started"), ordering="acquired")
     def started(self, record: StreamRecord) -> str:
@@ -152,10 +157,9 @@ class StreamRecordAdmin(ActsAdmin):
     def amount(self, record: StreamRecord) -> str:
         if record.size is None:
             return "-"
-        return _t("%(size)s in %(time)s") % {
-            "size": size_of(record.size),
-            "time": lasting(record.duration),
-        }
+        time = "" if record.duration is None else _t("in %s") % lasting(record.duration)
+        words = '<span class="rs-nowrap">{}</span> <span class="rs-now">{}</span>'
+        return format_html(words, size_of(record.size), time)
 
     @admin.display(description=_("now"))
     def now(self, record: StreamRecord) -> str:
