@@ -1,6 +1,5 @@
 """`manage.py delete_chats`: delete the conversations of one person, with their streams."""
 
-import sys
 from argparse import ArgumentParser
 from typing import Any
 
@@ -12,6 +11,7 @@ from resumable_streams.conf import get_settings
 from resumable_streams.contrib.chat.deleting import conversations_of, delete_conversations
 from resumable_streams.exceptions import InvalidOwner, StreamError
 from resumable_streams.identifiers import owner_digest, validate_owner
+from resumable_streams.management.console import confirm
 from resumable_streams.models import IncidentAction
 from resumable_streams.operating.incidents import incident, operator_of_process
 from resumable_streams.types import Owner
@@ -55,7 +55,7 @@ class Command(BaseCommand):
             self.stdout.write(f"{count:,} conversations of {person} would be deleted.")
             return
         if not options["yes"]:
-            _confirm(f"Delete {count:,} conversations of {person}?")
+            confirm(f"Delete {count:,} conversations of {person}?")
         deleted = 0
         with incident(
             IncidentAction.Action.FORGET,
@@ -70,10 +70,3 @@ class Command(BaseCommand):
                 deleted += len(batch)
                 act.counts = {"deleted": deleted}
         self.stdout.write(f"{deleted:,} conversations of {person} deleted, with their streams.")
-
-
-def _confirm(question: str) -> None:
-    if not sys.stdin.isatty():
-        raise CommandError(f"{question} Nothing was done: without a terminal, confirm with --yes.")
-    if input(f"{question} [y/N] ").strip().lower() not in ("y", "yes"):
-        raise CommandError("Nothing was done.")
