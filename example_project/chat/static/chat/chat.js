@@ -12,7 +12,7 @@ const chatUrl = `${boot.api}/${encodeURIComponent(boot.chat.id)}`;
 const [form, input, send, stop] = ["composer", "question", "send", "stop"].map(part);
 const tabs = new BroadcastChannel(`chat:${boot.chat.id}`);
 const kept = `answer:${boot.chat.id}`; // in the session storage: what this tab has of the answer
-const LIST_PAUSE = 5_000; // milliseconds between two looks at answers of other conversations
+const LIST_PAUSE = 5_000; // milliseconds between two looks at answers that this page does not read
 
 const wire = new Wire();
 const panel = new Panel(wire, post, boot.urls);
@@ -182,8 +182,9 @@ async function showList() {
   if (!response?.ok) return;
   const { conversations } = await response.json();
   drawList(conversations);
-  const isElsewhere = conversations.some(({ id, running }) => running && id !== boot.chat.id);
-  if (isElsewhere && !document.hidden) looking = setTimeout(showList, LIST_PAUSE);
+  // The answer of this page may have ended a moment ago, and not be saved yet.
+  const isUnread = conversations.some(({ id, running }) => running && !(answer && id === boot.chat.id));
+  if (isUnread && !document.hidden) looking = setTimeout(showList, LIST_PAUSE);
 }
 
 function drawList(conversations) {

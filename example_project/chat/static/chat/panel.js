@@ -47,9 +47,7 @@ export class Panel {
     this.#received = this.#connections = 0;
     this.#tail = "";
     this.#started = performance.now();
-    part("timeline").replaceChildren();
-    part("strip").replaceChildren();
-    part("link").replaceChildren();
+    for (const id of ["timeline", "strip", "link"]) part(id).replaceChildren();
     answer.addEventListener("state", (event) => this.#note(answer, event));
     this.#enable();
     this.#draw();
@@ -82,7 +80,7 @@ export class Panel {
     const list = part("timeline");
     list.append(entry);
     if (list.children.length > EVENTS) list.firstElementChild.remove();
-    list.scrollTop = list.scrollHeight;
+    part("history").scrollTop = list.scrollHeight;
   }
 
   #extend(state) {
@@ -122,7 +120,7 @@ export class Panel {
   #enable() {
     const isReading = this.#isReading;
     const hasStream = Boolean(this.#answer?.stream.id);
-    part("cut").ariaDisabled = part("offline").ariaDisabled = String(!isReading);
+    part("cut").ariaDisabled = part("offline").ariaDisabled = String(!isReading || this.#wire.isOffline);
     part("share").ariaDisabled = String(!hasStream);
     part("kill").ariaDisabled = String(!isReading || !hasStream || !this.#urls.kill);
   }
@@ -136,7 +134,6 @@ export class Panel {
   async #goOffline() {
     if (part("offline").ariaDisabled === "true") return;
     this.#add("damage", `You went offline for ${OFFLINE / 1000} s`);
-    part("offline").ariaDisabled = "true";
     await this.#wire.goOffline(OFFLINE);
     this.#add("damage", "The network is back");
     this.#enable();

@@ -2,11 +2,11 @@
 
 export class Wire extends EventTarget {
   #scissors = new AbortController();
-  #isOffline = false;
+  isOffline = false;
 
   /** A `fetch` for client.js. */
   fetch = async (url, init) => {
-    if (this.#isOffline) throw new TypeError("offline");
+    if (this.isOffline) throw new TypeError("offline");
     const signals = [init?.signal, this.#scissors.signal].filter(Boolean);
     const response = await fetch(url, { ...init, signal: AbortSignal.any(signals) });
     if (!response.body || !response.headers.has("X-Resumable-Stream-Id")) return response;
@@ -28,10 +28,10 @@ export class Wire extends EventTarget {
 
   /** Let nothing through for a while. */
   async goOffline(milliseconds) {
-    this.#isOffline = true;
+    this.isOffline = true;
     this.cut();
     await new Promise((resolve) => setTimeout(resolve, milliseconds));
-    this.#isOffline = false;
+    this.isOffline = false;
     globalThis.dispatchEvent(new Event("online")); // as a browser does
   }
 
