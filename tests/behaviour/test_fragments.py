@@ -12,11 +12,18 @@ from django.test import AsyncClient
 from django.urls import include, path
 from pytest_django import Settings
 
+from resumable_streams import streams
 from resumable_streams.views import AcquireView
+from tests.behaviour import test_holdings
+from tests.behaviour.test_holdings import at_rest
 from tests.tools.frames import without_ids
+from tests.tools.readers import read_until
 from tests.whatwg import events
 
 LIST = "{% for user in users %}<li>{{ user.username }}</li>{% endfor %}"
+
+
+opened = test_holdings.opened
 
 
 class Users(AcquireView):
@@ -87,6 +94,21 @@ async def test_a_template_may_query_the_database(address: str):
     rendered = b"event: fragment\ndata: <li>ada</li><li>&lt;bob&gt;</li>\n\n"
     assert rendered in without_ids(body)
     assert events(body)[-1].type == "done"
+
+
+async def test_a_stream_that_rests_after_a_template_holds_no_connection(opened: Any):
+    async def source() -> AsyncIterator[Any]:
+        yield {"users": User.objects.order_by("pk")}
+        await asyncio.Event().wait()
+
+    await users()
+    attrs = {"format": "html", "fragment_template": "users.html"}
+    reader = await streams.arun("s", source, owner="me", attrs=attrs)
+    assert b"<li>ada</li>" in await read_until(reader, 1)
+    await at_rest(opened)
+    assert opened
+    await streams.acancel("s", owner="me")
+    reader.close()
 
 
 async def test_fragments_are_resumed_by_their_ids_and_an_empty_one_is_none():
