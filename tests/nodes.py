@@ -77,11 +77,17 @@ def node(
         )
     server = Node(process, port, bus)
     try:
-        until(lambda: bool(server.client.ping()))
+        until(lambda: _answers(server, home / "log"))
         yield server
     finally:
         server.client.close()
         server.kill()
+
+
+def _answers(server: Node, log: Path) -> bool:
+    ended = server.process.poll()
+    assert ended is None, f"The server ended with {ended}: {log.read_text()}"
+    return bool(server.client.ping())
 
 
 def restarted(one: Node, folder: Path, *, keeps_data: bool) -> None:

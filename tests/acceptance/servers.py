@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import httpx
 
+from example_project.private_redis import free_port
 from tests.tools.serving import PLAIN, until_it_answers
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -76,13 +76,6 @@ class Server:
 def _family(pid: int) -> list[int]:
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [pid, *(one for child in children for one in _family(int(child)))]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def migrate(environment: Mapping[str, str]) -> None:

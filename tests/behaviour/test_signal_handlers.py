@@ -9,9 +9,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from example_project.private_redis import free_port
 from resumable_streams import StreamManager
 from resumable_streams.process import shutdown
-from tests.acceptance.servers import free_port
 from tests.tools.readers import read_all
 from tests.tools.sources import finished
 from tests.tools.waiting import until

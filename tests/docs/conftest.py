@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.acceptance.servers import free_port
+from example_project.private_redis import free_port
 from tests.tools.lengthy import starts_a_process
 from tests.tools.serving import PLAIN, until_it_answers
 

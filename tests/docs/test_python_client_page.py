@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from example_project.private_redis import free_port
 from resumable_streams import client
-from tests.acceptance.servers import free_port
 from tests.tools.lengthy import starts_a_process
 from tests.tools.serving import until_it_answers
 

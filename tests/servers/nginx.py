@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.acceptance.servers import free_port
+from example_project.private_redis import free_port
 from tests.tools.serving import until_it_answers
 
 from .blocks import documented

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.acceptance.servers import free_port
+from example_project.private_redis import free_port
 from tests.tools.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
