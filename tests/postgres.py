@@ -11,8 +11,9 @@ import pwd
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -40,8 +41,19 @@ OPTIONS = {
 class Postgres:
     """One server; `host` is the folder of its socket."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, launch: Callable[[], subprocess.Popen[bytes]]):
         self.host = str(folder)
+        self._launch = launch
+
+    def start(self) -> None:
+        """Start the server, and wait until it answers."""
+        self._process = self._launch()
+        until(lambda: _answers(self, self._process), passing=(psycopg.OperationalError,))
+
+    def stop(self) -> None:
+        """Stop the server at once, as a crash would."""
+        self._process.send_signal(signal.SIGQUIT)
+        self._process.wait()
 
     def connect(self, database: str = USER) -> psycopg.Connection[tuple[Any, ...]]:
         return psycopg.connect(
@@ -86,14 +98,12 @@ def postgres() -> Iterator[Postgres]:
         if who:
             shutil.chown(folder, who)
         _initialize(binaries, folder / "data", who)
-        process = _start(binaries, folder, who)
+        server = Postgres(folder, partial(_start, binaries, folder, who))
+        server.start()
         try:
-            server = Postgres(folder)
-            until(lambda: _answers(server, process), passing=(psycopg.OperationalError,))
             yield server
         finally:
-            process.send_signal(signal.SIGQUIT)  # at once: nothing of it is wanted any more
-            process.wait()
+            server.stop()  # at once: nothing of it is wanted any more
 
 
 def _whom_to_be() -> str | None:

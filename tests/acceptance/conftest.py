@@ -87,11 +87,17 @@ def running(environment: Environment, folder: Path) -> Iterator[Serve]:
 
 
 @pytest.fixture
-def site(
+def site_environment(
     tmp_path: Path, key_prefix: str, new_site: Callable[[Path, str], Environment]
-) -> Iterator[Serve]:
+) -> Environment:
+    """Make the environment of the site's processes."""
+    return new_site(tmp_path, key_prefix)
+
+
+@pytest.fixture
+def site(tmp_path: Path, site_environment: Environment) -> Iterator[Serve]:
     """Start server processes of one site: the same database, and the same store if it is Redis."""
-    with running(new_site(tmp_path, key_prefix), tmp_path) as start:
+    with running(site_environment, tmp_path) as start:
         yield start
 
 

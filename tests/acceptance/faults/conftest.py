@@ -32,8 +32,9 @@ def pytest_terminal_summary(
     collected = config.stash.get(REPORT, None)
     if IS_FULL and collected is not None:
         terminalreporter.write_line("\n".join(["", *collected.lines()]))
-        if exitstatus == pytest.ExitCode.OK and os.environ.get("WRITE_FAULTS_TABLE"):
-            collected.write()
+        wanted = os.environ.get("WRITE_FAULTS_TABLE")
+        if exitstatus == pytest.ExitCode.OK and wanted:
+            collected.write(keeps_others=wanted == "rows")
 
 
 @pytest.fixture

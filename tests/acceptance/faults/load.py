@@ -3,15 +3,15 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from resumable_streams import StreamError, StreamFailed, StreamReader, streams
+from resumable_streams import StoreUnavailable, StreamError, StreamFailed, StreamReader, streams
 from resumable_streams.signals import stream_appended
-from tests.tools.waiting import eventually
+from tests.tools.waiting import PATIENCE_SECONDS, eventually
 
 __all__ = ["Load", "Reading", "Verdict", "chunk"]
 
@@ -95,10 +95,21 @@ class Load:
         stream_appended.connect(self._acknowledge, weak=False, dispatch_uid="load")
         for stream in range(self.count):
             source = partial(self._produce, stream)
-            here = await streams.arun(f"s{stream}", source, owner="me")
+            here = await self._started(f"s{stream}", source)
             other = await streams.using("elsewhere").arequire_resume(f"s{stream}", owner="me")
             self.follow(Reading(stream, here), Reading(stream, other, pause=self._pause))
         await asyncio.gather(*(one.has_begun.wait() for one in self.readings))
+
+    async def _started(
+        self, stream_id: str, source: Callable[[], AsyncIterator[bytes]]
+    ) -> StreamReader:
+        """Start a stream, however often a busy machine makes the store miss its time limit."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                try:
+                    return await streams.arun(stream_id, source, owner="me")
+                except StoreUnavailable:  # it keeps attempts to connect apart
+                    continue
 
     def follow(self, *readings: Reading) -> None:
         self.readings += readings

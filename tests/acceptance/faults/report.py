@@ -45,17 +45,39 @@ class Report:
         where = ", ".join([store, *self.servers.get(key, [])])
         return [fault, where, f"{low} s" if low == high else f"{low} to {high} s", *rest]
 
-    def lines(self) -> list[str]:
-        rows = [list(HEAD), *map(self._row, self.seconds)]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = [
-            "| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |"
-            for row in rows
-        ]
-        return [lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]]
+    def rows(self) -> list[list[str]]:
+        return [self._row(key) for key in self.seconds]
 
-    def write(self, page: Path = PAGE) -> None:
+    def lines(self) -> list[str]:
+        return _lines(self.rows())
+
+    def write(self, page: Path = PAGE, *, keeps_others: bool = False) -> None:
+        """Write the table; with `keeps_others`, the rows of this run among those that are there."""
         before, _, rest = page.read_text("utf-8").partition(BEGIN)
-        _, _, after = rest.partition(END)
-        table = "\n".join([BEGIN, *self.lines(), END])
+        table, _, after = rest.partition(END)
+        rows = _merged(_rows_in(table), self.rows()) if keeps_others else self.rows()
+        table = "\n".join([BEGIN, *_lines(rows), END])
         page.write_text(before + table + after, encoding="utf-8")
+
+
+def _lines(rows: list[list[str]]) -> list[str]:
+    table = [list(HEAD), *rows]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = [
+        "| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |"
+        for row in table
+    ]
+    return [lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]]
+
+
+def _rows_in(table: str) -> list[list[str]]:
+    """Return the rows of a table as it is written."""
+    lines = table.strip().splitlines()[2:]  # after the head and its rule
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+
+
+def _merged(before: list[list[str]], new: list[list[str]]) -> list[list[str]]:
+    """Return rows with the new ones in the place of those about the same fault and store."""
+    by_name = {tuple(row[:2]): row for row in new}
+    rows = [by_name.pop(tuple(row[:2]), row) for row in before]
+    return [*rows, *by_name.values()]
