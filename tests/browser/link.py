@@ -14,8 +14,7 @@ class Link:
     """Pass TCP connections on to a server, from a loop in a thread of its own."""
 
     def __init__(self, server: str):
-        where = urlsplit(server)
-        self._server = (where.hostname, where.port)
+        self.lead_to(server)
         self._writers: set[asyncio.StreamWriter] = set()
         self._connections: set[asyncio.Task[None]] = set()
         self._open = asyncio.Event()
@@ -31,6 +30,11 @@ class Link:
         self._listener = listening.result(5)
         port = self._listener.sockets[0].getsockname()[1]
         self.address = f"http://127.0.0.1:{port}"
+
+    def lead_to(self, server: str) -> None:
+        """Pass new connections on to another server."""
+        where = urlsplit(server)
+        self._server = (where.hostname, where.port)
 
     def cut(self, *, silently: bool) -> None:
         """Break every connection and refuse new ones; silently: just pass nothing on."""
@@ -84,7 +88,11 @@ class Link:
             writer.write(REFUSAL if first else b"")
             writer.close()
             return
-        up_reader, up_writer = await asyncio.open_connection(*self._server)
+        try:
+            up_reader, up_writer = await asyncio.open_connection(*self._server)
+        except OSError:  # killed
+            writer.transport.abort()
+            return
         up_writer.write(first)
         mine = {writer, up_writer}
         self._writers |= mine

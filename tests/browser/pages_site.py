@@ -1,6 +1,7 @@
 """The site of the pages of docs/code: settings, and the parts that the docs leave to the reader."""
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator
 from importlib.util import module_from_spec, spec_from_file_location
@@ -32,7 +33,16 @@ TEMPLATES = [
     }
 ]
 USE_TZ = True
-RESUMABLE_STREAMS = {"default": {"DRAIN_TIMEOUT": 0}}
+ALIAS: dict[str, Any] = {"DRAIN_TIMEOUT": 0}
+if "REDIS_URL" in os.environ:
+    ALIAS |= {
+        "BACKEND": "resumable_streams.stores.redis.RedisStore",
+        "LOCATION": os.environ["REDIS_URL"],
+        "KEY_PREFIX": os.environ["KEY_PREFIX"],
+        "LEASE": 1.5,
+        "SWEEP": 0.5,
+    }
+RESUMABLE_STREAMS = {"default": ALIAS}
 
 COUNT = 120
 SHOWN = [f"{number} é€😀 <b>" for number in range(COUNT)]
@@ -67,6 +77,9 @@ def _urls() -> list[Any]:
     from django.template import engines
     from django.urls import path
 
+    from resumable_streams import streams
+    from resumable_streams.owners import get_identity
+
     answers: Any = ModuleType("mysite.answers")
     answers.words = words
     sys.modules.update({"mysite": ModuleType("mysite"), "mysite.answers": answers})
@@ -95,8 +108,22 @@ def _urls() -> list[Any]:
         context = {"url": request.GET["url"]}
         return HttpResponse(engines.all()[0].from_string(page).render(context, request))
 
+    async def stop(request: Any) -> Any:
+        """Cancel the answer of the one who asks."""
+        identity = await get_identity(request, using="default")
+        running = await streams.aactive("answer", owner=identity)
+        assert running is not None
+        await streams.acancel(running.stream_id, owner=identity)
+        return HttpResponse("stopped")
+
+    def log_out(request: Any) -> Any:
+        request.session.flush()
+        return HttpResponse("out")
+
     return [
         path("", lambda request: HttpResponse("here")),
+        path("stop/", stop),
+        path("log-out/", log_out),
         path("strict/", strict),
         path("stock/", stock),
         path("target/", target),

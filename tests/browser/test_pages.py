@@ -61,6 +61,14 @@ class Follower:
         has = "([place, count]) => document.querySelectorAll(place).length >= count"
         self.page.wait_for_function(has, arg=arguments, timeout=60_000)
 
+    def wait_for_all(self) -> None:
+        """Wait until the page has the last fragment, and the text after it."""
+        self.wait_for(len(SHOWN))
+        self.page.wait_for_function(
+            "([place, end]) => document.querySelector(place).textContent.endsWith(end)",
+            arg=[self.place, SHOWN[-1] + BETWEEN],
+        )
+
     def cut(self, times: int, refuse_at: int) -> None:
         """Break the connection after some more fragments each time; once, refuse what follows."""
         for number in range(times):
@@ -79,10 +87,7 @@ def test_each_fragment_comes_once_over_cuts_and_a_503(
 ) -> None:
     follower = Follower(visitor, link, name)
     follower.cut(cuts, refuse_at=cuts // 2)
-    follower.page.wait_for_function(
-        "([place, length]) => document.querySelector(place).textContent.length >= length",
-        arg=[follower.place, len(WHOLE)],
-    )
+    follower.wait_for_all()
     assert follower.text() == WHOLE
     assert follower.errors == []
 
