@@ -92,13 +92,18 @@ def test_each_fragment_comes_once_over_cuts_and_a_503(
     assert follower.errors == []
 
 
-def test_the_extension_of_htmx_alone_begins_again_after_a_503(link: Link, visitor: Any) -> None:
+@pytest.mark.parametrize("is_refused", [True, False])
+def test_the_extension_of_htmx_alone_begins_again(
+    link: Link, visitor: Any, is_refused: bool
+) -> None:
     follower = Follower(visitor, link, "stock")
     follower.wait_for(10)
-    link.refuse(1)
-    link.cut(silently=False)
-    link.mend()
-    follower.wait_for(len(SHOWN) + 5)
+    if is_refused:
+        link.refuse(1)
+        link.cut(silently=False)
+        link.mend()
+    follower.wait_for(len(SHOWN) + 5)  # without a 503: after the end
+    assert link.refused == is_refused
 
 
 @pytest.mark.parametrize("name", ["htmx", "event-source", "element"])

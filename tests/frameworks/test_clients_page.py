@@ -41,6 +41,23 @@ application = get_asgi_application()
 """
 
 
+SHOWN_BY = {
+    "`follow`": ["npm/by_hand.mjs", "npm/every_byte.test.mjs", "npm/client.test.mjs"],
+    "`resumableFetch`": ["npm/every_byte.test.mjs", "npm/client.test.mjs"],
+    "`<resumable-stream>`": ["browser/test_client.py", "browser/test_pages.py"],
+    "HTMX": ["browser/test_pages.py"],
+    "HTMX's extension alone": ["browser/test_pages.py"],
+    "`EventSource`": ["browser/test_pages.py", "browser/test_event_source.py"],
+    "`fetch` by hand": ["npm/by_hand.mjs"],
+    "`useChat`": ["servers/test_use_chat.py", "servers/test_conversations.py"],
+    "`@ag-ui/client`": ["servers/test_ag_ui.py", "npm/by_hand.mjs"],
+    "WebSocket": ["docs/test_websocket_page.py", "channels/test_who_asks.py"],
+    "Python client": ["docs/test_python_client_page.py", "client/test_every_byte.py"],
+    "`curl`": ["docs/test_readme.py"],
+}
+"""The clients of the page's first table, and the tests that show the claims of their rows."""
+
+
 def lines_of(code: str) -> list[str]:
     """Return what counts: no blank lines, and no comments."""
     return [line for line in code.splitlines() if line.strip() and not line.strip().startswith("#")]
@@ -61,6 +78,15 @@ def test_every_file_is_on_the_page():
             language, comment = comments[path.suffix]
             first = comment.format(f"docs/code/{path.name}")
             assert f"```{language}\n{first}\n{path.read_text()}```" in PAGE, path.name
+
+
+def test_tests_show_each_row_of_the_table_of_clients():
+    _, _, table = PAGE.partition("## Which client\n")
+    rows = re.findall(r"^\| (.+?) \| ", table.partition("\n\n- ")[0], re.MULTILINE)[1:]
+    clients = [re.sub(r"^\[(.*?)\].*", r"\1", row) for row in rows]
+    assert clients == list(SHOWN_BY)
+    for client, tests in SHOWN_BY.items():
+        assert all((ROOT / "tests" / name).is_file() for name in tests), client
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { FORMATS, FRAMED, StreamError, all, createFetch, follow, newCase, pieces, proxy, resume, stored } from "./cases.mjs";
+import { newStorage } from "./storage.mjs";
 
 for (const format of FORMATS) {
   test(`${format}: text is whole over many cuts while it is written`, async () => {
@@ -122,20 +123,15 @@ test("silence is noticed", async () => {
 });
 
 test("a stream is taken up after a reload, and forgotten at its end", async () => {
-  const kept = new Map();
-  const storage = {
-    getItem: (key) => kept.get(key) ?? null,
-    setItem: (key, value) => kept.set(key, value),
-    removeItem: (key) => kept.delete(key),
-  };
+  const storage = newStorage();
   const { ask, options, headers } = newCase();
   const withHeaders = (url, init) => fetch(url, { ...init, headers: { ...Object.fromEntries(init.headers), ...headers } });
   const first = ask({ format: "ui_message", count: 50, every: 0.01 }, { key: "answer", storage });
   for await (const text of first) if (text) first.close();
-  assert.equal(kept.size, 1);
+  assert.equal(storage.length, 1);
   const again = resume("answer", { ...options, storage, fetch: withHeaders });
   assert.equal((await all(again)).join(""), pieces(50).join(""));
-  assert.equal(kept.size, 0);
+  assert.equal(storage.length, 0);
   assert.equal(resume("answer", { storage }), null);
 });
 

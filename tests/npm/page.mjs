@@ -2,6 +2,8 @@
 
 import assert from "node:assert/strict";
 
+import { newStorage } from "./storage.mjs";
+
 const { folder, url, text } = JSON.parse(process.argv[2]);
 const [answer, states, reload, transport] = await Promise.all(
   [0, 1, 2, 3].map((number) => import(`${folder}/${number}.mjs`)),
@@ -19,17 +21,12 @@ assert.equal(shown, text);
 assert.deepEqual(told, ["Complete."]);
 
 shown = "";
-const kept = new Map();
-const storage = {
-  getItem: (key) => kept.get(key) ?? null,
-  setItem: (key, value) => kept.set(key, value),
-  removeItem: (key) => kept.delete(key),
-};
+const storage = newStorage();
 const leave = () => {
   throw new Error("reload");
 };
 await assert.rejects(reload.answerAfterReload(url, leave, storage), { message: "reload" });
-assert.equal(kept.size, 1);
+assert.equal(storage.length, 1);
 await reload.answerAfterReload("http://localhost:1/", show, storage);
 assert.equal(shown, text);
 

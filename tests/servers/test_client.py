@@ -15,7 +15,7 @@ import pytest
 from tests.acceptance.servers import ROOT, Server
 from tests.servers.client_site import CHARACTERS
 
-from .conftest import NPM, Node
+from .conftest import NPM, Node, Start
 
 STATIC = ROOT / "resumable_streams" / "static" / "resumable_streams"
 CLIENT = STATIC / "client.js"
@@ -57,6 +57,27 @@ def test_the_code_of_the_page(server: Server, node: Node, tmp_path: Path) -> Non
     )
     assert running.stdout is not None
     assert running.stdout.read() == "done\n"
+
+
+def test_the_scripts_of_the_page_of_clients(start: Start, node: Node, tmp_path: Path) -> None:
+    shutil.copy(CLIENT, tmp_path / "client.js")
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+    (tmp_path / "node_modules").symlink_to(NPM / "node_modules")
+    for script in (ROOT / "docs" / "code").glob("*.js"):
+        shutil.copy(script, tmp_path / f"{script.stem}.mjs")
+    url = start(MAX_RESPONSE_SECONDS="1").url
+    running = node("by_hand.mjs", folder=tmp_path.as_uri(), url=url, count=20, every=0.1)
+    assert running.stdout is not None
+    words = [f"{number} " for number in range(20)]
+    body = "".join(f"data: {word}\n\n" for word in words)
+    assert json.loads(running.stdout.read()) == {
+        "followed": body,
+        "stoppedByButton": True,
+        "readAll": {"text": body, "status": "done"},
+        "stoppedByHand": "cancelled",
+        "said": "".join(words),
+        "aborted": "streaming",
+    }
 
 
 def test_the_npm_package_has_the_files_of_the_app(tmp_path: Path) -> None:
