@@ -22,7 +22,7 @@ HOURS = 7_200.0
 class Busy(Tick):
     """The tick of a loop under load, hours long, so that no test waits it out."""
 
-    def due_in(self) -> float:
+    def due_in(self, quiet: float) -> float:
         return HOURS
 
 
@@ -71,7 +71,7 @@ async def test_a_large_one_leaves_at_once(connection: CommandConnection) -> None
 async def test_the_tick_ends_the_wait(
     connection: CommandConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Busy, "due_in", lambda tick: 0.001)
+    monkeypatch.setattr(Busy, "due_in", lambda tick, quiet: 0.001)
     assert await held(connection, 1) == b"1"
 
 

@@ -111,17 +111,18 @@ class _Session:
             self._has_rested = True
             self._reset_watchdog()
         self._waiting.append((future, now))
-        if not may_wait or not self._waits_for_tick():
+        if not may_wait or not self._waits_for_tick(now - self._heard_at):
             self._wake.set()
         if self._watchdog is None:
             self._watchdog = self._loop.call_later(self._patience, self._watch)
         return future
 
-    def _waits_for_tick(self) -> bool:
+    def _waits_for_tick(self, quiet: float) -> bool:
         """Return whether what is unsent waits for more; set the alarm that ends the wait."""
         if len(self._unsent) >= MOST_GATHERED or len(self._unsent[-1]) >= LARGE_COMMAND:
             return False
-        if self._alarm is None and (pause := self._tick.due_in()):
+        pause = self._tick.due_in(quiet)
+        if pause and self._alarm is None:
             self._alarm = self._loop.call_later(pause, self._wake.set)
         return self._alarm is not None
 
