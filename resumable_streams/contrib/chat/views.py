@@ -17,8 +17,9 @@ DELETE  api/chat/<id>           the conversation, its messages and its streams
 """
 
 import asyncio
-from collections.abc import Awaitable, Sequence
-from contextlib import suppress
+import logging
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from inspect import isawaitable
 from typing import Any, ClassVar, Self
@@ -61,7 +62,10 @@ from .working import PATH, path_of
 
 __all__ = ["ChatView"]
 
+logger = logging.getLogger("resumable_streams.chat")
+
 TRIES = 5
+LOOK_SECONDS = 2.0  # for a history, which the table has
 STARTING_LOOKS, STARTING_SECONDS = 10, 0.1
 BUSY = "Another answer of this conversation is still being written."
 
@@ -138,7 +142,7 @@ class ChatView(AsyncView):
         conversation = await self._find(key)
         if conversation is None:
             return {"id": key, "title": "", "running": None, "messages": []}
-        with suppress(StoreUnavailable):  # the table is there; a later look settles it
+        async with _if_the_store_answers():
             await settle(conversation)
         messages = await sync_to_async(latest)(conversation, self.bounds)
         # As the messages say, which were read last: the answer may have ended in between, and a
@@ -408,7 +412,7 @@ class ChatView(AsyncView):
         if not running:
             return
         ids = [str(one.running) for one in running]
-        with suppress(StoreUnavailable):
+        async with _if_the_store_answers():
             infos = await logs.look_at(self.using, self.place.tenant, ids)
             for conversation, info in zip(running, infos, strict=True):
                 await settle_or_log(conversation, info)
@@ -434,6 +438,25 @@ class ChatView(AsyncView):
             return missing_response()
         await delete_former(await sync_to_async(delete_rows)(conversation))
         return HttpResponse(status=204)
+
+
+@asynccontextmanager
+async def _if_the_store_answers() -> AsyncIterator[None]:
+    """Look at streams for a history or a list, which the table has; a later look settles the rest.
+
+    A store that swallows what it is sent keeps nobody waiting.
+    """
+    try:
+        async with asyncio.timeout(LOOK_SECONDS):
+            yield
+    except StoreUnavailable:  # which the store has logged
+        pass
+    except TimeoutError:
+        logger.warning(
+            "The store did not say within %g seconds which answers have ended: they are shown as "
+            "they were saved. If this goes on, the store or the way to it is overloaded or dead.",
+            LOOK_SECONDS,
+        )
 
 
 def _check_path(view: type[ChatView]) -> None:
