@@ -20,10 +20,10 @@ PYENVS   := $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/*/bin/python3
 DISCOVER := $(if $(PYENVS),--discover $(PYENVS))
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test quick postgres chats records servers needs-servers e2e lint format deploys faults attack soak model bench matrix clean
+.PHONY: help venv demo test quick postgres chats records servers needs-servers e2e screenshots lint format deploys faults attack soak model bench matrix clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/.pip:
 	@test -x $(BIN)/python || echo "Creating $(VENV) with $$($(PYTHON) --version)"
@@ -91,6 +91,10 @@ needs-servers:
 e2e: $(VENV)/.dev $(NPM) ## Try the pages of the example and of the docs in Chromium (yours: CHROMIUM, or the first on PATH; needs npm)
 	@$(PIP) install --group browser
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/browser $(ARGS)
+
+screenshots: $(VENV)/.dev ## Take the pictures of docs/images again (needs Chromium)
+	@$(PIP) install --group browser --group screenshots
+	@$(BIN)/python -m tests.browser.screenshots
 
 lint: $(VENV)/.dev ## Check style, types, layers, migrations and Django's system checks
 	@$(BIN)/ruff check .

@@ -7,6 +7,7 @@ are no part of a plain run, which needs nothing but Python.
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,13 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Any]:
     """Start the browser."""
+    with launched() as browser:
+        yield browser
+
+
+@contextmanager
+def launched() -> Iterator[Any]:
+    """Start the browser, and close it at the end."""
     found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
     assert found, f"No browser: set CHROMIUM, or put one of {', '.join(BROWSERS)} on PATH."
     with import_module("playwright.sync_api").sync_playwright() as playwright:

@@ -27,6 +27,13 @@ def test_the_readme_is_short() -> None:
     assert len(README.splitlines()) <= 170
 
 
+def test_the_pictures_are_small_and_shown() -> None:
+    pictures = list((DOCS / "images").iterdir())
+    pages = README + "".join(page.read_text() for page in DOCS.glob("*.md"))
+    assert sum(picture.stat().st_size for picture in pictures) < 1_500_000
+    assert [picture.name for picture in pictures if f"images/{picture.name})" not in pages] == []
+
+
 def test_the_project_of_the_readme_is_the_one_that_is_served() -> None:
     files = FILE_OF_A_PROJECT.findall(README)
     assert len(files) == 3

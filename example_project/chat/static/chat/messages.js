@@ -13,6 +13,9 @@ export const messageOf = (id, role, text, status) => ({
   metadata: { status },
 });
 
+// Markdown at the end of a text that goes on, such as the first half of "**bold**", or "\n2." of a list.
+const HALF_A_MARK = /(?:\n\s*(?:\d+\.?|[-#>]+)|[*`]+)\s*$/;
+
 const textOf = ({ parts }) =>
   parts.filter((part) => part.type === "text").map((part) => part.text).join("");
 
@@ -33,10 +36,11 @@ export const findMessage = (id) => [...list.children].find((element) => element.
 export function showMessage(message) {
   const element = findMessage(message.id) ?? newElement(message);
   const body = element.querySelector(".body");
+  const status = message.metadata?.status ?? "complete";
   element.text = textOf(message);
   if (message.role === "user") body.textContent = element.text;
-  else render(body, element.text);
-  element.dataset.status = message.metadata?.status ?? "complete";
+  else render(body, status === "streaming" ? element.text.replace(HALF_A_MARK, "") : element.text);
+  element.dataset.status = status;
   return element;
 }
 
