@@ -310,6 +310,7 @@ class StreamRecord(models.Model):
             models.Index(fields=["request_id"], name="resumable_record_request"),
             models.Index(fields=["alias", "tenant", "-acquired"], name="resumable_record_tenant"),
             models.Index(fields=["status", "-acquired"], name="resumable_record_status"),
+            models.Index(fields=["alias", "tenant", "-ended"], name="resumable_record_ended"),
         ]
 
     def __str__(self) -> str:

@@ -1,5 +1,6 @@
-"""The operator's pages: namespaces, records, and operators' acts. No payload is ever shown.
+"""The operator's pages: live streams, namespaces, records, acts. No payload is ever shown.
 
+    live         the operations page, beside the records: live streams, and the last hour
     acting       shared by all pages: actions that ask, act, and leave an IncidentAction
     namespaces   the tenants: the row of each, beside the control in force
     records      each stream, its owner, and its present state

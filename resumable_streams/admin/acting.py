@@ -1,13 +1,14 @@
 """Acting on rows: a page that asks, a deed for each row, and an account of how it went."""
 
-from collections import Counter
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core import signing
 from django.db import Error as DatabaseTrouble
 from django.db import router
 from django.db.models import QuerySet
@@ -21,11 +22,14 @@ from ..exceptions import InvalidStoreError, StoreUnavailable, StreamError
 from ..http.dispatch import non_atomic
 from ..models import IncidentAction
 from ..operating.incidents import Operator, incident
+from .appearance import LOOK, STYLES
 
 __all__ = ["FAILURES", "Action", "ActsAdmin", "Plan", "ReasonForm", "Target", "operator"]
 
 MOST_SELECTED = 500
 MOST_MESSAGES = 5
+STEP_SECONDS = 2.0  # of acting in one request; then a page shows the progress, and goes on
+SALT = "resumable_streams.admin.acting"
 FAILURES = (StreamError, InvalidStoreError, DatabaseTrouble, ValueError)
 
 Action = IncidentAction.Action
@@ -40,6 +44,8 @@ else:
 class Target:
     """One object that an action applies to."""
 
+    ticket: str
+    """The value of the box that selected it, by which the next request finds it again."""
     alias: str
     tenant: str
     name: str
@@ -84,6 +90,9 @@ class ActsAdmin(AnyAdmin):
     What an operator sees and acts upon is read where it is written, never from a replica.
     """
 
+    class Media:
+        css: ClassVar = {"all": [STYLES]}
+
     def get_queryset(self, request: HttpRequest) -> "QuerySet[Any]":
         return super().get_queryset(request).using(router.db_for_write(self.model))
 
@@ -118,41 +127,55 @@ class ActsAdmin(AnyAdmin):
             text = _t("Select at most %d, or use the command `resumable_streams`.")
             messages.error(request, text % MOST_SELECTED)
             return None
-        planned = plan(selected)
-        confirmed = "confirmed" in request.POST
-        form = planned.form(request.POST if confirmed else None)
-        if not planned.targets or (confirmed and form.is_valid()):
-            self._report(request, planned, _perform(request, planned, form))
-            return None
-        return self._ask(request, planned, selected, form)
+        return self._decide(request, plan(selected))
 
-    def _ask(
-        self, request: HttpRequest, plan: Plan, selected: Sequence[Any], form: forms.Form
+    def _decide(self, request: HttpRequest, plan: Plan) -> HttpResponseBase | None:
+        """Ask, or act for as long as a request may take; None once everything is done."""
+        confirmed = "confirmed" in request.POST
+        form = plan.form(request.POST if confirmed else None)
+        if plan.targets and not (confirmed and form.is_valid()):
+            return self._page(request, plan, form, "confirm_action", plan.targets)
+        result = Result.carried(request)
+        left = _perform(request, plan, form, result)
+        if left:
+            more = {"result": result, "all": result.tried + len(left)}
+            return self._page(request, plan, form, "action_progress", left, **more)
+        self._report(request, plan, result)
+        return None
+
+    def _page(
+        self,
+        request: HttpRequest,
+        plan: Plan,
+        form: forms.Form,
+        template: str,
+        targets: Sequence[Target],
+        **more: Any,
     ) -> TemplateResponse:
         request.current_app = self.admin_site.name
         context = {
             **self.admin_site.each_context(request),
             "title": plan.title,
             "warning": plan.warning,
-            "targets": plan.targets,
-            "rows": selected,
+            "targets": targets,
             "form": form,
+            "said": [(name, request.POST[name]) for name in form.fields if name in request.POST],
             "action": request.POST["action"],
             "action_checkbox_name": ACTION_CHECKBOX_NAME,
             "opts": self.model._meta,
-            "media": form.media,
+            "media": form.media + LOOK,
+            **more,
         }
-        return TemplateResponse(request, "admin/resumable_streams/confirm_action.html", context)
+        return TemplateResponse(request, f"admin/resumable_streams/{template}.html", context)
 
     def _report(self, request: HttpRequest, plan: Plan, result: "Result") -> None:
-        for error in result.errors[:MOST_MESSAGES]:
+        for error in result.errors:
             messages.error(request, error)
-        if len(result.errors) > MOST_MESSAGES:
-            more = len(result.errors) - MOST_MESSAGES
-            messages.error(request, _t("… and %d more.") % more)
+        if result.failed > len(result.errors):
+            messages.error(request, _t("… and %d more.") % (result.failed - len(result.errors)))
         level = messages.SUCCESS if result.done else messages.WARNING
         text = _t("%(title)s: %(done)d of %(all)d done.")
-        counted = {"title": plan.title, "done": result.done, "all": len(plan.targets)}
+        counted = {"title": plan.title, "done": result.done, "all": result.tried}
         notes = [_NOTES[reason] % count for reason, count in sorted(result.undone.items()) if count]
         messages.add_message(request, level, " ".join([text % counted, *notes]))
 
@@ -165,41 +188,79 @@ _NOTES = {
 
 @dataclass(slots=True)
 class Result:
-    """How the targets of a plan fared: done, with nothing left to do (by reason), or failed."""
+    """How the targets of a plan fared: done, with nothing left to do (by reason), or failed.
+
+    It is carried from request to request, signed, until all have been tried. `silent` are the
+    aliases whose store did not answer: one time limit is enough.
+    """
 
     done: int = 0
-    undone: Counter[str] = field(default_factory=Counter)
+    failed: int = 0
+    undone: dict[str, int] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
+    silent: list[str] = field(default_factory=list)
+
+    @classmethod
+    def carried(cls, request: HttpRequest) -> "Result":
+        """Return the result of the requests before this one."""
+        try:
+            so_far = signing.loads(request.POST.get("so_far", ""), salt=SALT)
+        except signing.BadSignature:
+            return cls()
+        return cls(**so_far)
+
+    def dumps(self) -> str:
+        return signing.dumps(asdict(self), salt=SALT, compress=True)
+
+    @property
+    def tried(self) -> int:
+        return self.done + self.failed + sum(self.undone.values())
 
     def add(self, counts: Mapping[str, int]) -> None:
-        reasons = {reason: counts[reason] for reason in _NOTES if counts.get(reason)}
-        self.undone.update(reasons)
-        self.done += not reasons
+        """Count a target that was acted upon; the first reason for which nothing was done."""
+        reason = next((reason for reason in _NOTES if counts.get(reason)), None)
+        if reason is None:
+            self.done += 1
+        else:
+            self.undone[reason] = self.undone.get(reason, 0) + 1
+
+    def fail(self, words: str) -> None:
+        self.failed += 1
+        if len(self.errors) < MOST_MESSAGES:
+            self.errors.append(words)
 
 
-def _perform(request: HttpRequest, plan: Plan, form: forms.Form) -> Result:
-    """Do what was confirmed, each with its incident; return how it went."""
+def _perform(
+    request: HttpRequest, plan: Plan, form: forms.Form, result: Result
+) -> Sequence[Target]:
+    """Do what was confirmed, each with its incident; return what is left after STEP_SECONDS."""
     said = dict(form.cleaned_data) if plan.targets else {}
-    reason, who = said.pop("reason", ""), operator(request)
-    result = Result()
-    silent: set[str] = set()
-    for target in plan.targets:
-        if target.alias in silent:  # one time limit is enough
-            result.errors.append(_t("%s: not tried, the store does not answer.") % target)
+    reason, end = said.pop("reason", ""), time.monotonic() + STEP_SECONDS
+    for number, target in enumerate(plan.targets):
+        if number and time.monotonic() >= end:
+            return plan.targets[number:]
+        if target.alias in result.silent:
+            result.fail(_t("%s: not tried, the store does not answer.") % target)
             continue
         try:
-            with incident(
-                plan.action,
-                alias=target.alias,
-                tenant=target.tenant,
-                by=who,
-                reason=reason,
-                arguments={**target.arguments, **said},
-            ) as act:
-                act.counts = target.act(said)
-            result.add(act.counts)
+            result.add(_act(request, plan, target, reason, said))
         except FAILURES as error:
-            result.errors.append(f"{target}: {error}")
+            result.fail(f"{target}: {error}")
             if isinstance(error, StoreUnavailable):
-                silent.add(target.alias)
-    return result
+                result.silent.append(target.alias)
+    return ()
+
+
+def _act(
+    request: HttpRequest, plan: Plan, target: Target, reason: str, said: dict[str, Any]
+) -> Mapping[str, int]:
+    with incident(
+        plan.action,
+        alias=target.alias,
+        tenant=target.tenant,
+        by=operator(request),
+        reason=reason,
+        arguments={**target.arguments, **said},
+    ) as act:
+        counts = act.counts = target.act(said)
+    return counts

@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.forms import Media
 from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
 from django.utils.formats import date_format
@@ -15,6 +16,8 @@ from django.utils.translation import gettext as _t
 from ..models import StreamRecord
 
 __all__ = [
+    "LOOK",
+    "SHORT_DIGEST",
     "STYLES",
     "badge",
     "lasting",
@@ -26,6 +29,7 @@ __all__ = [
 ]
 
 STYLES = "resumable_streams/admin.css"
+LOOK = Media(css={"all": [STYLES]})
 
 SHORT = 11  # characters of an id
 SHORT_DIGEST = 8

@@ -1,6 +1,6 @@
 """The page of operators' acts."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 from django.contrib import admin
 from django.utils.text import Truncator
@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ..models import IncidentAction
 from .acting import ActsAdmin
-from .appearance import STYLES, badge, time_of
+from .appearance import badge, time_of
 from .narrowing import BoundedPaginator, StartedFilter
 
 __all__ = ["IncidentActionAdmin"]
@@ -30,9 +30,6 @@ class IncidentActionAdmin(ActsAdmin):
     paginator = BoundedPaginator
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
-
-    class Media:
-        css: ClassVar = {"all": [STYLES]}
 
     @admin.display(description=_("outcome"))
     def result(self, act: IncidentAction) -> str:

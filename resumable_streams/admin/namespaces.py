@@ -26,6 +26,7 @@ from ..operating import tenants
 from ..operating.incidents import incident
 from ..process.runtime import runtime
 from .acting import FAILURES, Action, ActsAdmin, Plan, ReasonForm, Target, operator
+from .plans import rotating
 
 __all__ = ["StreamNamespaceAdmin"]
 
@@ -51,12 +52,6 @@ class NamespaceForm(NamespaceModelForm):
             return validate_tenant(self.cleaned_data["tenant"])
         except InvalidTenant as error:
             raise ValidationError(str(error)) from None
-
-
-class RotateForm(ReasonForm):
-    purge_old = forms.BooleanField(
-        label=_("Also delete the streams of the older generations now"), required=False
-    )
 
 
 class RetireForm(ReasonForm):
@@ -248,16 +243,7 @@ def _compare(rows: Sequence[StreamNamespace]) -> Iterator[str]:
 
 
 def _rotation(rows: Sequence[StreamNamespace]) -> Plan:
-    return Plan(
-        action=Action.ROTATE,
-        title=_t("Rotate"),
-        warning=_t(
-            "Every stream of these tenants becomes unreachable for everybody, at once and for "
-            "good: running ones stop, attached readers end. New streams work."
-        ),
-        targets=[_target(row, partial(_rotate, row)) for row in rows],
-        form=RotateForm,
-    )
+    return rotating([_target(row, partial(_rotate, row)) for row in rows])
 
 
 def _rotate(row: StreamNamespace, said: dict[str, Any]) -> dict[str, int]:
@@ -279,4 +265,11 @@ def _retire(row: StreamNamespace, said: dict[str, Any]) -> dict[str, int]:
 
 
 def _target(row: StreamNamespace, act: Callable[[dict[str, Any]], dict[str, int]]) -> Target:
-    return Target(alias=row.alias, tenant=row.tenant, name=str(row), arguments={}, act=act)
+    return Target(
+        ticket=str(row.pk),
+        alias=row.alias,
+        tenant=row.tenant,
+        name=str(row),
+        arguments={},
+        act=act,
+    )

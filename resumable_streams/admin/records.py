@@ -6,7 +6,7 @@ from contextlib import suppress
 from functools import partial, reduce
 from itertools import groupby
 from operator import attrgetter, or_
-from typing import Any, ClassVar
+from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
@@ -25,13 +25,14 @@ from ..conf import get_aliases
 from ..control import revoke
 from ..identifiers import owner_digest
 from ..models import StreamRecord
-from ..operating.incarnation import cancel_incarnation, delete_incarnation
+from ..operating.incarnation import delete_incarnation
 from ..operating.settling import look
 from ..process.runtime import runtime
-from ..types import StreamStatus
-from .acting import FAILURES, Action, ActsAdmin, Plan, Target
-from .appearance import STYLES, badge, lasting, owner_link, shortened, size_of, time_of
+from .acting import FAILURES, Action, Plan, Target
+from .appearance import badge, lasting, owner_link, shortened, size_of, time_of
+from .live import ShowsLive
 from .narrowing import AliasFilter, BoundedPaginator, DateRangeFilter, TenantFilter
+from .plans import cancel_one, cancelling, revoking
 
 __all__ = ["StreamRecordAdmin"]
 
@@ -69,7 +70,7 @@ class RecordChangeList(ChangeList):
 
 
 @admin.register(StreamRecord)
-class StreamRecordAdmin(ActsAdmin):
+class StreamRecordAdmin(ShowsLive):
     list_display = ["state", "error", "stream", "who", "where", "started", "amount"]
     list_display_links = ["stream"]
     sortable_by = ["started"]  # it has an index, whatever else is chosen
@@ -82,9 +83,6 @@ class StreamRecordAdmin(ActsAdmin):
     search_fields = ["stream_id"]  # shows the box; `get_search_results` says what is searched
     search_help_text = _("The whole owner (or its digest), user id, IP, request id or stream id.")
     actions = ["cancel", "erase", "revoke"]
-
-    class Media:
-        css: ClassVar = {"all": [STYLES]}
 
     def get_fields(self, request: HttpRequest, obj: StreamRecord | None = None) -> list[Any]:
         return [field.name for field in StreamRecord._meta.fields if field.name != "id"] + ["now"]
@@ -224,22 +222,12 @@ def _look(records: Sequence[StreamRecord]) -> Iterator[str]:
 
 
 def _cancellation(request: HttpRequest, rows: Sequence[StreamRecord]) -> Plan:
-    return Plan(
-        action=Action.CANCEL,
-        title=_t("Cancel streams"),
-        warning=_t("Those of these streams that run end now. Their stored bytes stay readable."),
-        targets=[_stream(row, partial(_cancel, request, row)) for row in rows],
-    )
+    return cancelling([_stream(row, partial(_cancel, request, row)) for row in rows])
 
 
 def _cancel(request: HttpRequest, row: StreamRecord, said: dict[str, Any]) -> dict[str, int]:
     (info,) = look(row.alias, [row])
-    ended = info and runtime.call_sync(cancel_incarnation, row.alias, info, request=request)
-    if info is None or ended is None:
-        return {"cancelled": 0, "gone": 1}
-    if info.is_streaming and ended.status is StreamStatus.CANCELLED:
-        return {"cancelled": 1}
-    return {"cancelled": 0, "ended": 1}
+    return cancel_one(request, row.alias, info)
 
 
 def _erasure(request: HttpRequest, rows: Sequence[StreamRecord]) -> Plan:
@@ -270,7 +258,14 @@ def _stream(row: StreamRecord, act: Callable[[dict[str, Any]], dict[str, int]]) 
         "epoch": row.epoch,
         "owner_digest": row.owner_digest,
     }
-    return Target(alias=row.alias, tenant=row.tenant, name=str(row), arguments=arguments, act=act)
+    return Target(
+        ticket=str(row.pk),
+        alias=row.alias,
+        tenant=row.tenant,
+        name=str(row),
+        arguments=arguments,
+        act=act,
+    )
 
 
 def _revoke(row: StreamRecord, said: dict[str, Any]) -> dict[str, int]:
@@ -280,15 +275,10 @@ def _revoke(row: StreamRecord, said: dict[str, Any]) -> dict[str, int]:
 
 def _revocation(rows: Sequence[StreamRecord]) -> Plan:
     owners = {(row.alias, row.tenant, row.owner): row for row in rows if row.owner}
-    return Plan(
-        action=Action.REVOKE,
-        title=_t("Revoke owners"),
-        warning=_t(
-            "All streams that these owners have started so far become unreachable, not only the "
-            "selected ones: running ones stop, attached readers end. New streams work."
-        ),
-        targets=[
+    return revoking(
+        [
             Target(
+                ticket=str(row.pk),
                 alias=alias,
                 tenant=tenant,
                 name=f"{alias}/{tenant}: {Truncator(owner).chars(80)}",
@@ -296,5 +286,5 @@ def _revocation(rows: Sequence[StreamRecord]) -> Plan:
                 act=partial(_revoke, row),
             )
             for (alias, tenant, owner), row in owners.items()
-        ],
+        ]
     )

@@ -18,6 +18,7 @@ from resumable_streams.types import StreamInfo
 from .test_admin import VIEWS, act, endless, told
 from .test_admin import staff as staff  # fixtures
 from .test_admin import streams as streams
+from .test_admin import unhurried as unhurried
 
 pytestmark = [
     pytest.mark.urls(f"{__package__}.test_admin"),

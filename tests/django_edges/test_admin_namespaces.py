@@ -17,6 +17,7 @@ from .test_admin import VIEWS, act, page_of, told
 from .test_admin import dead_store as dead_store  # fixtures
 from .test_admin import staff as staff
 from .test_admin import streams as streams
+from .test_admin import unhurried as unhurried
 from .test_namespace_rows import OWNER, TENANT, in_force, saved, set_store
 
 pytestmark = [
