@@ -9,7 +9,8 @@ import pytest
 from tests.acceptance import conftest as acceptance
 
 empty_database, new_site = acceptance.empty_database, acceptance.new_site
-recording, site = acceptance.recording, acceptance.site
+recording = acceptance.recording
+site, site_environment = acceptance.site, acceptance.site_environment
 
 COUNT = 20
 

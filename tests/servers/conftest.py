@@ -26,7 +26,8 @@ Node = Callable[..., "subprocess.Popen[str]"]
 NPM = Path(__file__).parent.parent / "npm"
 
 empty_database, new_site = acceptance.empty_database, acceptance.new_site
-recording, site = acceptance.recording, acceptance.site
+recording = acceptance.recording
+site, site_environment = acceptance.site, acceptance.site_environment
 
 
 def pytest_ignore_collect(config: pytest.Config) -> bool | None:
