@@ -1,12 +1,10 @@
-"""client.js in Node: its own tests, the code of its page, and the npm package."""
+"""client.js in Node and Deno: its own tests, and the code of its page and of docs/clients.md."""
 
 import json
 import os
 import re
 import shutil
 import subprocess
-import tarfile
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +30,25 @@ def server(site: Any, redis_url: str) -> Server:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", ["client.test.mjs", "every_byte.test.mjs"])
 def test_in_node_behind_a_proxy_that_cuts(server: Server, name: str) -> None:
+    run(server, found("node"), "--test", "--test-reporter=spec", str(NPM / name))
+
+
+def test_in_deno_behind_a_proxy_that_cuts(server: Server) -> None:
+    deno = NPM / "node_modules" / "deno" / "deno"
+    ran = run(server, str(deno), "test", "--allow-all", "--no-check", str(NPM / "deno.test.mjs"))
+    assert "ok | 6 passed" in ran
+
+
+def run(server: Server, *command: str) -> str:
+    """Run tests of client.js to their end; return what they print."""
     done = subprocess.run(
-        [found("node"), "--test", "--test-reporter=spec", str(NPM / name)],
-        env={**os.environ, "CLIENT": CLIENT.as_uri(), "SERVER": server.url},
+        command,
+        env={**os.environ, "CLIENT": CLIENT.as_uri(), "SERVER": server.url, "NO_COLOR": "1"},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def test_the_code_of_the_page(server: Server, node: Node, tmp_path: Path) -> None:
@@ -78,27 +88,6 @@ def test_the_scripts_of_the_page_of_clients(start: Start, node: Node, tmp_path: 
         "said": "".join(words),
         "aborted": "streaming",
     }
-
-
-def test_the_npm_package_has_the_files_of_the_app(tmp_path: Path) -> None:
-    copy = tmp_path / "js"
-    shutil.copytree(ROOT / "js", copy)
-    (tmp_path / "resumable_streams" / "static").mkdir(parents=True)
-    shutil.copytree(STATIC, tmp_path / "resumable_streams" / "static" / "resumable_streams")
-    shutil.copy(ROOT / "LICENSE", tmp_path)
-    subprocess.run([found("npm"), "pack", "--silent"], cwd=copy, check=True, capture_output=True)
-    (package,) = copy.glob("*.tgz")
-    with tarfile.open(package) as packed:
-        packed.extractall(tmp_path / "packed", filter="data")
-    files = {path.name: path.read_bytes() for path in (tmp_path / "packed" / "package").iterdir()}
-    scripts = [*STATIC.glob("*.js"), *STATIC.glob("*.ts")]
-    shipped = {path.name: path.read_bytes() for path in scripts}
-    assert files.items() >= shipped.items()
-    assert files.keys() - shipped.keys() == {"package.json", "README.md", "LICENSE"}
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    described = json.loads(files["package.json"])
-    for name in ("name", "version", "license"):
-        assert described[name] == project[name]
 
 
 def found(tool: str) -> str:

@@ -11,6 +11,7 @@ export function follow(request: StreamRequest, options: FollowOptions & { as: "b
 export function follow(request: StreamRequest, options: FollowOptions & { as: "events" }): FollowedStream<StreamEvent>;
 export function follow<T = unknown>(request: StreamRequest, options: FollowOptions & { as: "json" }): FollowedStream<T>;
 export function follow(request: StreamRequest, options?: FollowOptions & { as?: "text" }): FollowedStream<string>;
+export function follow(request: StreamRequest, options: FollowOptions): FollowedStream<unknown>;
 
 /**
  * Follow the stream that was running under `key` before a reload, from its first byte.
@@ -21,6 +22,7 @@ export function resume(key: string, options: FollowOptions & { as: "bytes" }): F
 export function resume(key: string, options: FollowOptions & { as: "events" }): FollowedStream<StreamEvent> | null;
 export function resume<T = unknown>(key: string, options: FollowOptions & { as: "json" }): FollowedStream<T> | null;
 export function resume(key: string, options?: FollowOptions & { as?: "text" }): FollowedStream<string> | null;
+export function resume(key: string, options: FollowOptions): FollowedStream<unknown> | null;
 
 /**
  * A `fetch` whose body does not break: if the answer is a stream, it goes on where it was cut.
