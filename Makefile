@@ -80,6 +80,13 @@ $(NPM): tests/npm/package.json tests/npm/package-lock.json
 	@npm ci --prefix tests/npm --no-audit --no-fund --loglevel=error
 	@touch $@
 
+FRONTEND := example_project/frontend/node_modules
+
+$(FRONTEND): example_project/frontend/package.json example_project/frontend/package-lock.json
+	@echo "Installing the pages in React"
+	@npm ci --prefix example_project/frontend --no-audit --no-fund --loglevel=error
+	@touch $@
+
 servers: $(VENV)/.dev needs-servers $(NPM) ## Try streams behind nginx and Caddy, clients from npm, and the alert rules (needs nginx, caddy, node, npm, promtool)
 	@$(BIN)/python -m pytest -q -n 2 --dist load tests/servers $(ARGS)
 
@@ -88,7 +95,7 @@ needs-servers:
 		PATH="$$PATH:/usr/sbin:/usr/local/sbin" command -v $$tool >/dev/null || missing="$$missing $$tool"; \
 	done; test -z "$$missing" || { echo "Missing:$$missing. On Debian: apt-get install nginx-light caddy nodejs npm prometheus" >&2; exit 1; }
 
-e2e: $(VENV)/.dev $(NPM) ## Try the pages of the example and of the docs in Chromium (yours: CHROMIUM, or the first on PATH; needs npm)
+e2e: $(VENV)/.dev $(NPM) $(FRONTEND) ## Try the pages of the example and of the docs in Chromium (yours: CHROMIUM, or the first on PATH; needs npm)
 	@$(PIP) install --group browser
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/browser $(ARGS)
 

@@ -102,3 +102,6 @@ IS_SHARED = bool(REDIS_URL)  # between server processes
 TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "static/"
+
+REACT_BUILD = BASE_DIR / "example_project" / "frontend" / "dist"  # of `npm run build`
+STATICFILES_DIRS = [("react", REACT_BUILD)] if REACT_BUILD.exists() else []

@@ -1,8 +1,9 @@
 """URLs of the chat: those below `api/` are what AI SDK clients ask for."""
 
+from django.conf import settings
 from django.urls import include, path
 
-from . import damage, views
+from . import damage, react, views
 from .answers import Assistant
 
 app_name = "chat"
@@ -10,6 +11,7 @@ app_name = "chat"
 urlpatterns = [
     path("", views.page, name="page"),
     path("shared/<str:stream_id>/", views.shared, name="shared"),
+    path("api/session", views.session, name="session"),
     path("api/raw", views.RawView.as_view(), name="raw"),
     path("api/share/<str:stream_id>", views.share, name="share"),
     path("api/", include(Assistant.urls("chat"))),
@@ -17,3 +19,9 @@ urlpatterns = [
 
 if not damage.REASON:
     urlpatterns += [path("api/kill/<str:stream_id>", damage.kill, name="kill")]
+
+if settings.REACT_BUILD.exists():
+    urlpatterns += [
+        path("react/", react.page, name="react"),
+        path("react/<slug:name>", react.page, name="react-page"),
+    ]

@@ -55,6 +55,15 @@ async def page(request: HttpRequest) -> HttpResponse:
     return render(request, "chat/page.html", shown)
 
 
+@require_GET
+@never_cache
+@ensure_csrf_cookie
+async def session(request: HttpRequest) -> HttpResponse:
+    """Give a page that Django does not render what `page` gives: a session and a CSRF token."""
+    await Assistant.of(request, acquire=True)
+    return HttpResponse(status=204)
+
+
 @require_POST
 async def share(request: HttpRequest, stream_id: str) -> HttpResponse:
     """Return the address of a page that shows a stream to whoever has it, for a while."""

@@ -5,6 +5,7 @@ import re
 
 from .pages import DOCS, section
 
+FRONTEND = DOCS.parent / "example_project" / "frontend"
 STATIC = DOCS.parent / "resumable_streams" / "static" / "resumable_streams"
 CODE = (STATIC / "client.js").read_text()
 TYPES = (STATIC / "client.d.ts").read_text()
@@ -38,3 +39,8 @@ def test_the_numbers_are_those_of_the_code() -> None:
     assert "After 45 s" in text
     assert "/408|425|429|50[234]/" in CODE
     assert "Only 408, 425, 429, 502, 503 and 504 are tried again" in text
+
+
+def test_the_hook_is_that_of_the_example() -> None:
+    hook = (FRONTEND / "src" / "useResumableStream.ts").read_text()
+    assert f"```ts\n{hook}```" in section("javascript.md", "In React")
