@@ -87,8 +87,9 @@ class Appender:
             except StreamGap as gap:
                 await self._fill_gap(gap.size, offset)
         self._tail.push(offset, data, started)
+        stored = time.perf_counter()
         if not offset and stream_first_byte.receivers:
-            duration = time.perf_counter() - self._made_at
+            duration = stored - self._made_at
             await self._tell(stream_first_byte, size=len(data), duration=duration)
         if stream_appended.receivers:
             await self._tell(
@@ -96,7 +97,7 @@ class Appender:
                 offset=offset,
                 size=len(data),
                 chunks=chunks,
-                duration=time.perf_counter() - started,
+                duration=stored - started,
             )
 
     async def _fill_gap(self, start: int, end: int) -> None:

@@ -11,6 +11,7 @@ another thread inside of a block would be undone with it.
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -26,6 +27,9 @@ __all__ = ["shared_transactions"]
 
 TURN_SECONDS = 10.0
 """How long a thread waits until another one has left its `atomic` block."""
+
+IN_PROGRESS = "SQL statements in progress"
+"""What SQLite says to a savepoint while a thread has not read the rows of an INSERT … RETURNING."""
 
 
 @contextmanager
@@ -112,15 +116,18 @@ def _blocks_take(turns: Mapping[str, _Turns]) -> Iterator[None]:
     enter, leave = Atomic.__enter__, Atomic.__exit__
 
     def take_and_enter(block: Atomic) -> None:
-        turn = turns.get(block.using or DEFAULT_DB_ALIAS)
-        if turn is not None:
+        if (turn := turns.get(block.using or DEFAULT_DB_ALIAS)) is None:
+            return enter(block)
+        deadline = time.monotonic() + TURN_SECONDS
+        while True:
             turn.take()
-        try:
-            enter(block)
-        except BaseException:
-            if turn is not None:
+            try:
+                return enter(block)
+            except BaseException as error:
                 turn.give_back()
-            raise
+                if IN_PROGRESS not in str(error) or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.001)
 
     def leave_and_give_back(block: Atomic, *raised: Any) -> None:
         try:

@@ -67,6 +67,29 @@ def test_a_test_begins_without_the_rows_of_the_one_before(once_more: int):
     in_a_thread(lambda: Group.objects.create(name="left behind"))
 
 
+def test_a_block_waits_until_another_thread_has_read_the_rows_of_its_insert(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    inserted, go_on = threading.Event(), threading.Event()
+    monkeypatch.setattr("time.sleep", lambda seconds: go_on.set())
+
+    def insert() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("INSERT INTO auth_group (name) VALUES ('theirs') RETURNING id")
+            inserted.set()
+            go_on.wait(10)
+            cursor.fetchall()
+
+    thread = threading.Thread(target=insert)
+    thread.start()
+    inserted.wait(10)
+    with transaction.atomic():
+        go_on.set()  # of other databases the rows are read already
+        Group.objects.create(name="ours")
+    thread.join()
+    assert Group.objects.count() == 2
+
+
 def test_a_statement_waits_until_the_block_of_another_thread_is_left(
     monkeypatch: pytest.MonkeyPatch,
 ):
