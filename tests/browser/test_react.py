@@ -4,7 +4,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urljoin, urlsplit
 
 import pytest
 
@@ -22,6 +22,8 @@ FRONTEND = ROOT / "example_project" / "frontend"
 TEXT = SCRIPT.read_text(encoding="utf-8")
 ADDRESSES = ["/react/", "/react/assistant-ui", "/react/hook"]
 PHONE = {"width": 390, "height": 844}
+
+BELOW = "({ scrollHeight, scrollTop, clientHeight }) => scrollHeight - scrollTop - clientHeight"
 
 # The process that answers may be the one that is killed: ask until that one is not there.
 KILL = """async (stream) => {
@@ -105,6 +107,7 @@ def test_the_text_is_whole_after_a_reload_without_a_network_and_in_a_second_tab(
         wait_for_status(tab, "Ended")
         assert text_of(tab) == TEXT
         assert tab.locator(".message").count() == 2
+        assert tab.locator("#page").evaluate(BELOW) < 50
 
 
 def test_the_end_of_a_killed_process_is_shown_with_the_words_so_far(pages: list[Any]) -> None:
@@ -140,6 +143,8 @@ def test_stop_ends_the_answer_in_both_tabs(link: Link, visitor: Any, address: st
 
 
 def test_axe_finds_nothing_wrong_and_nothing_moves(pages: list[Any]) -> None:
+    empty = opened(pages[0].context, urljoin(pages[0].url, "/react/"))
+    assert violations(empty) == []
     for page, scheme in zip(pages, ("dark", "light", "dark"), strict=True):
         assert_running(page)
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")

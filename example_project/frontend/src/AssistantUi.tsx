@@ -10,7 +10,7 @@ import {
 } from "@assistant-ui/react";
 import { useAISDKRuntime } from "@assistant-ui/react-ai-sdk";
 import { type Conversation, stateOf, useConversation } from "./chat";
-import { Message, Status } from "./parts";
+import { Empty, Message, Status } from "./parts";
 
 export default function AssistantUi({ conversation }: { conversation: Conversation }) {
   const chat = useConversation(conversation);
@@ -18,10 +18,15 @@ export default function AssistantUi({ conversation }: { conversation: Conversati
     <AssistantRuntimeProvider runtime={useAISDKRuntime(chat)}>
       <ThreadPrimitive.Root id="thread">
         <ThreadPrimitive.Viewport id="page" tabIndex={0} role="region" aria-label="Conversation">
-          <div className="column" role="log" aria-label="Messages">
-            <ol id="messages">
-              <ThreadPrimitive.Messages>{() => <ThreadMessage />}</ThreadPrimitive.Messages>
-            </ol>
+          <div className="column">
+            <AuiIf condition={({ thread }) => thread.isEmpty}>
+              <Empty />
+            </AuiIf>
+            <div role="log" aria-label="Messages">
+              <ol id="messages">
+                <ThreadPrimitive.Messages>{() => <ThreadMessage />}</ThreadPrimitive.Messages>
+              </ol>
+            </div>
           </div>
         </ThreadPrimitive.Viewport>
         <div id="bottom">

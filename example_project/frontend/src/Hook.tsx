@@ -20,7 +20,7 @@ export default function Hook({ conversation }: { conversation: Conversation }) {
 
   return (
     <>
-      <Log>
+      <Log isEmpty={!event}>
         {event && <Message role="user">{localStorage.getItem(QUESTION)}</Message>}
         {text && (
           <Message role="assistant" isBusy={isBusy}>

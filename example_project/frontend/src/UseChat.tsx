@@ -8,7 +8,7 @@ export default function UseChat({ conversation }: { conversation: Conversation }
   const isBusy = chat.status === "submitted" || chat.status === "streaming";
   return (
     <>
-      <Log>
+      <Log isEmpty={!chat.messages.length}>
         {chat.messages.map(({ id, role, parts, metadata }, index) => (
           <Message key={id} role={role} status={metadata?.status} isBusy={isBusy && index === chat.messages.length - 1}>
             {parts.map((part) => (part.type === "text" ? part.text : ""))}

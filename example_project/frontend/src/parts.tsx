@@ -1,6 +1,6 @@
 /** The parts that the pages share: status line, composer, message. */
 
-import { type FormEvent, type KeyboardEvent, type ReactNode, useRef } from "react";
+import { type FormEvent, type KeyboardEvent, type ReactNode, type UIEvent, useLayoutEffect, useRef } from "react";
 
 /** How it is going. A live region: it changes with the state, not with each word. */
 export function Status({ lamp, words }: { lamp: string; words: string }) {
@@ -30,12 +30,35 @@ interface MessageProps {
   children: ReactNode;
 }
 
-/** The list of messages, which the keyboard scrolls. */
-export function Log({ children }: { children: ReactNode }) {
+export function Empty() {
   return (
-    <div id="page" tabIndex={0} role="region" aria-label="Conversation">
-      <div className="column" role="log" aria-label="Messages">
-        <ol id="messages">{children}</ol>
+    <section id="empty">
+      <h2>Ask, then try to lose the answer</h2>
+      <p>Reload in the middle of it, go offline, open a second tab. The answer goes on where it was.</p>
+    </section>
+  );
+}
+
+/** The list of messages, which the keyboard scrolls. It follows its end until somebody scrolls up. */
+export function Log({ isEmpty, children }: { isEmpty: boolean; children: ReactNode }) {
+  const page = useRef<HTMLDivElement>(null);
+  const isAtEnd = useRef(true);
+
+  useLayoutEffect(() => {
+    if (isAtEnd.current) page.current!.scrollTop = page.current!.scrollHeight;
+  });
+
+  const onScroll = ({ currentTarget: { scrollHeight, scrollTop, clientHeight } }: UIEvent) => {
+    isAtEnd.current = scrollHeight - scrollTop - clientHeight < 50;
+  };
+
+  return (
+    <div id="page" ref={page} onScroll={onScroll} tabIndex={0} role="region" aria-label="Conversation">
+      <div className="column">
+        {isEmpty && <Empty />}
+        <div role="log" aria-label="Messages">
+          <ol id="messages">{children}</ol>
+        </div>
       </div>
     </div>
   );
