@@ -20,8 +20,9 @@ pytestmark = pytest.mark.timeout(180)
 
 COMMAND = "-m uvicorn --factory --port {port} resumable_streams.asgi:get_asgi_application"
 LIVE = "/admin/resumable_streams/streamrecord/live/?alias=default&tenant=acme"
-WIDTHS = {1280: 900, 390: 844}
-SCHEMES = ("light", "dark")
+DESKTOP = {"width": 1280, "height": 900}
+PHONE = {"width": 390, "height": 844}
+LOOKS = list(product((DESKTOP, PHONE), ("light", "dark")))
 
 
 @contextmanager
@@ -36,15 +37,14 @@ def site(tmp_path: Path, **environment: str) -> Iterator[str]:
         yield server.url
 
 
-def looks(page: Any, address: str, name: str) -> Iterator[tuple[int, str]]:
-    """Show the operations page in each width and scheme, and yield these."""
-    for width, scheme in product(WIDTHS, SCHEMES):
-        page.set_viewport_size({"width": width, "height": WIDTHS[width]})
-        page.emulate_media(color_scheme=scheme)
-        page.goto(f"{address}{LIVE}")
-        keep(page, f"{name}-{width}-{scheme}")
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        yield width, scheme
+def look(page: Any, address: str, name: str, size: dict[str, int], scheme: str) -> None:
+    """Show the operations page, and see that nothing is wrong with it."""
+    page.set_viewport_size(size)
+    page.emulate_media(color_scheme=scheme)
+    page.goto(f"{address}{LIVE}")
+    keep(page, f"{name}-{size['width']}-{scheme}")
+    assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+    assert violations(page, within=".rs-page") == []
 
 
 def keep(page: Any, name: str) -> None:
@@ -70,10 +70,10 @@ def test_the_operations_page_in_the_admin(visitor: Any, tmp_path: Path) -> None:
     page = visitor.new_page()
     with site(tmp_path, AWAY="1", STEP_SECONDS="0") as address:
         page.goto(f"{address}/fill/")
-        for _ in looks(page, address, "live"):
-            assert violations(page) == []
+        for size, scheme in LOOKS:
+            look(page, address, "live", size, scheme)
+        assert violations(page) == []
         assert page.locator("svg rect").count() > 0
-        page.emulate_media(color_scheme="light")
         cancel_some(page, "live")
         page.get_by_role("button", name="Rotate the tenant").click()
         assert violations(page) == []
@@ -86,8 +86,8 @@ def test_the_operations_page_under_django_unfold(visitor: Any, tmp_path: Path) -
     page = visitor.new_page()
     with site(tmp_path, UNFOLD="1") as address:
         page.goto(f"{address}/fill/")
-        for _ in looks(page, address, "unfold"):
-            assert violations(page, within=".rs-page") == []
+        look(page, address, "unfold", PHONE, "dark")
+        look(page, address, "unfold", DESKTOP, "light")
         page.locator("#rs-all").check()
         page.locator("#rs-all").uncheck()
         cancel_some(page, "unfold")
