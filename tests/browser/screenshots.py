@@ -1,4 +1,4 @@
-"""The pictures of the docs, taken of the page of the example: `make screenshots`."""
+"""The pictures of the docs, of the example and the admin: `make screenshots`."""
 
 import tempfile
 import time
@@ -11,6 +11,7 @@ from typing import Any
 from tests.example.server import servers
 
 from .conftest import launched
+from .test_admin_pages import LIVE, site
 
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
 DESKTOP = {"width": 1280, "height": 800}
@@ -45,6 +46,7 @@ def main() -> None:
                 keep(resumed(page), name)
             slow = serve(DEMO_RATE=str(40 // SPEED))
             animate(opened(browser, slow, MOVING, "light"))
+            keep_operations(browser)
 
 
 def opened(browser: Any, address: str, size: dict[str, int], scheme: str) -> Any:
@@ -52,6 +54,14 @@ def opened(browser: Any, address: str, size: dict[str, int], scheme: str) -> Any
     page = browser.new_context(viewport=size, color_scheme=scheme).new_page()
     page.goto(address)
     return page
+
+
+def keep_operations(browser: Any) -> None:
+    """Save the operations page of the admin, with streams that run and records of an hour."""
+    with tempfile.TemporaryDirectory() as folder, site(Path(folder)) as address:
+        page = opened(browser, f"{address}/fill/", DESKTOP, "light")
+        page.goto(f"{address}{LIVE}")
+        keep(page, "operations")
 
 
 def ask(page: Any) -> None:
