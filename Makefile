@@ -20,7 +20,7 @@ PYENVS   := $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/*/bin/python3
 DISCOVER := $(if $(PYENVS),--discover $(PYENVS))
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test quick postgres chats records servers needs-servers e2e screenshots lint format deploys faults attack soak model bench matrix clean
+.PHONY: help venv demo test quick postgres chats records servers needs-servers e2e screenshots lint format deploys faults attack soak model bench curves matrix clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -137,6 +137,9 @@ model: $(VENV)/.dev ## Check both stores against the model, 10,000 steps each
 
 bench: $(VENV)/.dev ## Measure against redis-py and assistant-stream (ARGS="latency --json figures.json")
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
+
+curves: $(VENV)/.dev ## Measure cost curves, and draw them in docs/curves (ARGS="streams --scale 0.1")
+	@$(BIN)/python -m tests.benchmarks curves $(ARGS)
 
 matrix: $(VENV)/.dev ## Run the suite on each pair of Python and Django whose interpreter is there
 	@$(BIN)/tox run -q $(ARGS) $(DISCOVER)

@@ -10,7 +10,8 @@ that was looked at, never to a later one with the same id.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ from ..exceptions import StoreUnavailable, StreamError, StreamUnreadable
 from ..producing.takeover import TakeOver
 from ..stores.base import BaseStore
 from ..types import ErrorCode, StreamInfo, StreamKey
+from .pace import Pace
 from .selection import Selection
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
     "shorten",
 ]
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 BATCH = 500
@@ -75,6 +78,7 @@ class Match:
 class StreamBatches:
     """The streams of a selection in batches of `batch`, with `pause` seconds between them.
 
+    A batch is looked at, and acted upon, in small steps, which slow down by themselves (`pace`).
     One bad stream, or one server of several that is away, does not stop the others. `unreadable`
     names the streams whose state nobody can read; they match no selection that needs a state. If a
     server was away, StoreUnavailable is raised after everything else is done.
@@ -87,6 +91,7 @@ class StreamBatches:
         self.selection = selection
         self._batch = batch
         self._pause = pause
+        self._pace = Pace()
         self._stopped = asyncio.Event()
         self._away: StoreUnavailable | None = None
         self.unreadable: list[str] = []
@@ -115,17 +120,31 @@ class StreamBatches:
             raise self._away
 
     async def each(
-        self, streams: Iterable[Match], verb: Callable[[Match], Awaitable[T]]
+        self, streams: Sequence[Match], verb: Callable[[Match], Awaitable[T]]
     ) -> list[T]:
         """Call `verb` on each stream, and return the results of the calls that worked."""
-        found = await asyncio.gather(*map(verb, streams), return_exceptions=True)
         done: list[T] = []
-        for one in found:
-            if isinstance(one, BaseException):
-                self._note(one)
-            else:
-                done.append(one)
+        async for step in self._steps(streams):
+            for one in await asyncio.gather(*map(verb, step), return_exceptions=True):
+                if isinstance(one, BaseException):
+                    self._note(one)
+                else:
+                    done.append(one)
         return done
+
+    async def _steps(self, batch: Sequence[S]) -> AsyncIterator[Sequence[S]]:
+        """Yield a batch in steps, and rest between them as the pace says.
+
+        Cancelled in a rest, the steps before it are done, and another run does the others.
+        """
+        start = 0
+        while start < len(batch):
+            step = batch[start : start + self._pace.step]
+            began = time.perf_counter()
+            yield step
+            start += len(step)
+            if len(step) == self._pace.step:  # the last one, if shorter, proves nothing
+                await asyncio.sleep(self._pace.took(time.perf_counter() - began))
 
     def _note(self, trouble: BaseException) -> None:
         """Remember an error of one stream or server; raise one that concerns all streams."""
@@ -154,12 +173,13 @@ class StreamBatches:
 
     async def _look(self, keys: list[StreamKey]) -> list[Match]:
         found = []
-        outcomes = await self.store.status(keys)
-        for key, outcome in zip(keys, outcomes, strict=True):
-            if isinstance(outcome, StreamError):
-                self._note(outcome)
-            elif outcome is not None and self.selection.has_state(outcome):
-                found.append(Match(key, outcome))
+        async for step in self._steps(keys):
+            outcomes = await self.store.status(step)
+            for key, outcome in zip(step, outcomes, strict=True):
+                if isinstance(outcome, StreamError):
+                    self._note(outcome)
+                elif outcome is not None and self.selection.has_state(outcome):
+                    found.append(Match(key, outcome))
         return found
 
     async def unless_stopped(self, work: Coroutine[Any, Any, T]) -> T:
@@ -200,11 +220,17 @@ async def purge(batches: StreamBatches, progress: Progress, *, dry_run: bool = F
                 progress.add(len(batch), len(batch))
                 continue
             tenants.update(one.key.tenant for one in batch)
-            gone = await batches.each(batch, lambda one: store.delete(one.key, epoch=one.epoch))
+            gone = await batches.each(batch, lambda one: _remove(store, one))
             progress.add(len(batch), sum(gone))
     finally:
         # Readers of a stream that had ended are no longer subscribed to it: they hear of it here.
+        # If we die before, its readers have what they had read; appends and reads find nothing.
         await asyncio.gather(*(store.announce(tenant) for tenant in tenants))
+
+
+def _remove(store: BaseStore, one: Match) -> Awaitable[bool]:
+    """Remove the incarnation that was looked at, or whichever is there."""
+    return store.purge(one.key) if one.epoch is None else store.delete(one.key, epoch=one.epoch)
 
 
 async def cancel(batches: StreamBatches, progress: Progress, *, dry_run: bool = False) -> None:

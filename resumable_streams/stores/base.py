@@ -11,7 +11,7 @@ connection breaks. A verb whose answer was lost may be repeated with the same ar
     append      bytes that are already there are skipped
     finalize    the same claim gets the state it reached
     occupy      the same epoch is told that the slot is its own
-    confirm, cancel, delete, expire, reap, settle, touch, vacate   idempotent
+    confirm, cancel, delete, expire, purge, reap, settle, touch, vacate   idempotent
 
 A stream is held by a process, and a process lives as long as it renews its lease: see `Processes`.
 No verb on a stream looks at a clock to judge its producer.
@@ -326,6 +326,14 @@ class BaseStore(ABC):
 
         With `epoch`, only that incarnation: what was acquired since under the same id stays.
         """
+
+    async def purge(self, key: StreamKey) -> bool:
+        """Remove the stream, whichever incarnation is there; return whether it was there.
+
+        One of many: whoever calls this announces the tenant when it is done, so a store need not
+        tell the readers of each stream that had ended. One that runs ends at once, as by `delete`.
+        """
+        return await self.delete(key)
 
     @abstractmethod
     async def touch(self, streams: Sequence[tuple[StreamKey, Claim]]) -> list[bool]:

@@ -24,6 +24,11 @@ from tests.tools.waiting import eventually
 STREAMS, CHUNKS = 20, 10
 CHUNK = b"data: a chunk\n\n"
 READERS = 50
+SHORT_LOG_BYTES, LONG_LOG_BYTES, PIECE_BYTES = 1_024, 16 * 1_024 * 1_024, 262_144
+DIGITS = 64
+"""Bytes by which answers may differ, as they name sizes: longer numbers have more digits."""
+BEATS = 2
+"""Commands of a process for itself that may fall into a count: a heartbeat, a look at news."""
 WAKE_UPS = 3.5
 """One of the source, two of the producer (for the chunk, and for its answer); the rest are those of
 the connection. Those that read are the test's own, and woken once each."""
@@ -51,9 +56,9 @@ class Steps:
 
 @pytest.fixture
 def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """Count commands, and writes of the connection for commands."""
+    """Count commands, writes of the connection for commands, and the bytes of its answers."""
     counted: Counter[str] = Counter()
-    original = _Session.send
+    original, answer_of = _Session.send, _Session._answer
 
     def send(session: _Session, *arguments: Any, **named: Any) -> Any:
         counted["commands"] += 1
@@ -61,8 +66,21 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
             counted["writes"] += 1
         return original(session, *arguments, **named)
 
+    async def answer(session: _Session) -> Any:
+        answer = await answer_of(session)
+        counted["bytes"] += weight(answer)
+        return answer
+
     monkeypatch.setattr(_Session, "send", send)
+    monkeypatch.setattr(_Session, "_answer", answer)
     return counted
+
+
+def weight(answer: Any) -> int:
+    """Return how many bytes an answer carries; a number counts as 8."""
+    if isinstance(answer, list):
+        return sum(map(weight, answer))
+    return len(answer) if isinstance(answer, bytes) else 8
 
 
 async def begin(manager: StreamManager, steps: Steps) -> list[StreamReader]:
@@ -90,6 +108,54 @@ async def test_a_chunk_is_one_command_and_shares_its_write(
     await carry(steps, readers)
     assert STREAMS * CHUNKS <= counts["commands"] <= STREAMS * CHUNKS * 1.1
     assert counts["writes"] <= CHUNKS * 3
+
+
+async def fill(manager: StreamManager, stream_id: str, size: int) -> None:
+    """Make a finished stream of that many bytes."""
+
+    async def source() -> AsyncIterator[bytes]:
+        for start in range(0, size, PIECE_BYTES):
+            yield b"x" * min(PIECE_BYTES, size - start)
+
+    async for _ in await manager.arun(stream_id, source(), owner="a"):
+        pass
+
+
+async def resume_at_the_last_byte(
+    manager: StreamManager, counts: Counter[str], stream_id: str, size: int
+) -> Counter[str]:
+    """Return what a resume costs that has one byte left to read."""
+    counts.clear()
+    reader = await manager.arequire_resume(stream_id, owner="a", offset=size - 1)
+    assert [data async for data in reader] == [b"x"]
+    return counts.copy()
+
+
+async def test_the_last_byte_of_a_long_log_costs_as_much_as_that_of_a_short_one(
+    redis_manager: StreamManager, counts: Counter[str]
+) -> None:
+    costs = []
+    for stream_id, size in (("short", SHORT_LOG_BYTES), ("long", LONG_LOG_BYTES)):
+        await fill(redis_manager, stream_id, size)
+        await resume_at_the_last_byte(redis_manager, counts, stream_id, size)  # has the scripts
+        costs.append(await resume_at_the_last_byte(redis_manager, counts, stream_id, size))
+    short, long = costs
+    assert 0 < long["commands"] == short["commands"]
+    assert 0 < long["bytes"] <= short["bytes"] + DIGITS
+
+
+@pytest.mark.parametrize("readers", [1, 8, 64])
+async def test_more_readers_of_a_stream_cost_no_more_commands_a_chunk(
+    redis_manager: StreamManager, counts: Counter[str], readers: int
+) -> None:
+    steps = Steps()
+    first = await redis_manager.arun("s", steps.source(), owner="a")
+    others = [await redis_manager.arequire_resume("s", owner="a") for _ in range(readers - 1)]
+    everybody = [first, *others]
+    await carry(steps, everybody, chunks=1)
+    counts.clear()
+    await carry(steps, everybody)
+    assert CHUNKS <= counts["commands"] <= CHUNKS + BEATS
 
 
 async def test_a_chunk_wakes_few_tasks(redis_manager: StreamManager) -> None:

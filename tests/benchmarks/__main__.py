@@ -1,4 +1,8 @@
-"""Run the benchmarks: `python -m tests.benchmarks [row …] [--rounds N] [--json FILE]`."""
+"""Run the benchmarks: `python -m tests.benchmarks [row …] [--rounds N] [--json FILE]`.
+
+`python -m tests.benchmarks curves [name …]` measures the cost curves in their place, and writes
+plots and a table to a folder.
+"""
 
 import argparse
 import json
@@ -27,6 +31,9 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--only", nargs="+", choices=COLUMNS, default=COLUMNS, help="whom to measure; default: all"
     )
+    parser.add_argument(
+        "--folder", type=Path, default=Path("docs/curves"), help="of curves; default: docs/curves"
+    )
     parser.add_argument("--redis-url", help="a server to use; without it: a private one")
     return parser.parse_args(argv)
 
@@ -48,6 +55,17 @@ def _run(arguments: argparse.Namespace) -> None:
     if arguments.json:
         answer = {"place": _place(), "figures": [figure.as_dict() for figure in figures]}
         arguments.json.write_text(json.dumps(answer, indent=2) + "\n")
+
+
+def _draw(arguments: argparse.Namespace) -> None:
+    from .curves import CURVES, draw
+
+    names = arguments.rows[1:]
+    unknown = set(names) - {curve.name for curve in CURVES}
+    if unknown:
+        sys.exit(f"No such curve: {', '.join(sorted(unknown))}.")
+    draw(names, arguments.folder, scale=arguments.scale, place=_place())
+    print(arguments.folder)
 
 
 def _place() -> str:
@@ -79,7 +97,7 @@ def main(argv: Sequence[str]) -> None:
         }
         django.setup()
         try:
-            _run(arguments)
+            (_draw if arguments.rows[:1] == ["curves"] else _run)(arguments)
         finally:
             _remove_keys(url, prefix)
 

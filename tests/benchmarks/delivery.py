@@ -32,11 +32,11 @@ async def deliver(name: str, load: Load) -> dict[str, float]:
                 for _ in range(load.readers)
             ]
             await asyncio.sleep(SETTLE_SECONDS)
-            used = process_time()
+            used, commands = process_time(), await _count_commands()
             start()
             _, late = await asyncio.wait(tasks, timeout=load.seconds + GRACE_SECONDS)
             delivered, used = list(latencies), process_time() - used
-            connections = await _count_connections()
+            connections, commands = await _count_connections(), await _count_commands() - commands
             for task in late:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -47,6 +47,7 @@ async def deliver(name: str, load: Load) -> dict[str, float]:
         "p50, ms": percentile(delivered, 0.5) / 1e6,
         "p99, ms": percentile(delivered, 0.99) / 1e6,
         "CPU of this process, µs a chunk": 1e6 * used / max(1, len(delivered)),
+        "commands a chunk": commands / load.expected,
         "connections": connections,
     }
 
@@ -68,6 +69,12 @@ async def _producer(
 async def _count_connections() -> int:
     async with connect() as redis:
         return len(await redis.client_list()) - 1
+
+
+async def _count_commands() -> int:
+    """Return how many commands the server has carried out, those inside scripts included."""
+    async with connect() as redis:
+        return int((await redis.info("stats"))["total_commands_processed"])
 
 
 def _bench(name: str, title: str, load: Load, **targets: Target) -> Bench:

@@ -16,19 +16,24 @@ from time import perf_counter_ns
 __all__ = ["CHUNK_BYTES", "Load", "chunk", "fast", "paced", "percentile", "record", "stamps"]
 
 CHUNK_BYTES = 64
-_FORM = b"T%019d" + b"." * (CHUNK_BYTES - 21) + b"\n"
+_FORM = b"T%019d"
+_FORM_BYTES = 20
 _STAMP = re.compile(rb"T(\d{19})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """Say how many streams, readers of each and chunks a second (of each), for how long."""
+    """Say how many streams, readers of each and chunks a second (of each), for how long.
+
+    Chunks of less than 21 bytes have no room for their time.
+    """
 
     streams: int = 1
     readers: int = 1
     rate: float
     seconds: float
     remote: bool = False
+    chunk_bytes: int = CHUNK_BYTES
 
     @property
     def count(self) -> int:
@@ -39,9 +44,9 @@ class Load:
         return self.count * self.streams * self.readers
 
 
-def chunk() -> bytes:
+def chunk(size: int = CHUNK_BYTES) -> bytes:
     """Return a chunk stamped with this moment."""
-    return _FORM % perf_counter_ns()
+    return _FORM % perf_counter_ns() + b"." * (size - _FORM_BYTES - 1) + b"\n"
 
 
 def stamps(data: bytes) -> list[bytes]:
@@ -49,13 +54,15 @@ def stamps(data: bytes) -> list[bytes]:
     return _STAMP.findall(data)
 
 
-async def paced(*, rate: float, count: int, phase: float = 0.0) -> AsyncIterator[bytes]:
+async def paced(
+    *, rate: float, count: int, phase: float = 0.0, size: int = CHUNK_BYTES
+) -> AsyncIterator[bytes]:
     """Yield a chunk when it is due, or as soon as possible after that."""
     loop = asyncio.get_running_loop()
     start = loop.time() + phase
     for number in range(count):
         await asyncio.sleep(max(0.0, start + number / rate - loop.time()))
-        yield chunk()
+        yield chunk(size)
 
 
 async def fast(*, until: int) -> AsyncIterator[bytes]:

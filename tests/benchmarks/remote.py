@@ -23,7 +23,8 @@ async def gated(gate: asyncio.Event, load: Load, number: int) -> AsyncIterator[b
     """Yield the chunks of stream `number` of a load, once the gate is open."""
     await gate.wait()
     phase = number / load.streams / load.rate  # so that not all are due at once
-    async for chunk in paced(rate=load.rate, count=load.count, phase=phase):
+    chunks = paced(rate=load.rate, count=load.count, phase=phase, size=load.chunk_bytes)
+    async for chunk in chunks:
         yield chunk
 
 

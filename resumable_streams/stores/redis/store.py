@@ -91,6 +91,8 @@ SPOILT_REMEDY = (
 )
 REPLICAS_REMEDY = "Bring the replicas back (INFO replication), or lower `wait_replicas` in OPTIONS."
 
+ENDED = frozenset(one.value.encode() for one in StreamStatus if one is not StreamStatus.STREAMING)
+
 Place = StreamKey | str | list[str]
 """What a script works on: a stream, or the keys it is given."""
 
@@ -224,6 +226,7 @@ class RedisStore(BaseStore):
         self._nodes = self._make_nodes(endpoint, sentinels, service, cluster)
         self._emptied_by = partial(endpoint.emptied_by, sentinels, service)
         self._address = endpoint.address
+        self._may_push = False  # as far as we know
         self._unreadable: set[StreamKey] = set()  # that the log knows already
         self._processes = RedisProcesses(self.keys, self._write)
         self.lasting = Lasting()  # what is written and announced: two hash slots, so two scripts
@@ -524,11 +527,40 @@ class RedisStore(BaseStore):
     async def delete(self, key: StreamKey, *, epoch: str | None = None) -> bool:
         answer = await self._write_end("delete", key, epoch, wrote=_is_elected)
         found, was_streaming, *whose = answer
+        self._may_push = True  # the script has asked
         if was_streaming:  # only then it has a producer to stop; a purge of old streams is quiet
             await self.announce(key)
         if found:  # a death in between leaves names, whose state says that nothing is there
             with suppress(StreamUnreadable, ValueError):
                 await self._forget(key, *whose)
+        return bool(found)
+
+    async def purge(self, key: StreamKey) -> bool:
+        """Remove the stream by plain commands, if it has ended; a script takes the server longer.
+
+        What is left if this process dies, or is cancelled, after each of them:
+
+            HMGET     all of it
+            UNLINK    names in the index and the slot, whose state says that nothing is there
+
+        A stream that was acquired between the two goes as well: its producer finds out at its next
+        append, or by the announcement for the tenant.
+        """
+        # A script asks first whether we may push, which the announcement at the end has to do; and
+        # only a script waits for replicas.
+        if not self._may_push or self._wait_replicas:
+            return await self.delete(key)
+        meta, log = self._keys_of(key)
+        try:
+            fields = ("status", "epoch", "owner", "slot")
+            status, *whose = await self._nodes.execute(meta, "HMGET", meta, *fields)
+        except Unreadable:
+            return await self.delete(key)
+        if status not in ENDED:
+            return await self.delete(key)
+        found = await self._nodes.execute(meta, "UNLINK", meta, log)
+        with suppress(StreamUnreadable, ValueError):
+            await self._forget(key, *(value or b"" for value in whose))
         return bool(found)
 
     async def _forget(self, key: StreamKey, epoch: bytes, owner: bytes, name: bytes) -> None:

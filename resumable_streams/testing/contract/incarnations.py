@@ -44,6 +44,21 @@ class Incarnations(StoreTests):
         await refusal(StreamDoesNotExist, store.finalize(KEY, claim, StreamStatus.DONE))
         assert await scanned(store) == set()
 
+    async def test_a_purge_removes_every_incarnation_running_or_not(self, store: BaseStore) -> None:
+        async with self.another(store) as other:
+            assert await other.purge(KEY) is False
+            for ends in (False, True, False, True):
+                claim = await start(store)
+                await store.append(KEY, claim, 0, b"abc")
+                if ends:
+                    await store.finalize(KEY, claim, StreamStatus.DONE)
+                assert await other.purge(KEY) is True
+                assert await other.purge(KEY) is False
+                assert await is_gone(store)
+                assert await store.read(KEY, 0, 10) is None
+                await refusal(StreamDoesNotExist, store.append(KEY, claim, 3, b"d"))
+                assert await scanned(store) == set()
+
     async def test_what_was_acquired_again_is_another_incarnation(self, store: BaseStore) -> None:
         old = await start(store, owner="ada", attrs={"old": "yes"})
         await store.append(KEY, old, 0, b"old bytes")

@@ -73,6 +73,20 @@ class Listings(StoreTests):
         assert not set(rest) & set(first)
 
     async def test_a_deleted_stream_leaves_index_and_slot(self, store: BaseStore) -> None:
+        await self.finish_in_slot(store)
+        assert await store.delete(KEY)
+        assert await self.walk(store, limit=10, generation=KEY.generation) == []
+        assert await store.occupant(SLOT) is None
+
+    async def test_a_purged_stream_leaves_index_and_slot(self, store: BaseStore) -> None:
+        for _ in range(2):  # a store may go another way after the first
+            await self.finish_in_slot(store)
+            assert await store.purge(KEY)
+            assert await self.walk(store, limit=10, generation=KEY.generation) == []
+            assert await store.occupant(SLOT) is None
+
+    async def finish_in_slot(self, store: BaseStore) -> None:
+        """Have a stream that ended in the index of its owner and in a slot."""
         claim = await start(store, slot=SLOT.name)
         one = holding(epoch=claim.epoch)
         await store.reserve(one, ttl=30)
@@ -80,6 +94,3 @@ class Listings(StoreTests):
         await store.release(one)
         await store.settle(SLOT, epoch=claim.epoch, stream_id=KEY.stream_id, keep=30)
         assert (await look(store)).slot == SLOT.name
-        assert await store.delete(KEY)
-        assert await self.walk(store, limit=10, generation=KEY.generation) == []
-        assert await store.occupant(SLOT) is None
