@@ -1,6 +1,6 @@
 """The answers of the model: in a chat that keeps them, and as plain events."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 
 from resumable_streams.contrib.chat.models import Conversation, Message
@@ -19,9 +19,16 @@ class Assistant(ChatView):
         """Yield the words of the model."""
         await note_producer(conversation.running or "")
         turns = [llm.Turn(role=one.role, text=one.text) for one in messages if one.text]
-        async with aclosing(llm.get_model().events(turns)) as events:
-            async for line in events:
-                yield llm.text_of(line)
+        async with aclosing(words(turns)) as answer:
+            async for word in answer:
+                yield word
+
+
+async def words(turns: Sequence[llm.Turn]) -> AsyncGenerator[str, None]:
+    """Yield the words of the model."""
+    async with aclosing(llm.get_model().events(turns)) as events:
+        async for line in events:
+            yield llm.text_of(line)
 
 
 async def raw_events(turns: Sequence[llm.Turn]) -> AsyncIterator[bytes]:

@@ -13,6 +13,7 @@ urlpatterns = [
     path("shared/<str:stream_id>/", views.shared, name="shared"),
     path("api/session", views.session, name="session"),
     path("api/raw", views.RawView.as_view(), name="raw"),
+    path("api/agent", views.AgentView.as_view(), name="agent"),
     path("api/share/<str:stream_id>", views.share, name="share"),
     path("api/", include(Assistant.urls("chat"))),
 ]

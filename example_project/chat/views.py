@@ -17,7 +17,7 @@ from resumable_streams.owners import get_identity
 from resumable_streams.views import AcquireView
 
 from . import damage, llm
-from .answers import Assistant, raw_events
+from .answers import Assistant, raw_events, words
 
 SUGGESTIONS = [
     "What happens to my answer if I reload now?",
@@ -92,18 +92,49 @@ class RawView(AcquireView):
 
     async def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
-            self.text = question_of(request)
+            self.read(request)
         except ValueError as error:
             return JsonResponse({"error": str(error)}, status=400)
         return await super().post(request, *args, **kwargs)
 
-    async def produce(self, request: HttpRequest) -> AsyncIterator[bytes]:
+    def read(self, request: HttpRequest) -> None:
+        """Keep the question; raise ValueError for a body that cannot be understood."""
+        self.turns = [llm.Turn(role="user", text=question_of(request))]
+
+    async def produce(self, request: HttpRequest) -> AsyncIterator[Any]:
         """Return the events of one answer."""
-        return raw_events([llm.Turn(role="user", text=self.text)])
+        return raw_events(self.turns)
 
     def get_attrs(self, request: HttpRequest) -> dict[str, str]:
         """Call the bytes what they are."""
         return {"content_type": "text/event-stream"}
+
+
+class AgentView(RawView):
+    """Answers for the `HttpAgent` of AG-UI. A run is named by its client, and so is its stream."""
+
+    format = "ag_ui"
+
+    def read(self, request: HttpRequest) -> None:
+        """Keep the question and the ids of the run."""
+        super().read(request)
+        match json.loads(request.body or b"null"):
+            case {"runId": str(run), "threadId": str(thread)}:
+                self.attrs = {"run_id": run, "thread_id": thread}
+            case _:
+                raise ValueError("'runId' and 'threadId' are strings.")
+
+    def get_stream_id(self, request: HttpRequest) -> str:
+        """Return the id of the run: a run that is run again is the same stream."""
+        return self.attrs["run_id"]
+
+    def get_attrs(self, request: HttpRequest) -> dict[str, str]:
+        """Return the names that the events of the run have."""
+        return self.attrs
+
+    async def produce(self, request: HttpRequest) -> AsyncIterator[Any]:
+        """Return the words of one answer."""
+        return words(self.turns)
 
 
 def question_of(request: HttpRequest) -> str:

@@ -39,11 +39,8 @@ def rows(title: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.split(" | ")] for line in lines]
 
 
-@pytest.fixture(scope="module")
-@starts_a_process
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """Build the project of the page, and serve it."""
-    folder = tmp_path_factory.mktemp("chat")
+def project_of_the_page(folder: Path) -> Project:
+    """Write the project of the page on top of what `startproject` makes."""
     environment = {
         "DJANGO_SETTINGS_MODULE": "mysite.settings",
         "PYTHONPATH": os.pathsep.join([str(folder), str(DOCS.parent)]),
@@ -59,6 +56,14 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     text = settings.read_text().replace('"DIRS": []', f'"DIRS": [{str(templates)!r}]')
     settings.write_text(text.replace("'DIRS': []", f"'DIRS': [{str(templates)!r}]"))
     made.run("manage.py", "migrate", "-v", "0")
+    return made
+
+
+@pytest.fixture(scope="module")
+@starts_a_process
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """Build the project of the page, and serve it."""
+    made = project_of_the_page(tmp_path_factory.mktemp("chat"))
     with made.serve() as made.url:
         yield made
 

@@ -1,13 +1,21 @@
 /**
  * A stock agent of AG-UI: run once; with `client`, go on where the connection broke, and with `tries`,
- * run again while it fails.
+ * run again while it fails. With `cuts`, the connection breaks at these bytes.
  *
  * Prints a line of JSON for each event, and at the end what the client has made of them.
  */
 
 import { HttpAgent } from "@ag-ui/client";
 
-const { url, headers, runId, threadId, props, cancelAt, client, tries = 1 } = JSON.parse(process.argv[2]);
+import { cutsBefore } from "./cuts.mjs";
+import { randomCuts } from "./random_cuts.mjs";
+
+const given = JSON.parse(process.argv[2]);
+const { path = "/agent", question, runId, threadId, props, cancelAt, client, tries = 1, cuts = 0, seed, longest } = given;
+const proxy = await cutsBefore(given.url);
+proxy.plan("run", randomCuts(cuts, { seed, longest }));
+const url = cuts ? proxy.url : given.url;
+const headers = { ...given.headers, "X-Case": "run" };
 
 // Where a body breaks, the client also rejects a promise that nobody has: a browser prints that.
 process.on("unhandledRejection", () => {});
@@ -16,7 +24,8 @@ process.on("unhandledRejection", () => {});
 async function makeFetch() {
   const { createFetch } = await import(client);
   return createFetch({
-    firstPause: 100,
+    firstPause: cuts ? 1 : 100,
+    longestPause: 500,
     fetch(input, init) {
       const lastId = new Headers(init?.headers).get("Last-Event-ID");
       if (lastId) console.log(JSON.stringify({ broken: lastId }));
@@ -26,9 +35,10 @@ async function makeFetch() {
 }
 
 const agent = new HttpAgent({
-  url: `${url}/agent`,
+  url: `${url}${path}`,
   headers,
   threadId,
+  initialMessages: question ? [{ id: "q", role: "user", content: question }] : [],
   ...(client ? { fetch: await makeFetch() } : {}),
 });
 
@@ -66,4 +76,5 @@ for (let run = 0; run < tries && !end.finished; run += 1) {
   agent.setMessages(agent.messages.filter((message) => message.role !== "assistant"));
   await runOnce();
 }
-console.log(JSON.stringify({ end, messages: agent.messages }));
+console.log(JSON.stringify({ end, messages: agent.messages, cuts: proxy.made("run") }));
+proxy.close();

@@ -69,6 +69,6 @@ for (let tries = 0; chat.status === "error" && tries < 100; tries += 1) {
 }
 
 if (proxy) {
-  if (proxy.left("chat")) throw new Error(`${proxy.left("chat")} cuts were not made.`);
+  if (proxy.made("chat") < cuts.length) throw new Error(`${proxy.made("chat")} cuts were made.`);
   proxy.close();
 }

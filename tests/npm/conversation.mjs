@@ -1,37 +1,18 @@
 /**
  * The chat of a page that loses its connection again and again, each time with a reload: `useChat` with
- * the messages of the history, and `resume: true`, without React. Prints the messages at the end.
+ * the messages of the history, and `resume: true`, without React. Asks the last question again while
+ * there are cuts to make. Prints the messages at the end, the history, what was asked, and the cuts.
  */
 
-const { version, api, headers, id, questions, cuts, seed, keep } = JSON.parse(process.argv[2]);
+import { cutsBefore } from "./cuts.mjs";
+import { randomCuts } from "./random_cuts.mjs";
+
+const { version, api, headers, id, questions, cuts, seed, longest, keep } = JSON.parse(process.argv[2]);
 const { AbstractChat, DefaultChatTransport, lastAssistantMessageIsCompleteWithToolCalls } = await import(version);
 
-let state = seed;
-function random() {
-  state = (state * 1103515245 + 12345) % 2 ** 31; // the same points at each run
-  return state / 2 ** 31;
-}
-
-let left = cuts;
-let isCutting = true;
-
-/** Break a body at a random byte, as a lost network does. */
-async function fetchAndCut(url, options) {
-  const response = await fetch(url, options);
-  if (!isCutting || left <= 0 || response.status !== 200) return response;
-  left -= 1;
-  let bytes = 1 + Math.floor(random() * 1500);
-  const body = response.body.pipeThrough(
-    new TransformStream({
-      transform(chunk, controller) {
-        controller.enqueue(chunk.subarray(0, bytes));
-        bytes -= chunk.length;
-        if (bytes <= 0) controller.error(new TypeError("network error"));
-      },
-    }),
-  );
-  return new Response(body, response);
-}
+const proxy = await cutsBefore(api);
+const cutApi = `${proxy.url}${new URL(api).pathname}`;
+const plan = randomCuts(cuts, { seed, longest });
 
 class State {
   status = "ready";
@@ -49,7 +30,7 @@ class Chat extends AbstractChat {
   constructor(messages) {
     super({
       id,
-      transport: new DefaultChatTransport({ api, headers, fetch: fetchAndCut }),
+      transport: new DefaultChatTransport({ api: cutApi, headers: { ...headers, "X-Case": "chat" } }),
       state: new State(messages),
       sendAutomaticallyWhen: lastAssistantMessageIsCompleteWithToolCalls,
     });
@@ -80,9 +61,13 @@ async function follow(chat) {
 
 const waiting = (chat) => chat.lastMessage?.parts.findLast((part) => part.state === "input-available");
 
+const share = Math.ceil(cuts / questions.length);
+const asked = [];
 let chat = new Chat(await load());
-for (const text of questions) {
-  await chat.sendMessage({ text });
+while (asked.length < questions.length || proxy.made("chat") < cuts) {
+  proxy.plan("chat", [...proxy.left("chat"), ...plan.splice(0, share)]);
+  asked.push(questions[asked.length] ?? questions.at(-1));
+  await chat.sendMessage({ text: asked.at(-1) });
   chat = await follow(await settled(chat));
   for (let call = waiting(chat); call; call = waiting(chat)) {
     await chat.addToolOutput({ tool: "where", toolCallId: call.toolCallId, output: "Here." });
@@ -90,6 +75,5 @@ for (const text of questions) {
     chat = await follow(await settled(chat));
   }
 }
-isCutting = false;
-console.log(JSON.stringify({ messages: chat.messages, left, history: await load() }));
-process.exit(0);
+const found = { messages: chat.messages, asked, cuts: proxy.made("chat"), history: await load() };
+process.stdout.write(JSON.stringify(found), () => process.exit(0));

@@ -17,6 +17,7 @@ import pytest
 from tests.acceptance import conftest as acceptance
 from tests.acceptance.servers import Server
 
+from .adopters import fresh_project
 from .nginx import nginx
 
 Proxy = Callable[..., str]
@@ -74,3 +75,21 @@ def node() -> Iterator[Node]:
             return process
 
         yield start
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Serve the project of docs/chat.md, and return its address."""
+    with fresh_project(tmp_path_factory.mktemp("fresh")) as project:
+        yield project.url
+
+
+@pytest.fixture(params=["example", "fresh"])
+def adopter(request: pytest.FixtureRequest) -> str:
+    """Return the address of a site that has a page at `/` and a chat."""
+    if request.param == "fresh":
+        url: str = request.getfixturevalue("fresh")
+        return url
+    redis_url = request.getfixturevalue("redis_url")
+    server = request.getfixturevalue("site")("daphne", REDIS_URL=redis_url, DEMO_RATE="300")
+    return str(server.url)

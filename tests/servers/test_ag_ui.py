@@ -8,6 +8,7 @@ import pytest
 
 from tests.acceptance.servers import ROOT, Server
 
+from .adopters import as_browser
 from .conftest import Node, Proxy, Start
 from .nginx import BLOCKS
 
@@ -21,9 +22,8 @@ def ran(node: Node, url: str, *, every: float = 0.0, **more: Any) -> tuple[list[
     agent = node(
         "agent.mjs",
         url=url,
-        headers={"X-User": "me"},
         threadId="t-1",
-        **{"runId": uuid.uuid4().hex, **more},
+        **{"runId": uuid.uuid4().hex, "headers": {"X-User": "me"}, **more},
         props={"count": COUNT, "every": every},
     )
     assert agent.stdout is not None
@@ -100,6 +100,28 @@ def test_a_deploy_in_mid_run_is_no_end(
     assert lines[-1]["end"] == {"finished": 1}
     assert text(lines[-1]) == WHOLE
     assert any("broken" in line for line in lines)
+
+
+@pytest.mark.timeout(180)
+def test_thirty_cuts_change_nothing_in_a_run_of_the_example(
+    site: Any, redis_url: str, node: Node
+) -> None:
+    server = site("daphne", REDIS_URL=redis_url, DEMO_RATE="100")
+    headers = as_browser(server.url)
+    given: dict[str, Any] = {"path": "/api/agent", "question": "Why?", "headers": headers}
+    undisturbed, whole = ran(node, server.url, **given)
+    cut: dict[str, Any] = {"client": CLIENT.as_uri(), "cuts": 30, "seed": 7, "longest": 600}
+    disturbed, last = ran(node, server.url, **cut, **given)
+    assert (last["end"], last["cuts"]) == ({"finished": 1}, 30)
+    assert text(last) == text(whole)
+    assert told(disturbed) == told(undisturbed)
+
+
+def told(lines: list[Any]) -> list[Any]:
+    """Return the events of a run, without the names of the run and of its message."""
+    names = ("runId", "messageId")
+    events = [line["event"] for line in lines if "event" in line]
+    return [{key: event[key] for key in event if key not in names} for event in events]
 
 
 def frames_site(site: Any, redis_url: str, kind: str, **environment: str) -> Server:
