@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator
+from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -42,6 +43,8 @@ if "REDIS_URL" in os.environ:
         "LEASE": 1.5,
         "SWEEP": 0.5,
     }
+ALIAS["MAX_RESPONSE_SECONDS"] = float(os.environ.get("MAX_RESPONSE_SECONDS", "3600"))
+PACE = float(os.environ.get("PACE", "0.1"))
 RESUMABLE_STREAMS = {"default": ALIAS}
 
 COUNT = 120
@@ -67,7 +70,7 @@ async def words(question: str) -> AsyncIterator[Any]:
         yield retry(0.1)  # EventSource waits for 3 s otherwise
         yield format_html("<p\n>{}</p>", text)
         yield BETWEEN
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(PACE)
 
 
 def _urls() -> list[Any]:
@@ -80,6 +83,9 @@ def _urls() -> list[Any]:
     from resumable_streams import streams
     from resumable_streams.owners import get_identity
 
+    # Seconds, so that a body ends often in a short test; the package has a format of this name.
+    frames: Any = import_module("resumable_streams.formats.sse")
+    frames.COME_BACK_AFTER = 0.1, 0.2
     answers: Any = ModuleType("mysite.answers")
     answers.words = words
     sys.modules.update({"mysite": ModuleType("mysite"), "mysite.answers": answers})

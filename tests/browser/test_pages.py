@@ -1,6 +1,7 @@
 """The pages of docs/code, in Chromium: each fragment once, in order, whatever the network does."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,32 @@ APPLICATION = "resumable_streams.asgi:get_asgi_application"
 WHOLE = "".join(f"{text}{BETWEEN}" for text in SHOWN)
 FALLBACK = "This answer needs JavaScript."
 PLACES = {"element": "resumable-stream", "strict": "resumable-stream"}
+COUNT_BODIES = """
+    window.bodies = 0;
+    const { EventSource: Source } = window;
+    window.EventSource = class extends Source {
+        constructor(url) {
+            super(url);
+            this.addEventListener("open", () => (window.bodies += 1));
+        }
+    };
+"""
 OF_THE_NETWORK = "Failed to load resource"
 
 
 @pytest.fixture
 def link(tmp_path: Path) -> Iterator[Link]:
     """Serve the pages behind a network that can be cut."""
-    assert (NPM / "htmx.org").is_dir(), "Run `npm ci` in tests/npm first; `make browser` does."
-    environment = {"DJANGO_SETTINGS_MODULE": "tests.browser.pages_site"}
+    with served(tmp_path) as network:
+        yield network
+
+
+@contextmanager
+def served(folder: Path, **more: str) -> Iterator[Link]:
+    assert (NPM / "htmx.org").is_dir(), "Run `npm ci` in tests/npm first; `make e2e` does."
+    environment = {"DJANGO_SETTINGS_MODULE": "tests.browser.pages_site", **more}
     command = f"-m uvicorn --factory --port {{port}} {APPLICATION}"
-    with launch(command, environment, tmp_path / "log") as server:
+    with launch(command, environment, folder / "log") as server:
         network = Link(server.url)
         yield network
         network.close()
@@ -90,6 +107,23 @@ def test_each_fragment_comes_once_over_cuts_and_a_503(
     follower.wait_for_all()
     assert follower.text() == WHOLE
     assert follower.errors == []
+
+
+def test_an_event_source_has_each_event_once_over_ten_ends_by_the_server_and_a_503(
+    tmp_path: Path, visitor: Any
+) -> None:
+    with served(tmp_path, MAX_RESPONSE_SECONDS="1", PACE="0.3") as link:
+        visitor.add_init_script(COUNT_BODIES)
+        follower = Follower(visitor, link, "event-source")
+        follower.wait_for(20)
+        link.refuse(1)
+        link.cut(silently=False)  # a connection that is kept would not be refused
+        link.mend()
+        follower.wait_for_all()
+        assert follower.text() == WHOLE
+        assert link.refused == 1
+        assert follower.page.evaluate("bodies") > 10
+        assert follower.errors == []
 
 
 @pytest.mark.parametrize("is_refused", [True, False])

@@ -39,6 +39,7 @@ def test_the_index_has_a_line_for_each_page() -> None:
     } - {"README.md"}
 
 
+@pytest.mark.timeout(180)  # the packages of providers take long to import
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_names_of_the_package_exist(page: Path) -> None:
     for source, names, path in DOTTED.findall(page.read_text()):
