@@ -13,6 +13,7 @@ from tests.acceptance.servers import ROOT, launch, migrate
 
 from .axe import violations
 from .link import Link
+from .test_misfortunes import put_to_sleep
 from .test_page import ask, fetch, wait_for_status, wait_for_words
 from .test_wire import DEMO
 
@@ -108,6 +109,36 @@ def test_the_text_is_whole_after_a_reload_without_a_network_and_in_a_second_tab(
         assert text_of(tab) == TEXT
         assert tab.locator(".message").count() == 2
         assert tab.locator("#page").evaluate(BELOW) < 50
+
+
+def test_the_text_is_whole_after_sleep_the_back_button_and_in_a_tab_opened_again(
+    visitor: Any, pages: list[Any]
+) -> None:
+    other = visitor.new_page()
+    for page in pages:
+        assert_running(page)
+        put_to_sleep(page, until=lambda: other.wait_for_timeout(1_000))
+    tabs = [opened(visitor, page.url) for page in pages]
+    for page, tab in zip(pages, tabs, strict=True):
+        tab.close()
+        page.goto("about:blank")
+        page.go_back()
+    for tab in (*pages, *(opened(visitor, page.url) for page in pages)):
+        wait_for_status(tab, "Ended")
+        assert text_of(tab) == TEXT
+
+
+def test_a_visitor_who_logs_out_keeps_what_was_read(
+    link: Link, visitor: Any, pages: list[Any]
+) -> None:
+    for page in pages:
+        assert_running(page)
+    visitor.clear_cookies(name="sessionid")
+    link.cut(silently=False)
+    link.mend()
+    for page in pages:
+        assert "stream_not_found" in wait_for_status(page, "Failed")
+        assert TEXT.startswith(text_of(page))
 
 
 def test_the_end_of_a_killed_process_is_shown_with_the_words_so_far(pages: list[Any]) -> None:

@@ -50,6 +50,7 @@ SHOWN_BY = {
     "`EventSource`": ["browser/test_pages.py", "browser/test_event_source.py"],
     "`fetch` by hand": ["npm/by_hand.mjs"],
     "`useChat`": ["servers/test_use_chat.py", "servers/test_conversations.py"],
+    "assistant-ui": ["browser/test_react.py"],
     "`@ag-ui/client`": ["servers/test_ag_ui.py", "npm/by_hand.mjs"],
     "WebSocket": ["docs/test_websocket_page.py", "channels/test_who_asks.py"],
     "Python client": ["docs/test_python_client_page.py", "client/test_every_byte.py"],
