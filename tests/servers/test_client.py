@@ -58,7 +58,7 @@ def test_the_code_of_the_page(server: Server, node: Node, tmp_path: Path) -> Non
     blocks = re.findall(r"^```js\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     assert len(blocks) == 4
     for number, block in enumerate(blocks):
-        (tmp_path / f"{number}.mjs").write_text(block.replace('"ai"', '"ai7"'))
+        (tmp_path / f"{number}.mjs").write_text(block)
     running = node(
         "page.mjs",
         folder=tmp_path.as_uri(),

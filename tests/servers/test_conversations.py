@@ -12,7 +12,7 @@ import pytest
 from .adopters import as_browser
 from .conftest import Node
 
-VERSIONS = ["ai5", "ai6", "ai7"]
+VERSIONS = ["ai5", "ai6", "ai"]
 COUNT = 40
 CUTS = 30
 LONGEST = 3000  # shorter than an answer: each cut can be made

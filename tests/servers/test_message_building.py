@@ -12,7 +12,7 @@ from tests.chat.samples import SAMPLES
 
 from .conftest import Node
 
-VERSIONS = ["ai5", "ai6", "ai7"]
+VERSIONS = ["ai5", "ai6", "ai"]
 
 
 def read(node: Node, version: str, body: bytes) -> list[dict[str, Any]]:

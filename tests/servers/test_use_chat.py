@@ -14,7 +14,7 @@ from .conftest import Node, Proxy
 from .nginx import BLOCKS
 
 CLIENT = ROOT / "resumable_streams" / "static" / "resumable_streams" / "client.js"
-VERSIONS = ["ai5", "ai6", "ai7"]
+VERSIONS = ["ai5", "ai6", "ai"]
 COUNT = 100  # at the pace below, longer than it takes to hear of the first words
 WHOLE = "".join(f"{number} " for number in range(COUNT))
 
@@ -87,7 +87,7 @@ def test_plain_text_is_a_whole_message(start: Start, node: Node, version: str) -
     assert (last["status"], last["error"], last["text"]) == ("ready", None, WHOLE)
 
 
-@pytest.mark.parametrize("version", ["ai6", "ai7"])
+@pytest.mark.parametrize("version", ["ai6", "ai"])
 @pytest.mark.parametrize("block", BLOCKS)
 def test_with_resumable_fetch_a_deploy_is_not_even_seen(
     start: Start, proxy: Proxy, node: Node, version: str, block: str
@@ -104,7 +104,7 @@ def test_with_resumable_fetch_a_deploy_is_not_even_seen(
     assert (view["status"], view["text"]) == ("ready", WHOLE)
 
 
-@pytest.mark.parametrize("version", ["ai6", "ai7"])
+@pytest.mark.parametrize("version", ["ai6", "ai"])
 def test_with_resumable_fetch_thirty_cuts_are_not_even_seen(
     start: Start, node: Node, version: str
 ) -> None:
