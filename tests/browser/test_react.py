@@ -74,6 +74,7 @@ def pages(link: Link, visitor: Any) -> list[Any]:
 
 def opened(visitor: Any, address: str) -> Any:
     page = visitor.new_page()
+    page.set_default_timeout(60_000)  # the answer alone takes 20 seconds
     page.goto(address)
     page.locator("#status-text").wait_for()
     return page
