@@ -6,6 +6,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -177,8 +178,13 @@ def _form(primaries: list[Node], replicas: list[Node]) -> None:
     until(lambda: all(_known(one) == len(everybody) for one in everybody))
     for one, primary in zip(replicas, primaries, strict=True):
         identity = primary.client.execute_command("CLUSTER MYID")
-        one.client.execute_command("CLUSTER REPLICATE", identity)
+        # A node is counted before its handshake has told who it is: "Unknown node" until then.
+        until(partial(_replicates, one, identity))
     until(lambda: all(_is_ready(one) for one in everybody))
+
+
+def _replicates(one: Node, identity: str) -> bool:
+    return bool(one.client.execute_command("CLUSTER REPLICATE", identity))
 
 
 def _known(one: Node) -> int:
