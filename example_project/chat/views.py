@@ -19,6 +19,7 @@ from resumable_streams.views import AcquireView
 from . import damage, llm
 from .answers import Assistant, raw_events, words
 
+MAX_THREAD_ID = 256  # characters
 SUGGESTIONS = [
     "What happens to my answer if I reload now?",
     "Who writes while nobody reads?",
@@ -93,7 +94,7 @@ class RawView(AcquireView):
     async def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
             self.read(request)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:  # too many levels of JSON
             return JsonResponse({"error": str(error)}, status=400)
         return await super().post(request, *args, **kwargs)
 
@@ -119,10 +120,12 @@ class AgentView(RawView):
         """Keep the question and the ids of the run."""
         super().read(request)
         match json.loads(request.body or b"null"):
-            case {"runId": str(run), "threadId": str(thread)}:
+            case {"runId": str(run), "threadId": str(thread)} if len(thread) <= MAX_THREAD_ID:
                 self.attrs = {"run_id": run, "thread_id": thread}
             case _:
-                raise ValueError("'runId' and 'threadId' are strings.")
+                raise ValueError(
+                    f"'runId' and 'threadId' are strings, the latter of at most {MAX_THREAD_ID}."
+                )
 
     def get_stream_id(self, request: HttpRequest) -> str:
         """Return the id of the run: a run that is run again is the same stream."""
@@ -145,5 +148,7 @@ def question_of(request: HttpRequest) -> str:
         case {"messages": [*_, {"content": str(text)}]}:
             return text
         case {"messages": [*_, {"parts": [*parts]}]}:
-            return "".join(str(part["text"]) for part in parts if "text" in part)
+            return "".join(
+                str(part["text"]) for part in parts if isinstance(part, dict) and "text" in part
+            )
     raise ValueError("'messages' is a list of at least one message.")

@@ -252,6 +252,30 @@ async def test_bad_question_is_a_clear_400(fast, body, words):
 
 
 @pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"\xff",
+        b"[" * 100_000,
+        b"[]",
+        json.dumps(question("a")).encode(),
+        b'{"messages": [{"parts": [1]}]}',
+        json.dumps({**question("a"), "runId": 1, "threadId": "t"}).encode(),
+        json.dumps({**question("a"), "runId": "r", "threadId": "t" * 5_000}).encode(),
+        json.dumps({**question("a"), "runId": "r" * 5_000, "threadId": "t"}).encode(),
+        json.dumps({**question("a"), "runId": "../r", "threadId": "t"}).encode(),
+    ],
+)
+async def test_a_bad_run_of_an_agent_is_a_clear_400(fast, body):
+    async with visit(fast) as client:
+        headers = {"Content-Type": "application/json"}
+        refused = await client.post("/api/agent", content=body, headers=headers)
+        assert refused.status_code == 400
+        assert refused.json()["error"]
+
+
+@pytest.mark.parametrize(
     ("environment", "words"),
     [
         ({"DEMO_MODEL": "gpt"}, "DEMO_MODEL='gpt' is not known"),
