@@ -108,9 +108,12 @@ def key_prefix() -> str:
 def blockbuster() -> Iterator[BlockBuster]:
     """Turn a blocking call of the package inside any running loop into an error."""
     with blockbuster_ctx(scanned_modules=["resumable_streams"]) as guard:
-        # The client of a cache asks for the version of redis-py, once a process.
         for function in guard.functions.values():
+            # The client of a cache asks for the version of redis-py, once a process.
             function.can_block_in("redis/utils.py", {"get_lib_version"})
+            # A provider's client that a source makes reads certificates, and its own version.
+            function.can_block_in("httpx/_transports/default.py", {"__init__"})
+            function.can_block_in("httpx2/_transports/default.py", {"__init__"})
         yield guard
 
 
