@@ -102,6 +102,7 @@ async def test_a_stream_that_rests_after_a_template_holds_no_connection(opened: 
         await asyncio.Event().wait()
 
     await users()
+    opened.clear()  # what the test itself opened is its own
     attrs = {"format": "html", "fragment_template": "users.html"}
     reader = await streams.arun("s", source, owner="me", attrs=attrs)
     assert b"<li>ada</li>" in await read_until(reader, 1)
