@@ -55,16 +55,17 @@ class Appender:
         """Where the next byte goes: the end of what the store has acknowledged."""
         return self._tail.window.end
 
-    async def append(self, chunks: list[bytes]) -> None:
+    async def append(self, chunks: list[bytes], *, spent: float = 0.0) -> None:
         """Append the chunks of one `ChunkBuffer.take`, in one entry if they fit.
 
-        Raises what `BaseStore.append` does, except StreamGap.
+        `spent` is how many seconds of the patience another attempt has used. Raises what
+        `BaseStore.append` does, except StreamGap.
         """
         if len(chunks[0]) > MAX_APPEND_BYTES:
             await self._append_in_pieces(chunks[0])
             return
         try:
-            await self._append_entry(b"".join(chunks), len(chunks))
+            await self._append_entry(b"".join(chunks), len(chunks), spent)
         except StreamLimitExceeded:
             if len(chunks) == 1:
                 raise
@@ -76,17 +77,17 @@ class Appender:
         for start in range(0, len(chunk), MAX_APPEND_BYTES):
             await self._append_entry(chunk[start : start + MAX_APPEND_BYTES], int(start == 0))
 
-    async def _append_entry(self, data: bytes, chunks: int) -> None:
+    async def _append_entry(self, data: bytes, chunks: int, spent: float = 0.0) -> None:
         """Append what follows the last acknowledged byte, then show and tell it."""
         started = time.perf_counter()
         offset = self.end_offset
         while True:
             try:
-                await self._append_at(offset, data, chunks)
+                await self._append_at(offset, data, chunks, spent)
                 break
             except StreamGap as gap:
                 await self._fill_gap(gap.size, offset)
-        self._tail.push(offset, data, started)
+        self.show(offset, data, started)
         stored = time.perf_counter()
         if not offset and stream_first_byte.receivers:
             duration = stored - self._made_at
@@ -100,6 +101,11 @@ class Appender:
                 duration=stored - started,
             )
 
+    def show(self, offset: int, data: bytes, started: float) -> None:
+        """Give readers here bytes that the store has accepted; when is for measuring only."""
+        self._tail.push(offset, data, started)
+        self.renewed_at = time.monotonic()
+
     async def _fill_gap(self, start: int, end: int) -> None:
         """Replace acknowledged bytes that the store has lost since, from the window."""
         while start < end:
@@ -112,11 +118,11 @@ class Appender:
             except StreamGap as gap:  # it went back once more
                 start = gap.size
 
-    async def _append_at(self, offset: int, data: bytes, chunks: int) -> None:
+    async def _append_at(self, offset: int, data: bytes, chunks: int, spent: float = 0.0) -> None:
         """Append at one offset; repeat it while the store is away."""
         await patiently(
             lambda: self._store.append(self._tail.key, self.claim, offset, data, chunks=chunks),
-            for_seconds(self._patience),
+            for_seconds(self._patience - spent),
         )
         self.renewed_at = time.monotonic()
 

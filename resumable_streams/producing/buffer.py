@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 
 from ..exceptions import fresh
 from ..stores.base import MAX_APPEND_BYTES
@@ -16,6 +17,8 @@ class ChunkBuffer:
     """The chunks that were yielded, and not given to the store yet: bounded, in order."""
 
     def __init__(self) -> None:
+        self.on_news: Callable[[], None] | None = None
+        """Called with each chunk and with the end, in place of a task that waits in `take`."""
         self._chunks: deque[bytes] = deque()
         self._size = 0
         self._news = asyncio.Event()
@@ -37,8 +40,14 @@ class ChunkBuffer:
             return False
         self._chunks.append(chunk)
         self._size += len(chunk)
-        self._news.set()
+        self._tell()
         return True
+
+    def _tell(self) -> None:
+        if self.on_news is not None:
+            self.on_news()
+        else:
+            self._news.set()
 
     def close(self, error: Exception | None = None) -> bool:
         """Say that no more will come; `error` is raised once everything before it was taken.
@@ -48,7 +57,7 @@ class ChunkBuffer:
         if self._closed:
             return False
         self._closed, self._error = True, error
-        self._news.set()
+        self._tell()
         return True
 
     def abort(self, error: Exception | None = None) -> None:
@@ -56,8 +65,8 @@ class ChunkBuffer:
         self._chunks.clear()
         self._size = 0
         self._closed, self._error = True, error
-        self._news.set()
         self._room.set()
+        self._tell()
 
     async def take(self) -> list[bytes]:
         """Return the chunks of one append, at least one; an empty list at the end.
@@ -69,6 +78,15 @@ class ChunkBuffer:
             await self._news.wait()
         if not self._chunks and self._error is not None:
             raise fresh(self._error)  # not the one that is kept, and all that it passes through
+        return self.take_now()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the next `take` finds the end, or the error."""
+        return self._closed and not self._chunks
+
+    def take_now(self) -> list[bytes]:
+        """Return the same without waiting: an empty list also while there are none."""
         taken: list[bytes] = []
         size = 0
         while self._chunks and (not taken or size + len(self._chunks[0]) <= MAX_APPEND_BYTES):

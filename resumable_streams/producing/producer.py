@@ -49,6 +49,7 @@ from ..types import CancellationReason, Claim, ErrorCode, StreamInfo, StreamStat
 from .appender import Appender
 from .buffer import ChunkBuffer
 from .continuing import Continuation
+from .fast_path import FastPath
 from .sources import (
     Item,
     Source,
@@ -150,8 +151,9 @@ class Producer:
             self._gather(), name=f"resumable_streams.source {self.key.stream_id}"
         )
         try:
-            while chunks := await self._buffer.take():
-                await self._appender.append(chunks)
+            path = FastPath(self._store, self.tail, self._appender, self._buffer)
+            while chunks := await path.take():
+                await self._appender.append(chunks, spent=path.spent)
             conclusion = Conclusion(status=StreamStatus.DONE)
         except asyncio.CancelledError:
             conclusion = Conclusion(status=StreamStatus.ERROR, code=ErrorCode.INTERRUPTED)

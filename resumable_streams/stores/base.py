@@ -286,6 +286,23 @@ class BaseStore(ABC):
         StreamDoesNotExist.
         """
 
+    def begin_append(
+        self,
+        key: StreamKey,
+        claim: Claim,
+        offset: int,
+        data: bytes,
+        chunks: int,
+        answered: Callable[[bool], None],
+    ) -> bool:
+        """Begin an append without waiting, if that can be done now; return whether it has begun.
+
+        `answered` is called once, on the loop, also before this returns: with True when the bytes
+        are stored. After False they may be or not: `append` them at the same offset, and learn why.
+        It must not raise. A store that never begins is complete, and slower.
+        """
+        return False
+
     @abstractmethod
     async def finalize(
         self,

@@ -20,6 +20,7 @@ from ..conf import SETTING, AliasSettings
 from ..exceptions import (
     StreamClaimLost,
     StreamDoesNotExist,
+    StreamError,
     StreamFinalized,
     StreamGap,
     StreamLimitExceeded,
@@ -317,6 +318,9 @@ class MemoryStore(BaseStore):
     async def append(
         self, key: StreamKey, claim: Claim, offset: int, data: bytes, *, chunks: int = 1
     ) -> int:
+        return self._append(key, claim, offset, data, chunks)
+
+    def _append(self, key: StreamKey, claim: Claim, offset: int, data: bytes, chunks: int) -> int:
         with self._at() as now:
             stream = self._held(key, claim)
             if stream.status is not StreamStatus.STREAMING:
@@ -334,6 +338,22 @@ class MemoryStore(BaseStore):
                 for feed in self._space.feeds:
                     feed.append(key, stream.claim.epoch, size, fresh)
             return len(stream.log)
+
+    def begin_append(
+        self,
+        key: StreamKey,
+        claim: Claim,
+        offset: int,
+        data: bytes,
+        chunks: int,
+        answered: Callable[[bool], None],
+    ) -> bool:
+        try:
+            self._append(key, claim, offset, data, chunks)
+        except StreamError:
+            return False
+        answered(True)
+        return True
 
     def _check_limits(self, stream: _Stream, fresh: int, chunks: int) -> None:
         most_bytes = self.limits.max_stream_bytes

@@ -21,7 +21,7 @@ from ...types import StreamKey
 from ..base import Feed, Listener
 from ..outages import log_outage
 from .connect import Connect, HostPort
-from .connection import Argument, Command, CommandConnection
+from .connection import Answer, Argument, Command, CommandConnection
 from .feed import RedisFeed
 from .keys import KeySpace
 from .nodes import NewConnection, Nodes
@@ -97,6 +97,10 @@ class ClusterNodes(Nodes):
         except AskError as ask:
             ahead = self._connection(_address_in(ask, asked=address))
             return await ahead.execute_asking(*arguments, then=then)
+
+    def begin(self, key: str, command: Command, answer: Answer) -> bool:
+        address = self.known_address(key)
+        return address is not None and self._connection(address).begin(command, answer)
 
     def _learn_slot(self, redirection: AskError, *, asked: HostPort) -> None:
         """Know at once where one slot has gone, and ask for the rest of the map."""

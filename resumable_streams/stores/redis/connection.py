@@ -21,7 +21,7 @@ import math
 from collections import deque
 from collections.abc import Coroutine
 from contextvars import Context
-from typing import Any
+from typing import Any, Protocol
 
 from hiredis import pack_command
 from redis.asyncio.connection import AbstractConnection
@@ -41,7 +41,7 @@ from .connect import Connect, open_connection
 from .diagnosis import ConnectionClosed, Unreadable, diagnosed, words_of
 from .tick import Tick
 
-__all__ = ["Argument", "Command", "CommandConnection", "Unreadable"]
+__all__ = ["Answer", "Argument", "Command", "CommandConnection", "Unreadable"]
 
 WARM_SECONDS = 20.0  # between two signs of life; the shortest memory known to us is a minute's
 RESTED_SECONDS = 2.0  # without an answer, after which a connection has to prove that it is one
@@ -56,6 +56,14 @@ LARGE_COMMAND = 16_384  # bytes: beside these the write costs little
 
 Argument = str | bytes | int
 Command = tuple[Argument, ...]
+
+
+class Answer(Protocol):
+    """Where an answer goes, or the error in its place, once: a future, or what looks like one."""
+
+    def done(self) -> bool: ...
+    def set_result(self, result: Any, /) -> None: ...
+    def set_exception(self, exception: Exception, /) -> None: ...
 
 
 def rested_timeout(timeout: float) -> float:
@@ -88,7 +96,7 @@ class _Session:
         self._unsent: list[bytes] = []
         self._tick = Tick(self._loop.time)
         self._alarm: asyncio.TimerHandle | None = None  # of those that wait for the tick
-        self._waiting: deque[tuple[asyncio.Future[Any], float]] = deque()
+        self._waiting: deque[tuple[Answer, float]] = deque()
         self._wake = asyncio.Event()
         self._watchdog: asyncio.TimerHandle | None = None
         self._heard_at = self._loop.time()
@@ -104,18 +112,22 @@ class _Session:
         if self.broken is not None:  # since it was made, or before the caller's turn came
             raise ConnectionError(f"the connection broke: {words_of(self.broken)}")
         future = self._loop.create_future()
+        self.begin(arguments, future, may_wait=may_wait)
+        return future
+
+    def begin(self, arguments: Command, answer: Answer, *, may_wait: bool) -> None:
+        """Send a command, unless it is broken; have `answer` told."""
         # The connection's own packs in Python, which takes five times as long.
         self._unsent.append(pack_command(arguments))  # type: ignore[arg-type] # of any length
         now = self._loop.time()
         if not self._waiting and now - self._heard_at >= RESTED_SECONDS:
             self._has_rested = True
             self._reset_watchdog()
-        self._waiting.append((future, now))
+        self._waiting.append((answer, now))
         if not may_wait or not self._waits_for_tick(now - self._heard_at):
             self._wake.set()
         if self._watchdog is None:
             self._watchdog = self._loop.call_later(self._patience, self._watch)
-        return future
 
     def _waits_for_tick(self, quiet: float) -> bool:
         """Return whether what is unsent waits for more; set the alarm that ends the wait."""
@@ -204,7 +216,8 @@ class _Session:
             if not future.done():
                 broken = fresh(told) if told else ConnectionError(words)
                 future.set_exception(broken)
-                future.exception()  # a caller that is gone must not make the loop complain
+                if isinstance(future, asyncio.Future):
+                    future.exception()  # a caller that is gone must not make the loop complain
         self._waiting.clear()
         for task in self._tasks:
             task.cancel()
@@ -259,6 +272,17 @@ class CommandConnection:
         One that `may_wait` leaves a few milliseconds later while the loop is busy, with others.
         """
         return self._carry_out(arguments, then=then, may_wait=may_wait)
+
+    def begin(self, command: Command, answer: Answer) -> bool:
+        """Send a command that may wait, if there is a connection now; return whether there is.
+
+        The answer may be any error: nothing is diagnosed, or carried out once more.
+        """
+        session = self._session
+        if session is None or session.broken is not None:
+            return False
+        session.begin(command, answer, may_wait=True)
+        return True
 
     def execute_asking(
         self, *arguments: Argument, then: Command | None = None

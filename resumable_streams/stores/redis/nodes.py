@@ -6,7 +6,7 @@ from typing import Any
 
 from ..base import Feed, Listener
 from .connect import Connect
-from .connection import Argument, Command, CommandConnection
+from .connection import Answer, Argument, Command, CommandConnection
 from .feed import RedisFeed
 from .keys import KeySpace
 
@@ -30,6 +30,10 @@ class Nodes(ABC):
         may_wait: bool = False,
     ) -> Coroutine[Any, Any, Any]:
         """Carry out a command on the slot of `key`, as `CommandConnection.execute` does."""
+
+    @abstractmethod
+    def begin(self, key: str, command: Command, answer: Answer) -> bool:
+        """Send a command that may wait, as `CommandConnection.begin` does."""
 
     @abstractmethod
     async def broadcast(self, channel: str, message: str) -> None:
@@ -78,6 +82,9 @@ class OneNode(Nodes):
         may_wait: bool = False,
     ) -> Coroutine[Any, Any, Any]:
         return self._connection.execute(*arguments, then=then, may_wait=may_wait)
+
+    def begin(self, key: str, command: Command, answer: Answer) -> bool:
+        return self._connection.begin(command, answer)
 
     async def broadcast(self, channel: str, message: str) -> None:
         await self._connection.execute("PUBLISH", channel, message)

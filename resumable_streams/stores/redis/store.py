@@ -147,6 +147,24 @@ IN_SCRIPTS = {
 }
 
 
+class Appended:
+    """The answer of an append that nobody awaits: a size, or whatever means that it failed."""
+
+    __slots__ = ("_answered",)
+
+    def __init__(self, answered: Callable[[bool], None]) -> None:
+        self._answered = answered
+
+    def done(self) -> bool:
+        return False
+
+    def set_result(self, result: Any) -> None:
+        self._answered(_is_size(result))
+
+    def set_exception(self, exception: Exception) -> None:
+        self._answered(False)
+
+
 @cache
 def _script(name: str, publish: str) -> tuple[str, str]:
     """Return the SHA1 and the source of a script, the shared prelude in front.
@@ -423,24 +441,41 @@ class RedisStore(BaseStore):
             return state and self._info(key, state)
         return None
 
+    def _append(self, claim: Claim, offset: int, data: bytes, chunks: int) -> Command:
+        """Return the arguments of the script."""
+        limits = self.limits
+        most_bytes, most_entries = limits.max_stream_bytes, limits.max_entries_per_stream
+        return (claim.token, offset, most_bytes or "", most_entries or "", chunks, data)
+
     async def append(
         self, key: StreamKey, claim: Claim, offset: int, data: bytes, *, chunks: int = 1
     ) -> int:
         answer = await self._write(
             "append",
             key,
-            claim.token,
-            offset,
-            self.limits.max_stream_bytes or "",
-            self.limits.max_entries_per_stream or "",
-            chunks,
-            data,
+            *self._append(claim, offset, data, chunks),
             wrote=_is_size,
             may_wait=offset > 0,  # the first bytes of an answer are waited for
         )
         if not isinstance(answer, int):
             self._refuse(answer)
         return answer
+
+    def begin_append(
+        self,
+        key: StreamKey,
+        claim: Claim,
+        offset: int,
+        data: bytes,
+        chunks: int,
+        answered: Callable[[bool], None],
+    ) -> bool:
+        if self._wait_replicas:
+            return False
+        sha, _ = _script("append", self._nodes.publish)
+        meta, log = self.keys.meta(key), self.keys.log(key)
+        command = ("EVALSHA", sha, 2, meta, log, *self._append(claim, offset, data, chunks))
+        return self._nodes.begin(meta, command, Appended(answered))
 
     def _refuse(self, answer: list[Any]) -> NoReturn:
         """Raise what a script answered instead of "ok"."""
