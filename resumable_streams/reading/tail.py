@@ -79,13 +79,13 @@ class Tail:
     """One stream, as this process knows it."""
 
     __slots__ = (
-        "_changed",
         "_dismissed",
         "_failure",
         "_pages",
         "_patience",
         "_stop_producer",
         "_store",
+        "_waiting",
         "appended_at",
         "cut_off",
         "heard_at",
@@ -112,7 +112,7 @@ class Tail:
         self._stop_producer: Callable[[], None] | None = None
         self._store = store
         self._patience = patience  # seconds that a page waits for a store that is away
-        self._changed = asyncio.Event()
+        self._waiting: dict[asyncio.Future[None], None] = {}  # the readers that have it all
         self._failure: StreamError | None = None
         self._dismissed = False
         self._pages: dict[int, asyncio.Task[bytes]] = {}
@@ -241,11 +241,10 @@ class Tail:
 
     def wake(self) -> None:
         """Have every waiting reader look again."""
-        # `set` completes the future of each waiter there and then, so they all go on, though the
-        # event is clear again when they do. Clearing it is for those who wait next: left set, it
-        # would have them spin until somebody clears it.
-        self._changed.set()
-        self._changed.clear()
+        waiting, self._waiting = self._waiting, {}
+        for news in waiting:
+            if not news.done():  # its reader was cancelled, and has not gone on yet
+                news.set_result(None)
 
     async def next(self, offset: int, *, live: bool = True) -> bytes | None:
         """Return bytes from `offset` on; none when there is news but no bytes; None at the end.
@@ -276,10 +275,20 @@ class Tail:
         if not live or not self.info.is_streaming:
             return None
         # Nothing was awaited since the first test, so no news can have come in between.
-        await self._changed.wait()
+        news = self._expect_news()
+        try:
+            await news
+        finally:
+            self._waiting.pop(news, None)  # where the reader was cancelled
         if stream_delivered.receivers:
             self._deliver(offset)
         return b""
+
+    def _expect_news(self) -> asyncio.Future[None]:
+        """Return what the next `wake` completes."""
+        news: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[news] = None
+        return news
 
     def _missed(self, offset: int) -> None:
         if news_missed.receivers and self.is_settled and not self.is_local:

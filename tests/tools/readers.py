@@ -30,6 +30,6 @@ async def waits(reader: StreamReader) -> None:
 
     def is_waiting() -> bool:
         tail = reader._tail
-        return tail is not None and bool(tail._changed._waiters or tail._pages)
+        return tail is not None and bool(tail._waiting or tail._pages)
 
     await eventually(is_waiting)
