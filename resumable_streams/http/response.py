@@ -111,9 +111,11 @@ class ResumableStreamResponse(StreamingHttpResponse):
 
         Django would do so through two generators, which cost more than the frames.
         """
-        if self._frames is not None and self._iterator is self._frames:
+        is_wrapped = getattr(self, "_iterator", None) is not self._frames
+        if self._frames is not None and not is_wrapped:
             return self._frames
-        return super().__aiter__()
+        wrapped: AsyncIterator[bytes] = super().__aiter__()
+        return wrapped
 
     def close(self) -> None:
         self.reader.close()

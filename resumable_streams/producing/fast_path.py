@@ -27,7 +27,7 @@ __all__ = ["FastPath"]
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class InFlight:
     """An append in flight; when it began is by `time.perf_counter`."""
 
     chunks: list[bytes]
@@ -45,7 +45,7 @@ class FastPath:
         self._appender = appender
         self._buffer = buffer
         self._loop = asyncio.get_running_loop()
-        self._sent: Sent | None = None
+        self._in_flight: InFlight | None = None
         self._left: list[bytes] = []
         self._done: asyncio.Future[None] | None = None  # while somebody waits in `take`
         self._is_due = False
@@ -67,19 +67,19 @@ class FastPath:
             self._go_on()
             await self._done
         finally:
-            self._buffer.on_news = self._done = self._sent = None
+            self._buffer.on_news = self._done = self._in_flight = None
         left, self._left = self._left, []
         return left or await self._buffer.take()
 
     def _soon(self) -> None:
         """Go on in the next turn of the loop, with all that comes in this one."""
-        if not self._is_due and self._sent is None:
+        if not self._is_due and self._in_flight is None:
             self._is_due = True
             self._loop.call_soon(self._go_on)
 
     def _go_on(self) -> None:
         self._is_due = False
-        if self._done is None or self._done.done() or self._sent is not None:
+        if self._done is None or self._done.done() or self._in_flight is not None:
             return
         try:
             if self._buffer.is_over:
@@ -92,7 +92,7 @@ class FastPath:
     def _begin(self, chunks: list[bytes]) -> None:
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         offset = self._appender.end_offset
-        self._sent = Sent(chunks, offset, data, time.perf_counter())
+        self._in_flight = InFlight(chunks, offset, data, time.perf_counter())
         is_special = len(data) > MAX_APPEND_BYTES or stream_appended.receivers
         if is_special or not self._store.begin_append(
             self._tail.key, self._appender.claim, offset, data, len(chunks), self._answered
@@ -106,15 +106,15 @@ class FastPath:
 
     def _answered(self, is_stored: bool) -> None:
         """Take the answer, called by the store."""
-        sent, self._sent = self._sent, None
-        if sent is None or self._done is None or self._done.done():  # cancelled meanwhile
+        in_flight, self._in_flight = self._in_flight, None
+        if in_flight is None or self._done is None or self._done.done():  # cancelled meanwhile
             return
         if not is_stored:
-            self.spent = time.perf_counter() - sent.began
-            self._leave(sent.chunks)
+            self.spent = time.perf_counter() - in_flight.began
+            self._leave(in_flight.chunks)
             return
         try:
-            self._appender.show(sent.offset, sent.data, sent.began)
+            self._appender.show(in_flight.offset, in_flight.data, in_flight.began)
         except Exception as error:
             self._done.set_exception(error)
         else:

@@ -29,9 +29,9 @@ DIGITS = 64
 """Bytes by which answers may differ, as they name sizes: longer numbers have more digits."""
 BEATS = 2
 """Commands of a process for itself that may fall into a count: a heartbeat, a look at news."""
-WAKE_UPS = 3.5
-"""One of the source, two of the producer (for the chunk, and for its answer); the rest are those of
-the connection. Those that read are the test's own, and woken once each."""
+WAKE_UPS = 1.5
+"""One of the source; the rest are those of the connection. The producer is not woken, and those
+that read are the test's own, woken once each."""
 
 
 class Steps:
@@ -58,9 +58,9 @@ class Steps:
 def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """Count commands, writes of the connection for commands, and the bytes of its answers."""
     counted: Counter[str] = Counter()
-    original, answer_of = _Session.send, _Session._answer
+    original, answer_of = _Session.begin, _Session._answer
 
-    def send(session: _Session, *arguments: Any, **named: Any) -> Any:
+    def begin(session: _Session, *arguments: Any, **named: Any) -> Any:
         counted["commands"] += 1
         if not session._unsent:
             counted["writes"] += 1
@@ -71,7 +71,7 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         counted["bytes"] += weight(answer)
         return answer
 
-    monkeypatch.setattr(_Session, "send", send)
+    monkeypatch.setattr(_Session, "begin", begin)
     monkeypatch.setattr(_Session, "_answer", answer)
     return counted
 

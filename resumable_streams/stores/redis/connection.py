@@ -41,7 +41,7 @@ from .connect import Connect, open_connection
 from .diagnosis import ConnectionClosed, Unreadable, diagnosed, words_of
 from .tick import Tick
 
-__all__ = ["Answer", "Argument", "Command", "CommandConnection", "Unreadable"]
+__all__ = ["Argument", "Command", "CommandConnection", "Recipient", "Unreadable"]
 
 WARM_SECONDS = 20.0  # between two signs of life; the shortest memory known to us is a minute's
 RESTED_SECONDS = 2.0  # without an answer, after which a connection has to prove that it is one
@@ -58,8 +58,8 @@ Argument = str | bytes | int
 Command = tuple[Argument, ...]
 
 
-class Answer(Protocol):
-    """Where an answer goes, or the error in its place, once: a future, or what looks like one."""
+class Recipient(Protocol):
+    """The one who gets an answer, or the error in its place: a future, or what looks like one."""
 
     def done(self) -> bool: ...
     def set_result(self, result: Any, /) -> None: ...
@@ -96,7 +96,7 @@ class _Session:
         self._unsent: list[bytes] = []
         self._tick = Tick(self._loop.time)
         self._alarm: asyncio.TimerHandle | None = None  # of those that wait for the tick
-        self._waiting: deque[tuple[Answer, float]] = deque()
+        self._waiting: deque[tuple[Recipient, float]] = deque()
         self._wake = asyncio.Event()
         self._watchdog: asyncio.TimerHandle | None = None
         self._heard_at = self._loop.time()
@@ -115,15 +115,15 @@ class _Session:
         self.begin(arguments, future, may_wait=may_wait)
         return future
 
-    def begin(self, arguments: Command, answer: Answer, *, may_wait: bool) -> None:
-        """Send a command, unless it is broken; have `answer` told."""
+    def begin(self, arguments: Command, recipient: Recipient, *, may_wait: bool) -> None:
+        """Send a command; the recipient is told of its answer, or of the break."""
         # The connection's own packs in Python, which takes five times as long.
         self._unsent.append(pack_command(arguments))  # type: ignore[arg-type] # of any length
         now = self._loop.time()
         if not self._waiting and now - self._heard_at >= RESTED_SECONDS:
             self._has_rested = True
             self._reset_watchdog()
-        self._waiting.append((answer, now))
+        self._waiting.append((recipient, now))
         if not may_wait or not self._waits_for_tick(now - self._heard_at):
             self._wake.set()
         if self._watchdog is None:
@@ -170,15 +170,15 @@ class _Session:
         try:
             while True:
                 answer = await self._answer()
-                future, _ = self._waiting.popleft()
+                recipient, _ = self._waiting.popleft()
                 self._heard_at = self._loop.time()
                 self._has_rested = False
-                if future.done():  # its caller was cancelled
+                if recipient.done():  # its caller was cancelled
                     continue
                 if isinstance(answer, ResponseError):
-                    future.set_exception(answer)
+                    recipient.set_exception(answer)
                 else:
-                    future.set_result(answer)
+                    recipient.set_result(answer)
                 if isinstance(answer, ReadOnlyError | BusyLoadingError):
                     raise answer  # not the primary (any more): connect anew
         except BaseException as error:
@@ -212,12 +212,12 @@ class _Session:
         self._warmer.cancel()
         told = error if isinstance(error, TOLD_TO_ALL) else None
         words = f"the connection broke: {words_of(error)}"
-        for future, _ in self._waiting:
-            if not future.done():
+        for recipient, _ in self._waiting:
+            if not recipient.done():
                 broken = fresh(told) if told else ConnectionError(words)
-                future.set_exception(broken)
-                if isinstance(future, asyncio.Future):
-                    future.exception()  # a caller that is gone must not make the loop complain
+                recipient.set_exception(broken)
+                if isinstance(recipient, asyncio.Future):
+                    recipient.exception()  # a caller that is gone must not make the loop complain
         self._waiting.clear()
         for task in self._tasks:
             task.cancel()
@@ -273,15 +273,15 @@ class CommandConnection:
         """
         return self._carry_out(arguments, then=then, may_wait=may_wait)
 
-    def begin(self, command: Command, answer: Answer) -> bool:
+    def begin(self, command: Command, recipient: Recipient) -> bool:
         """Send a command that may wait, if there is a connection now; return whether there is.
 
-        The answer may be any error: nothing is diagnosed, or carried out once more.
+        What the recipient gets may be any error: nothing is diagnosed, or carried out once more.
         """
         session = self._session
         if session is None or session.broken is not None:
             return False
-        session.begin(command, answer, may_wait=True)
+        session.begin(command, recipient, may_wait=True)
         return True
 
     def execute_asking(

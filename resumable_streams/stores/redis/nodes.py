@@ -6,7 +6,7 @@ from typing import Any
 
 from ..base import Feed, Listener
 from .connect import Connect
-from .connection import Answer, Argument, Command, CommandConnection
+from .connection import Argument, Command, CommandConnection, Recipient
 from .feed import RedisFeed
 from .keys import KeySpace
 
@@ -32,7 +32,7 @@ class Nodes(ABC):
         """Carry out a command on the slot of `key`, as `CommandConnection.execute` does."""
 
     @abstractmethod
-    def begin(self, key: str, command: Command, answer: Answer) -> bool:
+    def begin(self, key: str, command: Command, recipient: Recipient) -> bool:
         """Send a command that may wait, as `CommandConnection.begin` does."""
 
     @abstractmethod
@@ -83,8 +83,8 @@ class OneNode(Nodes):
     ) -> Coroutine[Any, Any, Any]:
         return self._connection.execute(*arguments, then=then, may_wait=may_wait)
 
-    def begin(self, key: str, command: Command, answer: Answer) -> bool:
-        return self._connection.begin(command, answer)
+    def begin(self, key: str, command: Command, recipient: Recipient) -> bool:
+        return self._connection.begin(command, recipient)
 
     async def broadcast(self, channel: str, message: str) -> None:
         await self._connection.execute("PUBLISH", channel, message)

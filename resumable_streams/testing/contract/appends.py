@@ -61,6 +61,38 @@ class Appends(StoreTests):
                 assert set(sizes) == {offset + 256}
         assert (await body(store), (await look(store)).entries) == (ALL_BYTES * 10, 10)
 
+    async def test_an_append_that_has_begun_is_one_that_nobody_awaits(
+        self, store: BaseStore
+    ) -> None:
+        claim = await start(store)
+        await store.append(KEY, claim, 0, b"abc")
+        log = b"abc"
+        for offset, data, then in (
+            (3, b"de", b"abcde"),
+            (3, b"de", b"abcde"),
+            (9, b"gap", b"abcde"),
+            (4, b"ef", b"abcdef"),
+        ):
+            if await self._begins(store, claim, offset, data):
+                log = then
+            assert await body(store) == log
+        await store.finalize(KEY, claim, StreamStatus.DONE)
+        assert not await self._begins(store, claim, len(log), b"x")
+        assert await body(store) == log
+
+    async def _begins(self, store: BaseStore, claim: Claim, offset: int, data: bytes) -> bool:
+        """Return whether an append has begun and was stored: a store may refuse to begin any."""
+        answers: list[bool] = []
+        if not store.begin_append(KEY, claim, offset, data, 1, answers.append):
+            return False
+
+        async def is_answered() -> bool:
+            return bool(answers)
+
+        await self.eventually(is_answered)
+        assert len(answers) == 1
+        return answers[0]
+
     async def test_an_append_of_nothing_only_renews(self, store: BaseStore) -> None:
         claim = await start(store)
         before = await look(store)

@@ -1,0 +1,198 @@
+"""Appends without a task, and what makes a stream leave that path and come back to it."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from resumable_streams import StreamManager, StreamReader
+from resumable_streams.exceptions import StreamFailed
+from resumable_streams.process.runtime import runtime
+from resumable_streams.reading.tail import Tail
+from resumable_streams.signals import stream_appended
+from resumable_streams.stores.base import BaseStore
+from resumable_streams.stores.memory import MemoryStore
+from resumable_streams.stores.redis import RedisStore
+from resumable_streams.types import ErrorCode
+from tests.tools.readers import read_all, read_until
+from tests.tools.sources import Tap, produced
+from tests.tools.waiting import eventually
+
+STORES: tuple[type[BaseStore], ...] = (MemoryStore, RedisStore)
+
+Begin = Callable[..., bool]
+
+
+@pytest.fixture
+def paths(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Count the appends of each path."""
+    counted: Counter[str] = Counter()
+
+    def count(store: type[BaseStore], name: str) -> None:
+        original = getattr(store, name)
+
+        def counting(self: BaseStore, *arguments: Any, **named: Any) -> Any:
+            counted[name] += 1
+            return original(self, *arguments, **named)
+
+        monkeypatch.setattr(store, name, counting)
+
+    for store in STORES:
+        for name in ("append", "begin_append"):
+            count(store, name)
+    return counted
+
+
+@pytest.fixture
+def have_begin(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., bool]], None]:
+    """Return a function that puts something before `begin_append` of both stores."""
+
+    def put(before: Callable[..., bool]) -> None:
+        for store in STORES:
+            original = store.begin_append
+
+            def begin(self: BaseStore, *arguments: Any, original: Begin = original) -> bool:
+                *rest, answered = arguments
+                return before(lambda told: original(self, *rest, told), answered)
+
+            monkeypatch.setattr(store, "begin_append", begin)
+
+    return put
+
+
+async def give(tap: Tap, reader: StreamReader, *chunks: bytes) -> None:
+    """Give chunks, each once the one before has been read."""
+    for chunk in chunks:
+        tap.give(chunk)
+        assert await read_until(reader, reader.offset + len(chunk)) == chunk
+
+
+async def test_only_the_first_bytes_take_a_task(
+    manager: StreamManager, paths: Counter[str]
+) -> None:
+    tap = Tap()
+    reader = await manager.arun("s", tap, owner="a")
+    await give(tap, reader, b"a", b"b", b"c", b"d")
+    assert paths == {"append": 1, "begin_append": 3}
+    tap.end()
+    assert await read_all(reader) == b""
+    assert paths == {"append": 1, "begin_append": 3}
+
+
+async def test_receivers_of_each_append_may_come_and_go(
+    manager: StreamManager, paths: Counter[str]
+) -> None:
+    told: list[bytes] = []
+
+    async def hear(size: int, **named: Any) -> None:
+        told.append(b"." * size)
+
+    tap = Tap()
+    reader = await manager.arun("s", tap, owner="a")
+    await give(tap, reader, b"a", b"b")
+    stream_appended.connect(hear)
+    try:
+        await give(tap, reader, b"cc", b"d")
+        await eventually(lambda: told == [b"..", b"."])
+    finally:
+        stream_appended.disconnect(hear)
+    paths.clear()
+    await give(tap, reader, b"e", b"f", b"g")
+    assert paths["begin_append"] >= 2
+    tap.end()
+    assert await read_all(reader) == b""
+
+
+async def test_an_append_whose_answer_is_lost_is_made_good_with_a_task(
+    manager: StreamManager, paths: Counter[str], have_begin: Any
+) -> None:
+    def lose(begin: Begin, answered: Callable[[bool], None]) -> bool:
+        begin(lambda is_stored: answered(False))
+        return True
+
+    have_begin(lose)
+    tap = Tap()
+    reader = await manager.arun("s", tap, owner="a")
+    await give(tap, reader, b"a", b"b", b"c")
+    tap.end()
+    assert await read_all(reader) == b""
+    assert reader.info.entries == 3  # what was there already was not counted again
+    assert paths["append"] == 3
+
+
+async def test_a_store_that_begins_nothing_is_complete(
+    manager: StreamManager, have_begin: Any
+) -> None:
+    have_begin(lambda begin, answered: False)
+    tap = Tap()
+    reader = await manager.arun("s", tap, owner="a")
+    await give(tap, reader, b"a", b"b", b"c")
+    tap.end()
+    assert await read_all(reader) == b""
+    assert reader.info.entries == 3
+
+
+async def test_a_late_answer_of_a_stream_that_was_interrupted_changes_nothing(
+    manager: StreamManager, have_begin: Any
+) -> None:
+    late: list[Callable[[bool], None]] = []
+
+    def keep(begin: Begin, answered: Callable[[bool], None]) -> bool:
+        late.append(answered)
+        return True
+
+    have_begin(keep)
+    tap = Tap()
+    reader = await manager.arun("s", tap, owner="a")
+    await give(tap, reader, b"a")
+    tap.give(b"never answered")
+    await eventually(lambda: late)
+    for task in runtime._tasks:  # as a drain does
+        task.cancel()
+    await produced()
+    late[0](True)
+    with pytest.raises(StreamFailed) as failure:
+        await read_all(reader)
+    assert failure.value.code == ErrorCode.INTERRUPTED
+    assert reader.offset == reader.info.size == 1
+
+
+async def test_a_fault_on_this_path_ends_the_stream(
+    manager: StreamManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A callback has nobody who would see its exception: the stream would hang."""
+    original = Tail.push
+
+    def push(tail: Tail, offset: int, data: bytes, appended_at: float = 0.0) -> None:
+        if offset:
+            raise ValueError("a mistake of ours")
+        original(tail, offset, data, appended_at)
+
+    monkeypatch.setattr(Tail, "push", push)
+    tap = Tap()
+    reader = await manager.arun("s", tap, owner="a")
+    await give(tap, reader, b"a")
+    tap.give(b"b")
+    with pytest.raises(StreamFailed):
+        await read_all(reader)
+
+
+async def test_chunks_of_one_turn_leave_together(
+    redis_manager: StreamManager, paths: Counter[str]
+) -> None:
+    go = asyncio.Event()
+
+    async def source() -> Any:
+        yield b"first"
+        await go.wait()
+        for number in range(1_000):
+            yield b"%d," % number
+
+    reader = await redis_manager.arun("s", source, owner="a")
+    assert await anext(reader) == b"first"
+    go.set()
+    assert await read_all(reader) == b"".join(b"%d," % number for number in range(1_000))
+    assert paths == {"append": 1, "begin_append": 1}
+    assert reader.info.entries == 1_001
