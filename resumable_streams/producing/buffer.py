@@ -81,6 +81,10 @@ class ChunkBuffer:
         return self.take_now()
 
     @property
+    def has_chunks(self) -> bool:
+        return bool(self._chunks)
+
+    @property
     def is_over(self) -> bool:
         """Whether the next `take` finds the end, or the error."""
         return self._closed and not self._chunks

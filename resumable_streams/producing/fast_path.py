@@ -1,8 +1,8 @@
 """Appends without a task: while all goes well, each step of an append is a callback.
 
 A task that waits for chunks, and for each answer, costs two wake-ups and ten frames a chunk. Here
-the buffer tells of chunks, one callback a loop turn begins the append of all that have come, and
-the connection calls back with its answer, where it reads it.
+the buffer tells of chunks, the store is asked once to append them, takes all that have gathered
+when its next write leaves, and calls back where it reads the answer.
 
 Everything but success leaves this path: the first bytes of a stream, a receiver that is told of
 each append, a chunk larger than an append, a refusal, a connection that is away or breaks. The
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from ..reading.tail import Tail
 from ..signals import stream_appended
-from ..stores.base import MAX_APPEND_BYTES, BaseStore
+from ..stores.base import MAX_APPEND_BYTES, BaseStore, PendingAppend
 from .appender import Appender
 from .buffer import ChunkBuffer
 
@@ -36,23 +36,22 @@ class InFlight:
     began: float
 
 
-class FastPath:
-    """The appends of one stream, one in flight, for as long as nothing is special about them."""
+class FastPath(PendingAppend):
+    """The appends of one stream, one at a time, for as long as nothing is special about them."""
 
     def __init__(self, store: BaseStore, tail: Tail, appender: Appender, buffer: ChunkBuffer):
         self._store = store
         self._tail = tail
         self._appender = appender
         self._buffer = buffer
-        self._loop = asyncio.get_running_loop()
+        self._is_pending = False  # the store will ask for bytes
         self._in_flight: InFlight | None = None
         self._left: list[bytes] = []
-        self._done: asyncio.Future[None] | None = None  # while somebody waits in `take`
-        self._is_due = False
+        self._done: asyncio.Future[None] | None = None  # while somebody waits in `follow`
         self.spent = 0.0
-        """How many seconds passed until the append failed whose chunks `take` has returned."""
+        """How many seconds passed until the append failed whose chunks `follow` has returned."""
 
-    async def take(self) -> list[bytes]:
+    async def follow(self) -> list[bytes]:
         """Append until there are chunks for the `Appender`; return these, or none at the end.
 
         Raises the error of the buffer.
@@ -61,8 +60,8 @@ class FastPath:
         if not self._appender.end_offset or stream_appended.receivers:
             return await self._buffer.take()
         self.spent = 0.0
-        self._done = self._loop.create_future()
-        self._buffer.on_news = self._soon
+        self._done = asyncio.get_running_loop().create_future()
+        self._buffer.on_news = self._go_on
         try:
             self._go_on()
             await self._done
@@ -71,51 +70,61 @@ class FastPath:
         left, self._left = self._left, []
         return left or await self._buffer.take()
 
-    def _soon(self) -> None:
-        """Go on in the next turn of the loop, with all that comes in this one."""
-        if not self._is_due and self._in_flight is None:
-            self._is_due = True
-            self._loop.call_soon(self._go_on)
-
     def _go_on(self) -> None:
-        self._is_due = False
-        if self._done is None or self._done.done() or self._in_flight is not None:
+        """Have the store append what there is, unless it is about to; or leave at the end."""
+        if self._is_pending or self._in_flight is not None or self._has_left:
             return
-        try:
-            if self._buffer.is_over:
-                self._done.set_result(None)
-            elif chunks := self._buffer.take_now():
-                self._begin(chunks)
-        except Exception as error:  # nobody else would hear of it, and the stream would hang
-            self._done.set_exception(error)
+        if self._buffer.has_chunks:
+            self._is_pending = True
+            if not self._store.begin_append(self._tail.key, self._appender.claim, self):
+                self._is_pending = False
+                self._leave([])
+        elif self._buffer.is_over:
+            self._leave([])
 
-    def _begin(self, chunks: list[bytes]) -> None:
-        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        offset = self._appender.end_offset
-        self._in_flight = InFlight(chunks, offset, data, time.perf_counter())
-        is_special = len(data) > MAX_APPEND_BYTES or stream_appended.receivers
-        if is_special or not self._store.begin_append(
-            self._tail.key, self._appender.claim, offset, data, len(chunks), self._answered
-        ):
-            self._leave(chunks)
+    @property
+    def _has_left(self) -> bool:
+        return self._done is None or self._done.done()
 
     def _leave(self, chunks: list[bytes]) -> None:
-        self._left = chunks
-        if self._done is not None:
+        if self._done is not None and not self._done.done():
+            self._left = chunks
             self._done.set_result(None)
 
-    def _answered(self, is_stored: bool) -> None:
-        """Take the answer, called by the store."""
-        in_flight, self._in_flight = self._in_flight, None
-        if in_flight is None or self._done is None or self._done.done():  # cancelled meanwhile
+    # Called by the store.
+
+    def take(self) -> tuple[int, bytes, int] | None:
+        self._is_pending = False
+        if self._has_left:
+            return None
+        chunks = self._buffer.take_now()
+        if not chunks:  # the stream was stopped meanwhile
+            self._go_on()
+            return None
+        if len(chunks[0]) > MAX_APPEND_BYTES or stream_appended.receivers:
+            self._leave(chunks)
+            return None
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        self._in_flight = InFlight(chunks, self._appender.end_offset, data, time.perf_counter())
+        return self._in_flight.offset, data, len(chunks)
+
+    def answered(self, is_stored: bool) -> None:
+        in_flight, self._in_flight, self._is_pending = self._in_flight, None, False
+        if self._has_left:  # cancelled meanwhile
             return
-        if not is_stored:
+        if in_flight is None:  # nothing has left
+            self._leave([])
+        elif is_stored:
+            self._show(in_flight)
+        else:
             self.spent = time.perf_counter() - in_flight.began
             self._leave(in_flight.chunks)
-            return
+
+    def _show(self, in_flight: InFlight) -> None:
         try:
             self._appender.show(in_flight.offset, in_flight.data, in_flight.began)
-        except Exception as error:
-            self._done.set_exception(error)
+        except Exception as error:  # nobody else would hear of it, and the stream would hang
+            if self._done is not None:
+                self._done.set_exception(error)
         else:
             self._go_on()

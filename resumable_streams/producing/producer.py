@@ -152,7 +152,7 @@ class Producer:
         )
         try:
             path = FastPath(self._store, self.tail, self._appender, self._buffer)
-            while chunks := await path.take():
+            while chunks := await path.follow():
                 await self._appender.append(chunks, spent=path.spent)
             conclusion = Conclusion(status=StreamStatus.DONE)
         except asyncio.CancelledError:

@@ -185,6 +185,19 @@ class Queue(ABC):
         """Close the connection that waits."""
 
 
+class PendingAppend(Protocol):
+    """An append that nobody awaits; its methods do not raise."""
+
+    def take(self) -> tuple[int, bytes, int] | None:
+        """Return offset, bytes and the number of chunks, as they leave; None: nothing any more."""
+
+    def answered(self, is_stored: bool) -> None:
+        """Hear of it, once, if `take` returned bytes or nobody will ask for any.
+
+        False says that nobody knows: `append` them at that offset, and learn why.
+        """
+
+
 class BaseStore(ABC):
     """The keeper of the state and the bytes of streams.
 
@@ -286,20 +299,10 @@ class BaseStore(ABC):
         StreamDoesNotExist.
         """
 
-    def begin_append(
-        self,
-        key: StreamKey,
-        claim: Claim,
-        offset: int,
-        data: bytes,
-        chunks: int,
-        answered: Callable[[bool], None],
-    ) -> bool:
-        """Begin an append without waiting, if that can be done now; return whether it has begun.
+    def begin_append(self, key: StreamKey, claim: Claim, append: PendingAppend) -> bool:
+        """Append soon what will have come until then; return whether that can be done now.
 
-        `answered` is called once, on the loop, also before this returns: with True when the bytes
-        are stored. After False they may be or not: `append` them at the same offset, and learn why.
-        It must not raise. A store that never begins is complete, and slower.
+        Calls `append` later, on the loop. A store that never begins is complete, and slower.
         """
         return False
 

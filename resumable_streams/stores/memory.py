@@ -46,7 +46,15 @@ from ..types import (
     Terms,
     Verdict,
 )
-from .base import MAX_DEATHS, BaseStore, Clock, Feed, Listener, control_life
+from .base import (
+    MAX_DEATHS,
+    BaseStore,
+    Clock,
+    Feed,
+    Listener,
+    PendingAppend,
+    control_life,
+)
 from .memory_processes import MemoryProcesses, Table
 from .processes import Processes
 
@@ -339,21 +347,20 @@ class MemoryStore(BaseStore):
                     feed.append(key, stream.claim.epoch, size, fresh)
             return len(stream.log)
 
-    def begin_append(
-        self,
-        key: StreamKey,
-        claim: Claim,
-        offset: int,
-        data: bytes,
-        chunks: int,
-        answered: Callable[[bool], None],
-    ) -> bool:
-        try:
-            self._append(key, claim, offset, data, chunks)
-        except StreamError:
-            return False
-        answered(True)
+    def begin_append(self, key: StreamKey, claim: Claim, append: PendingAppend) -> bool:
+        asyncio.get_running_loop().call_soon(self._append_pending, key, claim, append)
         return True
+
+    def _append_pending(self, key: StreamKey, claim: Claim, append: PendingAppend) -> None:
+        taken = append.take()
+        if taken is None:
+            return
+        try:
+            self._append(key, claim, *taken)
+        except StreamError:
+            append.answered(False)
+        else:
+            append.answered(True)
 
     def _check_limits(self, stream: _Stream, fresh: int, chunks: int) -> None:
         most_bytes = self.limits.max_stream_bytes

@@ -18,6 +18,7 @@ from resumable_streams.http.body import Body
 from resumable_streams.http.transports import Transport
 from resumable_streams.sse import Framer
 from resumable_streams.stores.redis.connection import _Session
+from resumable_streams.stores.redis.tick import Tick
 from tests.tools.readers import read_until, waits
 from tests.tools.waiting import eventually
 
@@ -58,20 +59,24 @@ class Steps:
 def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """Count commands, writes of the connection for commands, and the bytes of its answers."""
     counted: Counter[str] = Counter()
-    original, answer_of = _Session.begin, _Session._answer
+    pack, answer_of = _Session._pack, _Session._answer
+    wrote = Tick.wrote
 
-    def begin(session: _Session, *arguments: Any, **named: Any) -> Any:
+    def count_command(session: _Session, *arguments: Any) -> bytes:
         counted["commands"] += 1
-        if not session._unsent:
-            counted["writes"] += 1
-        return original(session, *arguments, **named)
+        return pack(session, *arguments)
+
+    def count_write(tick: Tick, appends: int) -> None:
+        counted["writes"] += 1
+        wrote(tick, appends)
 
     async def answer(session: _Session) -> Any:
         answer = await answer_of(session)
         counted["bytes"] += weight(answer)
         return answer
 
-    monkeypatch.setattr(_Session, "begin", begin)
+    monkeypatch.setattr(_Session, "_pack", count_command)
+    monkeypatch.setattr(Tick, "wrote", count_write)
     monkeypatch.setattr(_Session, "_answer", answer)
     return counted
 

@@ -12,7 +12,7 @@ from resumable_streams.exceptions import StreamFailed
 from resumable_streams.process.runtime import runtime
 from resumable_streams.reading.tail import Tail
 from resumable_streams.signals import stream_appended
-from resumable_streams.stores.base import BaseStore
+from resumable_streams.stores.base import BaseStore, PendingAppend
 from resumable_streams.stores.memory import MemoryStore
 from resumable_streams.stores.redis import RedisStore
 from resumable_streams.types import ErrorCode
@@ -21,8 +21,6 @@ from tests.tools.sources import Tap, produced
 from tests.tools.waiting import eventually
 
 STORES: tuple[type[BaseStore], ...] = (MemoryStore, RedisStore)
-
-Begin = Callable[..., bool]
 
 
 @pytest.fixture
@@ -45,17 +43,33 @@ def paths(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     return counted
 
 
-@pytest.fixture
-def have_begin(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., bool]], None]:
-    """Return a function that puts something before `begin_append` of both stores."""
+class Around(PendingAppend):
+    """An append of the package, whose answers somebody else hears."""
 
-    def put(before: Callable[..., bool]) -> None:
+    def __init__(self, append: PendingAppend, hear: Callable[[PendingAppend, bool], None]):
+        self.append = append
+        self._hear = hear
+
+    def take(self) -> tuple[int, bytes, int] | None:
+        return self.append.take()
+
+    def answered(self, is_stored: bool) -> None:
+        self._hear(self.append, is_stored)
+
+
+@pytest.fixture
+def hear_answers(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
+    """Return a function that has another one hear the answers of both stores first."""
+
+    def put(hear: Callable[[PendingAppend, bool], None]) -> None:
         for store in STORES:
             original = store.begin_append
 
-            def begin(self: BaseStore, *arguments: Any, original: Begin = original) -> bool:
-                *rest, answered = arguments
-                return before(lambda told: original(self, *rest, told), answered)
+            def begin(
+                self: BaseStore, key: Any, claim: Any, append: Any, original: Any = original
+            ) -> bool:
+                begun: bool = original(self, key, claim, Around(append, hear))
+                return begun
 
             monkeypatch.setattr(store, "begin_append", begin)
 
@@ -67,6 +81,17 @@ async def give(tap: Tap, reader: StreamReader, *chunks: bytes) -> None:
     for chunk in chunks:
         tap.give(chunk)
         assert await read_until(reader, reader.offset + len(chunk)) == chunk
+
+
+async def rest_of(reader: StreamReader) -> tuple[bytes, str]:
+    """Return what a reader gets until its stream fails, and the code of that."""
+    data = b""
+    try:
+        async for part in reader:
+            data += part
+    except StreamFailed as failure:
+        return data, failure.code
+    return data, ""
 
 
 async def test_only_the_first_bytes_take_a_task(
@@ -106,13 +131,9 @@ async def test_receivers_of_each_append_may_come_and_go(
 
 
 async def test_an_append_whose_answer_is_lost_is_made_good_with_a_task(
-    manager: StreamManager, paths: Counter[str], have_begin: Any
+    manager: StreamManager, paths: Counter[str], hear_answers: Any
 ) -> None:
-    def lose(begin: Begin, answered: Callable[[bool], None]) -> bool:
-        begin(lambda is_stored: answered(False))
-        return True
-
-    have_begin(lose)
+    hear_answers(lambda append, is_stored: append.answered(False))
     tap = Tap()
     reader = await manager.arun("s", tap, owner="a")
     await give(tap, reader, b"a", b"b", b"c")
@@ -123,9 +144,10 @@ async def test_an_append_whose_answer_is_lost_is_made_good_with_a_task(
 
 
 async def test_a_store_that_begins_nothing_is_complete(
-    manager: StreamManager, have_begin: Any
+    manager: StreamManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    have_begin(lambda begin, answered: False)
+    for store in STORES:
+        monkeypatch.setattr(store, "begin_append", BaseStore.begin_append)
     tap = Tap()
     reader = await manager.arun("s", tap, owner="a")
     await give(tap, reader, b"a", b"b", b"c")
@@ -135,28 +157,20 @@ async def test_a_store_that_begins_nothing_is_complete(
 
 
 async def test_a_late_answer_of_a_stream_that_was_interrupted_changes_nothing(
-    manager: StreamManager, have_begin: Any
+    manager: StreamManager, hear_answers: Any
 ) -> None:
-    late: list[Callable[[bool], None]] = []
-
-    def keep(begin: Begin, answered: Callable[[bool], None]) -> bool:
-        late.append(answered)
-        return True
-
-    have_begin(keep)
+    late: list[PendingAppend] = []
+    hear_answers(lambda append, is_stored: late.append(append))
     tap = Tap()
     reader = await manager.arun("s", tap, owner="a")
     await give(tap, reader, b"a")
-    tap.give(b"never answered")
+    tap.give(b"b")
     await eventually(lambda: late)
     for task in runtime._tasks:  # as a drain does
         task.cancel()
     await produced()
-    late[0](True)
-    with pytest.raises(StreamFailed) as failure:
-        await read_all(reader)
-    assert failure.value.code == ErrorCode.INTERRUPTED
-    assert reader.offset == reader.info.size == 1
+    late[0].answered(True)
+    assert await rest_of(reader) == (b"b", ErrorCode.INTERRUPTED)  # once, from the store
 
 
 async def test_a_fault_on_this_path_ends_the_stream(

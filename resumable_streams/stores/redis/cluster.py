@@ -21,7 +21,7 @@ from ...types import StreamKey
 from ..base import Feed, Listener
 from ..outages import log_outage
 from .connect import Connect, HostPort
-from .connection import Argument, Command, CommandConnection, Recipient
+from .connection import Argument, Command, CommandConnection, Deferred
 from .feed import RedisFeed
 from .keys import KeySpace
 from .nodes import NewConnection, Nodes
@@ -98,9 +98,9 @@ class ClusterNodes(Nodes):
             ahead = self._connection(_address_in(ask, asked=address))
             return await ahead.execute_asking(*arguments, then=then)
 
-    def begin(self, key: str, command: Command, recipient: Recipient) -> bool:
+    def defer(self, key: str, command: Deferred) -> bool:
         address = self.known_address(key)
-        return address is not None and self._connection(address).begin(command, recipient)
+        return address is not None and self._connection(address).defer(command)
 
     def _learn_slot(self, redirection: AskError, *, asked: HostPort) -> None:
         """Know at once where one slot has gone, and ask for the rest of the map."""

@@ -41,7 +41,7 @@ from .connect import Connect, open_connection
 from .diagnosis import ConnectionClosed, Unreadable, diagnosed, words_of
 from .tick import Tick
 
-__all__ = ["Argument", "Command", "CommandConnection", "Recipient", "Unreadable"]
+__all__ = ["Argument", "Command", "CommandConnection", "Deferred", "Recipient", "Unreadable"]
 
 WARM_SECONDS = 20.0  # between two signs of life; the shortest memory known to us is a minute's
 RESTED_SECONDS = 2.0  # without an answer, after which a connection has to prove that it is one
@@ -64,6 +64,12 @@ class Recipient(Protocol):
     def done(self) -> bool: ...
     def set_result(self, result: Any, /) -> None: ...
     def set_exception(self, exception: Exception, /) -> None: ...
+
+
+class Deferred(Recipient, Protocol):
+    """A command that is made as it leaves, unless there is none to send any more."""
+
+    def command(self) -> Command | None: ...
 
 
 def rested_timeout(timeout: float) -> float:
@@ -94,6 +100,7 @@ class _Session:
         self._rested_timeout = rested_timeout(timeout)
         self._loop = asyncio.get_running_loop()
         self._unsent: list[bytes] = []
+        self._deferred: list[Deferred] = []
         self._tick = Tick(self._loop.time)
         self._alarm: asyncio.TimerHandle | None = None  # of those that wait for the tick
         self._waiting: deque[tuple[Recipient, float]] = deque()
@@ -112,28 +119,36 @@ class _Session:
         if self.broken is not None:  # since it was made, or before the caller's turn came
             raise ConnectionError(f"the connection broke: {words_of(self.broken)}")
         future = self._loop.create_future()
-        self.begin(arguments, future, may_wait=may_wait)
+        packed = self._pack(arguments, future)
+        self._unsent.append(packed)
+        if not may_wait or len(packed) >= LARGE_COMMAND or not self._waits_for_tick():
+            self._wake.set()
         return future
 
-    def begin(self, arguments: Command, recipient: Recipient, *, may_wait: bool) -> None:
-        """Send a command; the recipient is told of its answer, or of the break."""
-        # The connection's own packs in Python, which takes five times as long.
-        self._unsent.append(pack_command(arguments))  # type: ignore[arg-type] # of any length
+    def defer(self, command: Deferred) -> None:
+        """Make and send a command with the next write; tell it, too, if there is none any more."""
+        self._deferred.append(command)
+        if not self._waits_for_tick():
+            self._wake.set()
+
+    def _pack(self, arguments: Command, recipient: Recipient) -> bytes:
+        """Return a command as it is sent, and expect its answer."""
         now = self._loop.time()
         if not self._waiting and now - self._heard_at >= RESTED_SECONDS:
             self._has_rested = True
             self._reset_watchdog()
         self._waiting.append((recipient, now))
-        if not may_wait or not self._waits_for_tick(now - self._heard_at):
-            self._wake.set()
         if self._watchdog is None:
             self._watchdog = self._loop.call_later(self._patience, self._watch)
+        # The connection's own packs in Python, which takes five times as long.
+        packed: bytes = pack_command(arguments)  # type: ignore[arg-type] # of any length
+        return packed
 
-    def _waits_for_tick(self, quiet: float) -> bool:
+    def _waits_for_tick(self) -> bool:
         """Return whether what is unsent waits for more; set the alarm that ends the wait."""
-        if len(self._unsent) >= MOST_GATHERED or len(self._unsent[-1]) >= LARGE_COMMAND:
+        if len(self._unsent) + len(self._deferred) >= MOST_GATHERED:
             return False
-        pause = self._tick.due_in(quiet)
+        pause = self._tick.due_in(self._loop.time() - self._heard_at)
         if pause and self._alarm is None:
             self._alarm = self._loop.call_later(pause, self._wake.set)
         return self._alarm is not None
@@ -157,14 +172,22 @@ class _Session:
                 self._wake.clear()
                 self._cancel_alarm()
                 unsent, self._unsent = self._unsent, []
+                unsent += self._made()
                 self._tick.wrote(len(unsent))
-                await self.connection.send_packed_command(unsent, check_health=False)
+                if unsent:
+                    await self.connection.send_packed_command(unsent, check_health=False)
         # redis-py meets a socket that vanished under it with an AttributeError. A cancellation is
         # ours (the session has failed already) or the end of the loop: nobody must wait any more.
         except BaseException as error:
             self.fail(error)
             if not isinstance(error, RedisError | OSError | AttributeError):
                 raise
+
+    def _made(self) -> list[bytes]:
+        """Return what was deferred, made now."""
+        deferred, self._deferred = self._deferred, []
+        commands = ((one, one.command()) for one in deferred)
+        return [self._pack(command, one) for one, command in commands if command is not None]
 
     async def _read(self) -> None:
         try:
@@ -219,6 +242,9 @@ class _Session:
                 if isinstance(recipient, asyncio.Future):
                     recipient.exception()  # a caller that is gone must not make the loop complain
         self._waiting.clear()
+        for deferred in self._deferred:
+            deferred.set_exception(ConnectionError(words))
+        self._deferred.clear()
         for task in self._tasks:
             task.cancel()
 
@@ -273,15 +299,15 @@ class CommandConnection:
         """
         return self._carry_out(arguments, then=then, may_wait=may_wait)
 
-    def begin(self, command: Command, recipient: Recipient) -> bool:
+    def defer(self, command: Deferred) -> bool:
         """Send a command that may wait, if there is a connection now; return whether there is.
 
-        What the recipient gets may be any error: nothing is diagnosed, or carried out once more.
+        What it gets as an error may be any: nothing is diagnosed, or carried out once more.
         """
         session = self._session
         if session is None or session.broken is not None:
             return False
-        session.begin(command, recipient, may_wait=True)
+        session.defer(command)
         return True
 
     def execute_asking(

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..base import Feed, Listener
 from .connect import Connect
-from .connection import Argument, Command, CommandConnection, Recipient
+from .connection import Argument, Command, CommandConnection, Deferred
 from .feed import RedisFeed
 from .keys import KeySpace
 
@@ -32,8 +32,8 @@ class Nodes(ABC):
         """Carry out a command on the slot of `key`, as `CommandConnection.execute` does."""
 
     @abstractmethod
-    def begin(self, key: str, command: Command, recipient: Recipient) -> bool:
-        """Send a command that may wait, as `CommandConnection.begin` does."""
+    def defer(self, key: str, command: Deferred) -> bool:
+        """Send a command soon, as `CommandConnection.defer` does."""
 
     @abstractmethod
     async def broadcast(self, channel: str, message: str) -> None:
@@ -83,8 +83,8 @@ class OneNode(Nodes):
     ) -> Coroutine[Any, Any, Any]:
         return self._connection.execute(*arguments, then=then, may_wait=may_wait)
 
-    def begin(self, key: str, command: Command, recipient: Recipient) -> bool:
-        return self._connection.begin(command, recipient)
+    def defer(self, key: str, command: Deferred) -> bool:
+        return self._connection.defer(command)
 
     async def broadcast(self, channel: str, message: str) -> None:
         await self._connection.execute("PUBLISH", channel, message)

@@ -59,6 +59,7 @@ from ..base import (
     Feed,
     Finding,
     Listener,
+    PendingAppend,
     Queue,
     ServerMemory,
 )
@@ -147,22 +148,23 @@ IN_SCRIPTS = {
 }
 
 
-class Appended:
-    """The answer of an append that nobody awaits: a size, or whatever means that it failed."""
+class DeferredAppend:
+    """An append that nobody awaits; any answer but a size means that it was refused."""
 
-    __slots__ = ("_answered",)
+    __slots__ = ("_append", "command")
 
-    def __init__(self, answered: Callable[[bool], None]) -> None:
-        self._answered = answered
+    def __init__(self, command: Callable[[], Command | None], append: PendingAppend) -> None:
+        self.command = command
+        self._append = append
 
     def done(self) -> bool:
         return False
 
     def set_result(self, result: Any) -> None:
-        self._answered(_is_size(result))
+        self._append.answered(_is_size(result))
 
     def set_exception(self, exception: Exception) -> None:
-        self._answered(False)
+        self._append.answered(False)
 
 
 @cache
@@ -461,21 +463,17 @@ class RedisStore(BaseStore):
             self._refuse(answer)
         return answer
 
-    def begin_append(
-        self,
-        key: StreamKey,
-        claim: Claim,
-        offset: int,
-        data: bytes,
-        chunks: int,
-        answered: Callable[[bool], None],
-    ) -> bool:
+    def begin_append(self, key: StreamKey, claim: Claim, append: PendingAppend) -> bool:
         if self._wait_replicas:
             return False
         sha, _ = _script("append", self._nodes.publish)
         meta, log = self.keys.meta(key), self.keys.log(key)
-        command = ("EVALSHA", sha, 2, meta, log, *self._append(claim, offset, data, chunks))
-        return self._nodes.begin(meta, command, Appended(answered))
+
+        def command() -> Command | None:
+            taken = append.take()
+            return taken and ("EVALSHA", sha, 2, meta, log, *self._append(claim, *taken))
+
+        return self._nodes.defer(meta, DeferredAppend(command, append))
 
     def _refuse(self, answer: list[Any]) -> NoReturn:
         """Raise what a script answered instead of "ok"."""

@@ -3,12 +3,27 @@
 import asyncio
 
 from ...exceptions import StreamClaimLost, StreamFinalized, StreamGap, StreamLimitExceeded
-from ...stores.base import MAX_APPEND_BYTES, BaseStore
+from ...stores.base import MAX_APPEND_BYTES, BaseStore, PendingAppend
 from ...types import Claim, StreamStatus
 from ..acts import KEY, TERMS, body, look, refusal, start
 from .base import ALL_BYTES, StoreTests
 
 __all__ = ["Appends"]
+
+
+class Pending(PendingAppend):
+    """An append of these bytes, or one that has none any more."""
+
+    def __init__(self, offset: int, data: bytes | None) -> None:
+        self._offset, self._data = offset, data
+        self.taken, self.answers = 0, list[bool]()
+
+    def take(self) -> tuple[int, bytes, int] | None:
+        self.taken += 1
+        return None if self._data is None else (self._offset, self._data, 1)
+
+    def answered(self, is_stored: bool) -> None:
+        self.answers.append(is_stored)
 
 
 class Appends(StoreTests):
@@ -82,16 +97,31 @@ class Appends(StoreTests):
 
     async def _begins(self, store: BaseStore, claim: Claim, offset: int, data: bytes) -> bool:
         """Return whether an append has begun and was stored: a store may refuse to begin any."""
-        answers: list[bool] = []
-        if not store.begin_append(KEY, claim, offset, data, 1, answers.append):
+        pending = Pending(offset, data)
+        if not store.begin_append(KEY, claim, pending):
             return False
 
         async def is_answered() -> bool:
-            return bool(answers)
+            await asyncio.sleep(0)
+            return bool(pending.answers)
 
         await self.eventually(is_answered)
-        assert len(answers) == 1
-        return answers[0]
+        assert (pending.taken, len(pending.answers)) == (1, 1)
+        return pending.answers[0]
+
+    async def test_an_append_with_nothing_to_store_is_none(self, store: BaseStore) -> None:
+        claim = await start(store)
+        await store.append(KEY, claim, 0, b"abc")
+        pending = Pending(3, None)
+        if store.begin_append(KEY, claim, pending):
+
+            async def is_taken() -> bool:
+                await asyncio.sleep(0)
+                return bool(pending.taken)
+
+            await self.eventually(is_taken)
+        await store.append(KEY, claim, 3, b"de")
+        assert (await body(store), pending.answers) == (b"abcde", [])
 
     async def test_an_append_of_nothing_only_renews(self, store: BaseStore) -> None:
         claim = await start(store)
