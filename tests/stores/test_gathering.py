@@ -8,7 +8,12 @@ import pytest
 from resumable_streams.exceptions import StoreUnavailable
 from resumable_streams.stores.redis import RedisStore
 from resumable_streams.stores.redis import connection as connection_module
-from resumable_streams.stores.redis.connection import MOST_GATHERED, CommandConnection
+from resumable_streams.stores.redis.connection import (
+    MOST_GATHERED,
+    Command,
+    CommandConnection,
+    Deferred,
+)
 from resumable_streams.stores.redis.tick import Tick
 from resumable_streams.testing.acts import KEY, look, start
 from resumable_streams.types import StreamStatus
@@ -63,11 +68,6 @@ async def test_enough_of_them_leave_at_once(connection: CommandConnection) -> No
     await asyncio.gather(*waiting)
 
 
-async def test_a_large_one_leaves_at_once(connection: CommandConnection) -> None:
-    large = b"x" * connection_module.LARGE_COMMAND
-    assert await connection.execute("ECHO", large, may_wait=True) == large
-
-
 async def test_the_tick_ends_the_wait(
     connection: CommandConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -83,6 +83,53 @@ async def test_a_connection_that_ends_fails_what_waits(connection: CommandConnec
         await waiting
     session = connection._session
     assert session is None or session._alarm is None
+
+
+class Echo(Deferred):
+    """A command that is made as it leaves, unless its text has gone by then."""
+
+    def __init__(self, text: bytes | None) -> None:
+        self.text = text
+        self.answer: object = None
+
+    def command(self) -> Command | None:
+        return None if self.text is None else ("ECHO", self.text)
+
+    def done(self) -> bool:
+        return False
+
+    def set_result(self, result: object, /) -> None:
+        self.answer = result
+
+    def set_exception(self, exception: Exception, /) -> None:
+        self.answer = type(exception)
+
+
+async def test_a_deferred_command_is_made_as_it_leaves(connection: CommandConnection) -> None:
+    changed, given_up = Echo(b"early"), Echo(b"early")
+    assert connection.defer(changed)
+    assert connection.defer(given_up)
+    changed.text, given_up.text = b"late", None
+    await connection.execute("PING")
+    await connection.execute("PING")  # the answers of those that were deferred came before this one
+    assert (changed.answer, given_up.answer) == (b"late", None)
+
+
+async def test_enough_of_these_leave_at_once(connection: CommandConnection) -> None:
+    deferred = [Echo(b"%d" % number) for number in range(MOST_GATHERED)]
+    assert all(map(connection.defer, deferred))
+    await eventually(lambda: deferred[-1].answer == str(MOST_GATHERED - 1).encode())
+    assert all(one.answer for one in deferred)
+
+
+async def test_a_deferred_command_hears_that_the_connection_has_ended(
+    connection: CommandConnection,
+) -> None:
+    deferred = Echo(b"never")
+    assert connection.defer(deferred)
+    await connection.aclose()
+    assert deferred.answer is ConnectionError
+    assert not connection.defer(deferred)
 
 
 @pytest.fixture

@@ -52,7 +52,6 @@ FIRST_BACKOFF_SECONDS = 0.1
 MAX_BACKOFF_SECONDS = 0.5  # all that waits for the store waits for it, so not long
 
 MOST_GATHERED = 32  # commands: more in one write save little, and those in front have waited
-LARGE_COMMAND = 16_384  # bytes: beside these the write costs little
 
 Argument = str | bytes | int
 Command = tuple[Argument, ...]
@@ -119,9 +118,8 @@ class _Session:
         if self.broken is not None:  # since it was made, or before the caller's turn came
             raise ConnectionError(f"the connection broke: {words_of(self.broken)}")
         future = self._loop.create_future()
-        packed = self._pack(arguments, future)
-        self._unsent.append(packed)
-        if not may_wait or len(packed) >= LARGE_COMMAND or not self._waits_for_tick():
+        self._unsent.append(self._pack(arguments, future))
+        if not may_wait or not self._waits_for_tick():
             self._wake.set()
         return future
 
