@@ -95,10 +95,19 @@ class StreamSignal(Signal):
             failures += await run_sync(partial(tell, hopping))
         for receiver in async_ones:
             failures += await self._await(receiver, sender=sender, named=named)
-        if failures and hook_errors == "raise":
-            raise failures[0]
-        for failure in failures:
-            _log(failure)
+        _settle(failures, hook_errors)
+
+    def is_awaited(self, sender: Any) -> bool:
+        """Return whether any receiver is async, or runs in a thread."""
+        if not self.receivers:
+            return False
+        _, hopping, async_ones = self._sorted(sender)
+        return bool(hopping or async_ones)
+
+    def notify_now(self, sender: Any, *, hook_errors: str, **named: Any) -> None:
+        """Do the same as `notify`, where nobody `is_awaited`."""
+        inline_ones, _, _ = self._sorted(sender)
+        _settle(self._tell(inline_ones, sender=sender, named=named), hook_errors)
 
     def emit(self, sender: Any, **named: Any) -> None:
         """Tell every receiver from where nothing can be awaited; what they raise is logged."""
@@ -184,6 +193,13 @@ class StreamSignal(Signal):
 def _name(receiver: Receiver) -> str:
     named = receiver if hasattr(receiver, "__qualname__") else type(receiver)
     return f"{named.__module__}.{named.__qualname__}"
+
+
+def _settle(failures: Sequence[Exception], hook_errors: str) -> None:
+    if failures and hook_errors == "raise":
+        raise failures[0]
+    for failure in failures:
+        _log(failure)
 
 
 def _log(error: Exception) -> None:

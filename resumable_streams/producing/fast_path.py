@@ -4,9 +4,9 @@ A task that waits for chunks, and for each answer, costs two wake-ups and ten fr
 the buffer tells of chunks, the store is asked once to append them, takes all that have gathered
 when its next write leaves, and calls back where it reads the answer.
 
-Everything but success leaves this path: the first bytes of a stream, a receiver that is told of
-each append, a chunk larger than an append, a refusal, a connection that is away or breaks. The
-producer takes the chunks then, appends them with its `Appender`, and comes back:
+Everything but success leaves this path: the first bytes of a stream, an async receiver of
+`stream_appended`, a chunk larger than an append, a refusal, a connection that is away or breaks.
+The producer takes the chunks then, appends them with its `Appender`, and comes back:
 
     an append was refused, or its    it may have been carried out; the `Appender` sends it again
     answer is lost                   from the same offset, and finds out
@@ -15,7 +15,10 @@ producer takes the chunks then, appends them with its `Appender`, and comes back
 
 import asyncio
 import time
+from collections.abc import Callable
+from contextvars import copy_context
 from dataclasses import dataclass
+from functools import partial
 
 from ..reading.tail import Tail
 from ..signals import stream_appended
@@ -39,15 +42,25 @@ class InFlight:
 class FastPath(PendingAppend):
     """The appends of one stream, one at a time, for as long as nothing is special about them."""
 
-    def __init__(self, store: BaseStore, tail: Tail, appender: Appender, buffer: ChunkBuffer):
+    def __init__(
+        self,
+        store: BaseStore,
+        tail: Tail,
+        appender: Appender,
+        buffer: ChunkBuffer,
+        *,
+        tell: Callable[..., None],
+    ):
         self._store = store
         self._tail = tail
         self._appender = appender
         self._buffer = buffer
+        self._tell = tell
         self._is_pending = False  # the store will ask for bytes
         self._in_flight: InFlight | None = None
         self._left: list[bytes] = []
         self._done: asyncio.Future[None] | None = None  # while somebody waits in `follow`
+        self._context = copy_context()
         self.spent = 0.0
         """How many seconds passed until the append failed whose chunks `follow` has returned."""
 
@@ -56,10 +69,11 @@ class FastPath(PendingAppend):
 
         Raises the error of the buffer.
         """
-        # The first bytes are waited for, and receivers of `stream_appended` may take their time.
-        if not self._appender.end_offset or stream_appended.receivers:
+        # The first bytes are waited for, and async receivers may take their time.
+        if not self._appender.end_offset or stream_appended.is_awaited(type(self._store)):
             return await self._buffer.take()
         self.spent = 0.0
+        self._context = copy_context()  # receivers are told in that of the producer
         self._done = asyncio.get_running_loop().create_future()
         self._buffer.on_news = self._go_on
         try:
@@ -101,7 +115,7 @@ class FastPath(PendingAppend):
         if not chunks:  # the stream was stopped meanwhile
             self._go_on()
             return None
-        if len(chunks[0]) > MAX_APPEND_BYTES or stream_appended.receivers:
+        if len(chunks[0]) > MAX_APPEND_BYTES or stream_appended.is_awaited(type(self._store)):
             self._leave(chunks)
             return None
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
@@ -120,9 +134,14 @@ class FastPath(PendingAppend):
             self.spent = time.perf_counter() - in_flight.began
             self._leave(in_flight.chunks)
 
-    def _show(self, in_flight: InFlight) -> None:
+    def _show(self, sent: InFlight) -> None:
+        duration = time.perf_counter() - sent.began
         try:
-            self._appender.show(in_flight.offset, in_flight.data, in_flight.began)
+            self._appender.show(sent.offset, sent.data, sent.began)
+            if stream_appended.receivers:
+                size, chunks = len(sent.data), len(sent.chunks)
+                tell = partial(self._tell, stream_appended, offset=sent.offset, size=size)
+                self._context.run(tell, chunks=chunks, duration=duration)
         except Exception as error:  # nobody else would hear of it, and the stream would hang
             if self._done is not None:
                 self._done.set_exception(error)

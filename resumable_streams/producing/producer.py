@@ -23,8 +23,8 @@ cancellation enters a second time.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -151,7 +151,9 @@ class Producer:
             self._gather(), name=f"resumable_streams.source {self.key.stream_id}"
         )
         try:
-            path = FastPath(self._store, self.tail, self._appender, self._buffer)
+            path = FastPath(
+                self._store, self.tail, self._appender, self._buffer, tell=self._notify_now
+            )
             while chunks := await path.follow():
                 await self._appender.append(chunks, spent=path.spent)
             conclusion = Conclusion(status=StreamStatus.DONE)
@@ -387,24 +389,38 @@ class Producer:
     # Signals.
 
     async def _notify(
-        self, signal: StreamSignal, *, hook_errors: str | None = None, **named: object
+        self, signal: StreamSignal, *, hook_errors: str | None = None, **named: Any
     ) -> None:
-        try:
-            await signal.notify(
-                type(self._store),
-                hook_errors=hook_errors or self._settings.hook_errors,
-                alias=self._settings.alias,
-                tenant=self.key.tenant,
-                generation=self.key.generation,
-                stream_id=self.key.stream_id,
-                epoch=self.tail.info.epoch,
-                owner=self.tail.info.owner,
-                **named,
-            )
-        except Exception as error:
-            # Not as it is: a StreamGap or a StreamLimitExceeded of a receiver's own must not look
-            # like the store's, after which bytes are sent again.
-            raise HookFailed from error
+        with _as_failures_of_hooks():
+            hook_errors = hook_errors or self._settings.hook_errors
+            named |= self._about()
+            await signal.notify(type(self._store), hook_errors=hook_errors, **named)
+
+    def _notify_now(self, signal: StreamSignal, **named: Any) -> None:
+        """Do the same where no receiver is awaited."""
+        with _as_failures_of_hooks():
+            hook_errors, named = self._settings.hook_errors, named | self._about()
+            signal.notify_now(type(self._store), hook_errors=hook_errors, **named)
+
+    def _about(self) -> dict[str, Any]:
+        return {
+            "alias": self._settings.alias,
+            "tenant": self.key.tenant,
+            "generation": self.key.generation,
+            "stream_id": self.key.stream_id,
+            "epoch": self.tail.info.epoch,
+            "owner": self.tail.info.owner,
+        }
+
+
+@contextmanager
+def _as_failures_of_hooks() -> Iterator[None]:
+    # Not as they are: a StreamGap or a StreamLimitExceeded of a receiver's own must not look like
+    # the store's, after which bytes are sent again.
+    try:
+        yield
+    except Exception as error:
+        raise HookFailed from error
 
 
 async def _see_through(work: Coroutine[Any, Any, None], *, name: str) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from resumable_streams.stores.redis import RedisStore
 from resumable_streams.types import ErrorCode
 from tests.tools.readers import read_all, read_until
 from tests.tools.sources import Tap, produced
+from tests.tools.streams import Configure
 from tests.tools.waiting import eventually
 
 STORES: tuple[type[BaseStore], ...] = (MemoryStore, RedisStore)
@@ -128,6 +130,68 @@ async def test_receivers_of_each_append_may_come_and_go(
     assert paths["begin_append"] >= 2
     tap.end()
     assert await read_all(reader) == b""
+
+
+async def test_sync_receivers_are_told_of_each_append_on_this_path(
+    manager: StreamManager, paths: Counter[str], hear: Any
+) -> None:
+    appends = hear(stream_appended)
+    tap = Tap()
+    reader = await manager.arun("s", tap, owner="a")
+    await give(tap, reader, b"a", b"bb", b"c")
+    await eventually(lambda: len(appends) == 3)
+    assert [(one["offset"], one["size"], one["chunks"]) for one in appends] == [
+        (0, 1, 1),
+        (1, 2, 1),
+        (3, 1, 1),
+    ]
+    assert {(one["stream_id"], one["owner"]) for one in appends} == {("s", "a")}
+    assert paths == {"append": 1, "begin_append": 2}
+
+
+asked_by: ContextVar[str] = ContextVar("asked_by")
+
+
+async def test_a_receiver_of_this_path_runs_in_the_context_of_the_producer(
+    manager: StreamManager,
+) -> None:
+    found: list[str] = []
+
+    def look(**named: Any) -> None:
+        found.append(asked_by.get("nobody"))
+
+    stream_appended.connect(look)
+    asked_by.set("the view")
+    try:
+        tap = Tap()
+        reader = await manager.arun("s", tap, owner="a")
+        await give(tap, reader, b"a", b"b", b"c")
+        await eventually(lambda: len(found) == 3)
+    finally:
+        stream_appended.disconnect(look)
+    assert found == [found[0]] * 3
+
+
+@pytest.mark.parametrize(("hook_errors", "code"), [("raise", ErrorCode.HOOK_FAILED), ("log", "")])
+async def test_what_a_receiver_of_this_path_raises_goes_where_hook_errors_says(
+    configure: Configure, manager: StreamManager, hook_errors: str, code: str
+) -> None:
+    configure(HOOK_ERRORS=hook_errors)
+
+    def fail(offset: int, **named: Any) -> None:
+        if offset:
+            raise ValueError("a mistake of the site")
+
+    stream_appended.connect(fail)
+    try:
+        tap = Tap()
+        reader = await manager.arun("s", tap, owner="a")
+        await give(tap, reader, b"a")
+        tap.give(b"b")
+        tap.end()
+        assert await rest_of(reader) == (b"b", code)
+    finally:
+        stream_appended.disconnect(fail)
 
 
 async def test_an_append_whose_answer_is_lost_is_made_good_with_a_task(

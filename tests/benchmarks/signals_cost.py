@@ -28,6 +28,7 @@ from resumable_streams import streams  # noqa: E402
 from resumable_streams.contrib import opentelemetry, prometheus  # noqa: E402
 from resumable_streams.process.runtime import runtime  # noqa: E402
 from resumable_streams.producing.appender import Appender  # noqa: E402
+from resumable_streams.producing.fast_path import FastPath, InFlight  # noqa: E402
 from resumable_streams.signals import stream_appended  # noqa: E402
 
 ROUNDS = 7
@@ -56,16 +57,25 @@ async def _measure(name: str, appends: int) -> float:
     return took / appends * 1e6
 
 
-async def _append_entry(appender: Appender, data: bytes, chunks: int) -> None:
+async def _append_entry(appender: Appender, data: bytes, chunks: int, spent: float = 0.0) -> None:
     """Do what `Appender._append_entry` does, without signals."""
     offset = appender.end_offset
     await appender._append_at(offset, data, chunks)
     appender._tail.push(offset, data)
 
 
+def _show(path: FastPath, sent: InFlight) -> None:
+    """Do what `FastPath._show` does, without signals."""
+    path._appender.show(sent.offset, sent.data, sent.began)
+    path._go_on()
+
+
 @contextmanager
 def _no_signals() -> Iterator[None]:
-    with patch.object(Appender, "_append_entry", _append_entry):
+    with (
+        patch.object(Appender, "_append_entry", _append_entry),
+        patch.object(FastPath, "_show", _show),
+    ):
         yield
 
 
