@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable
 from contextvars import copy_context
 from dataclasses import dataclass
-from functools import partial
 
 from ..reading.tail import Tail
 from ..signals import stream_appended
@@ -139,9 +138,14 @@ class FastPath(PendingAppend):
         try:
             self._appender.show(sent.offset, sent.data, sent.began)
             if stream_appended.receivers:
-                size, chunks = len(sent.data), len(sent.chunks)
-                tell = partial(self._tell, stream_appended, offset=sent.offset, size=size)
-                self._context.run(tell, chunks=chunks, duration=duration)
+                self._context.run(
+                    self._tell,
+                    stream_appended,
+                    offset=sent.offset,
+                    size=len(sent.data),
+                    chunks=len(sent.chunks),
+                    duration=duration,
+                )
         except Exception as error:  # nobody else would hear of it, and the stream would hang
             if self._done is not None:
                 self._done.set_exception(error)
