@@ -1,7 +1,7 @@
 """Streams over HTTP: one response class, the headers, and one table of errors."""
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -113,13 +113,28 @@ class ResumableStreamResponse(StreamingHttpResponse):
         """
         is_wrapped = getattr(self, "_iterator", None) is not self._frames
         if self._frames is not None and not is_wrapped:
-            return self._frames
+            return _Frames(self._frames)
         wrapped: AsyncIterator[bytes] = super().__aiter__()
         return wrapped
 
     def close(self) -> None:
         self.reader.close()
         super().close()
+
+
+class _Frames(AsyncIterator[bytes]):
+    """The frames of a body, for one iteration; closing that leaves the rest, as with Django's."""
+
+    __slots__ = ("_frames",)
+
+    def __init__(self, frames: AsyncGenerator[bytes, None]) -> None:
+        self._frames = frames
+
+    def __anext__(self) -> Awaitable[bytes]:
+        return anext(self._frames)
+
+    async def aclose(self) -> None:
+        """Do nothing: the response closes its reader."""
 
 
 def _scope(request: HttpRequest) -> Mapping[str, Any] | None:

@@ -55,17 +55,20 @@ class Appender:
         """Where the next byte goes: the end of what the store has acknowledged."""
         return self._tail.window.end
 
-    async def append(self, chunks: list[bytes], *, spent: float = 0.0) -> None:
+    async def append(
+        self, chunks: list[bytes], *, offset: int | None = None, spent: float = 0.0
+    ) -> None:
         """Append the chunks of one `ChunkBuffer.take`, in one entry if they fit.
 
-        `spent` is how many seconds of the patience another attempt has used. Raises what
+        If they were sent before, the store may have them: `offset` is where, though more may be
+        known by now, and `spent` how many seconds of the patience that has used. Raises what
         `BaseStore.append` does, except StreamGap.
         """
         if len(chunks[0]) > MAX_APPEND_BYTES:
             await self._append_in_pieces(chunks[0])
             return
         try:
-            await self._append_entry(b"".join(chunks), len(chunks), spent)
+            await self._append_entry(b"".join(chunks), len(chunks), offset, spent)
         except StreamLimitExceeded:
             if len(chunks) == 1:
                 raise
@@ -77,10 +80,12 @@ class Appender:
         for start in range(0, len(chunk), MAX_APPEND_BYTES):
             await self._append_entry(chunk[start : start + MAX_APPEND_BYTES], int(start == 0))
 
-    async def _append_entry(self, data: bytes, chunks: int, spent: float = 0.0) -> None:
+    async def _append_entry(
+        self, data: bytes, chunks: int, offset: int | None = None, spent: float = 0.0
+    ) -> None:
         """Append what follows the last acknowledged byte, then show and tell it."""
         started = time.perf_counter()
-        offset = self.end_offset
+        offset = self.end_offset if offset is None else offset
         while True:
             try:
                 await self._append_at(offset, data, chunks, spent)

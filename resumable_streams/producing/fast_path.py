@@ -29,6 +29,15 @@ __all__ = ["FastPath"]
 
 
 @dataclass(frozen=True, slots=True)
+class Left:
+    """Chunks that left the fast path; from an append that failed: its offset, and its seconds."""
+
+    chunks: list[bytes]
+    offset: int | None = None
+    spent: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class InFlight:
     """An append in flight; when it began is by `time.perf_counter`."""
 
@@ -57,21 +66,29 @@ class FastPath(PendingAppend):
         self._tell = tell
         self._is_pending = False  # the store will ask for bytes
         self._in_flight: InFlight | None = None
-        self._left: list[bytes] = []
+        self._left: Left | None = None
         self._done: asyncio.Future[None] | None = None  # while somebody waits in `follow`
         self._context = copy_context()
-        self.spent = 0.0
-        """How many seconds passed until the append failed whose chunks `follow` has returned."""
+        self._is_open = _begins_appends(type(store))
 
-    async def follow(self) -> list[bytes]:
-        """Append until there are chunks for the `Appender`; return these, or none at the end.
+    async def follow(self) -> Left | None:
+        """Append until there are chunks for the `Appender`; return these, or None at the end.
 
         Raises the error of the buffer.
         """
         # The first bytes are waited for, and async receivers may take their time.
-        if not self._appender.end_offset or stream_appended.is_awaited(type(self._store)):
-            return await self._buffer.take()
-        self.spent = 0.0
+        if self._is_open and self._appender.end_offset and not self._is_awaited:
+            await self._follow()
+        left, self._left = self._left, None
+        if left is None and (chunks := await self._buffer.take()):
+            left = Left(chunks)
+        return left
+
+    @property
+    def _is_awaited(self) -> bool:
+        return stream_appended.is_awaited(type(self._store))
+
+    async def _follow(self) -> None:
         self._context = copy_context()  # receivers are told in that of the producer
         self._done = asyncio.get_running_loop().create_future()
         self._buffer.on_news = self._go_on
@@ -80,8 +97,6 @@ class FastPath(PendingAppend):
             await self._done
         finally:
             self._buffer.on_news = self._done = self._in_flight = None
-        left, self._left = self._left, []
-        return left or await self._buffer.take()
 
     def _go_on(self) -> None:
         """Have the store append what there is, unless it is about to; or leave at the end."""
@@ -91,17 +106,18 @@ class FastPath(PendingAppend):
             self._is_pending = True
             if not self._store.begin_append(self._tail.key, self._appender.claim, self):
                 self._is_pending = False
-                self._leave([])
+                self._leave()
         elif self._buffer.is_over:
-            self._leave([])
+            self._leave()
 
     @property
     def _has_left(self) -> bool:
         return self._done is None or self._done.done()
 
-    def _leave(self, chunks: list[bytes]) -> None:
+    def _leave(self, left: Left | None = None) -> None:
+        """Leave, without chunks if they are in the buffer still."""
         if self._done is not None and not self._done.done():
-            self._left = chunks
+            self._left = left
             self._done.set_result(None)
 
     # Called by the store.
@@ -114,10 +130,10 @@ class FastPath(PendingAppend):
         if not chunks:  # the stream was stopped meanwhile
             self._go_on()
             return None
-        if len(chunks[0]) > MAX_APPEND_BYTES or stream_appended.is_awaited(type(self._store)):
-            self._leave(chunks)
+        if len(chunks[0]) > MAX_APPEND_BYTES or self._is_awaited:
+            self._leave(Left(chunks))
             return None
-        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        data = b"".join(chunks)
         self._in_flight = InFlight(chunks, self._appender.end_offset, data, time.perf_counter())
         return self._in_flight.offset, data, len(chunks)
 
@@ -126,12 +142,12 @@ class FastPath(PendingAppend):
         if self._has_left:  # cancelled meanwhile
             return
         if in_flight is None:  # nothing has left
-            self._leave([])
+            self._leave()
         elif is_stored:
             self._show(in_flight)
         else:
-            self.spent = time.perf_counter() - in_flight.began
-            self._leave(in_flight.chunks)
+            spent = time.perf_counter() - in_flight.began
+            self._leave(Left(in_flight.chunks, in_flight.offset, spent))
 
     def _show(self, sent: InFlight) -> None:
         duration = time.perf_counter() - sent.began
@@ -147,7 +163,17 @@ class FastPath(PendingAppend):
                     duration=duration,
                 )
         except Exception as error:  # nobody else would hear of it, and the stream would hang
-            if self._done is not None:
+            if self._done is not None and not self._done.done():
                 self._done.set_exception(error)
         else:
             self._go_on()
+
+
+def _begins_appends(store: type[BaseStore]) -> bool:
+    """Return whether `begin_append` does as `append`, which a subclass may have changed alone."""
+    for kind in store.__mro__:
+        if "begin_append" in vars(kind):
+            return kind is not BaseStore
+        if "append" in vars(kind):
+            return False
+    return False

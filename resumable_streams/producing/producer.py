@@ -154,8 +154,8 @@ class Producer:
             path = FastPath(
                 self._store, self.tail, self._appender, self._buffer, tell=self._notify_now
             )
-            while chunks := await path.follow():
-                await self._appender.append(chunks, spent=path.spent)
+            while left := await path.follow():
+                await self._appender.append(left.chunks, offset=left.offset, spent=left.spent)
             conclusion = Conclusion(status=StreamStatus.DONE)
         except asyncio.CancelledError:
             conclusion = Conclusion(status=StreamStatus.ERROR, code=ErrorCode.INTERRUPTED)

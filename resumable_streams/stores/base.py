@@ -302,7 +302,8 @@ class BaseStore(ABC):
     def begin_append(self, key: StreamKey, claim: Claim, append: PendingAppend) -> bool:
         """Append soon what will have come until then; return whether that can be done now.
 
-        Calls `append` later, on the loop. A store that never begins is complete, and slower.
+        Calls `append` later, on the loop. A store that never begins is complete, and slower. One
+        that overrides `append` alone is not asked.
         """
         return False
 

@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 
 from resumable_streams import StreamManager, StreamReader
+from resumable_streams.engine import get_engine
 from resumable_streams.exceptions import StreamFailed
+from resumable_streams.formats.items import ItemEncoder
 from resumable_streams.process.runtime import runtime
+from resumable_streams.producing.appender import Appender
 from resumable_streams.reading.tail import Tail
 from resumable_streams.signals import stream_appended
 from resumable_streams.stores.base import BaseStore, PendingAppend
@@ -18,7 +21,7 @@ from resumable_streams.stores.memory import MemoryStore
 from resumable_streams.stores.redis import RedisStore
 from resumable_streams.types import ErrorCode
 from tests.tools.readers import read_all, read_until
-from tests.tools.sources import Tap, produced
+from tests.tools.sources import Tap, finished, produced
 from tests.tools.streams import Configure
 from tests.tools.waiting import eventually
 
@@ -205,6 +208,89 @@ async def test_an_append_whose_answer_is_lost_is_made_good_with_a_task(
     assert await read_all(reader) == b""
     assert reader.info.entries == 3  # what was there already was not counted again
     assert paths["append"] == 3
+
+
+async def test_an_append_keeps_its_offset_when_it_is_made_good(
+    manager: StreamManager, hear_answers: Any
+) -> None:
+    """A look at the stream finds its bytes before their answer comes, or is found to be lost."""
+    late: list[PendingAppend] = []
+    hear_answers(lambda append, is_stored: late.append(append))
+    tap = Tap()
+    reader = await manager.arun("s", tap, owner="a")
+    await give(tap, reader, b"a")
+    tap.give(b"b")
+    await eventually(lambda: late)
+    engine = get_engine("default")
+    tail = engine.hub.open(reader.info, reader._key)
+    tail.learn(await engine.store.look(tail.key))
+    assert tail.window.end == 2
+    late[0].answered(False)
+    tap.end()
+    assert await read_all(reader) == b"b"
+    assert (reader.info.size, reader.info.entries) == (2, 2)
+
+
+async def test_only_what_was_sent_before_has_less_patience_left(
+    manager: StreamManager, hear_answers: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spent: list[float] = []
+    append = Appender.append
+
+    async def count(self: Appender, chunks: list[bytes], **named: Any) -> None:
+        spent.append(named["spent"])
+        if len(spent) == 2:
+            stream_appended.connect(wait)
+        await append(self, chunks, **named)
+
+    async def wait(**named: Any) -> None:
+        pass
+
+    monkeypatch.setattr(Appender, "append", count)
+    hear_answers(lambda append, is_stored: append.answered(False))
+    tap = Tap()
+    try:
+        reader = await manager.arun("s", tap, owner="a")
+        await give(tap, reader, b"a", b"b", b"c", b"d")
+    finally:
+        stream_appended.disconnect(wait)
+    assert spent[1] > 0
+    assert [spent[0], *spent[2:]] == [0.0, 0.0, 0.0]
+
+
+async def test_an_encoder_may_return_what_is_like_bytes(
+    manager: StreamManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ItemEncoder, "text", lambda encoder, text: bytearray(text.encode()))
+    reader = await manager.arun("s", finished(["a", "b", "c"]), owner="a")
+    assert await read_all(reader) == b"abc"
+
+
+@pytest.mark.parametrize("store", STORES)
+async def test_a_store_that_changes_append_alone_is_asked_for_each(
+    configure_memory: Configure,
+    configure_redis: Configure,
+    closes_runtime: None,
+    monkeypatch: pytest.MonkeyPatch,
+    store: type[BaseStore],
+) -> None:
+    appended: list[bytes] = []
+
+    class Changed(store):  # type: ignore[misc,valid-type]
+        async def append(
+            self, key: Any, claim: Any, offset: int, data: bytes, *, chunks: int = 1
+        ) -> int:
+            appended.append(data)
+            size: int = await super().append(key, claim, offset, data, chunks=chunks)
+            return size
+
+    monkeypatch.setattr("tests.behaviour.test_fast_path.Changed", Changed, raising=False)
+    configure = configure_redis if store is RedisStore else configure_memory
+    configure(BACKEND="tests.behaviour.test_fast_path.Changed")
+    tap = Tap()
+    reader = await StreamManager().arun("s", tap, owner="a")
+    await give(tap, reader, b"a", b"b", b"c")
+    assert appended == [b"a", b"b", b"c"]
 
 
 async def test_a_store_that_begins_nothing_is_complete(

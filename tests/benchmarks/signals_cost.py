@@ -57,7 +57,7 @@ async def _measure(name: str, appends: int) -> float:
     return took / appends * 1e6
 
 
-async def _append_entry(appender: Appender, data: bytes, chunks: int, spent: float = 0.0) -> None:
+async def _append_entry(appender: Appender, data: bytes, chunks: int, *sent_before: object) -> None:
     """Do what `Appender._append_entry` does, without signals."""
     offset = appender.end_offset
     await appender._append_at(offset, data, chunks)

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 from collections.abc import AsyncIterator
+from contextvars import Context, ContextVar
 
 import pytest
 from redis.exceptions import ResponseError
@@ -16,6 +17,7 @@ from resumable_streams.stores.redis.connection import CommandConnection, Unreada
 from resumable_streams.testing import StreamStoreContract
 from resumable_streams.testing.acts import KEY, refusal, start
 from tests.proxy import proxy_to
+from tests.tools.waiting import eventually
 
 
 @pytest.fixture
@@ -101,3 +103,19 @@ async def test_what_nobody_waits_for_any_more_is_taken_note_of(
     caplog.set_level(logging.ERROR, "asyncio")
     gc.collect()
     assert [record for record in caplog.records if record.name == "asyncio"] == []
+
+
+asked_by: ContextVar[object] = ContextVar("asked_by")
+
+
+async def test_timers_keep_nothing_of_a_caller(connection: CommandConnection) -> None:
+    await asyncio.create_task(connection.execute("PING"), context=Context())
+    session = connection._session
+    assert session is not None
+    asked_by.set(object())
+    asking = asyncio.create_task(connection.execute("PING", may_wait=True))
+    await eventually(lambda: session._watchdog or asking.done())
+    timers = [one for one in (session._watchdog, session._alarm, session._warmer) if one]
+    assert timers
+    assert not any(asked_by in timer._context for timer in timers)  # type: ignore[attr-defined]
+    await asking

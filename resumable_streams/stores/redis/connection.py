@@ -19,7 +19,7 @@ its commands are sent once more, on a new one.
 import asyncio
 import math
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import Any, Protocol
 
@@ -98,6 +98,7 @@ class _Session:
         self._timeout = timeout
         self._rested_timeout = rested_timeout(timeout)
         self._loop = asyncio.get_running_loop()
+        self._context = Context()  # of timers, which would keep the request of a caller
         self._unsent: list[bytes] = []
         self._deferred: list[Deferred] = []
         self._tick = Tick(self._loop.time)
@@ -107,12 +108,15 @@ class _Session:
         self._watchdog: asyncio.TimerHandle | None = None
         self._heard_at = self._loop.time()
         self._has_rested = False  # and has not answered since
-        self._warmer = self._loop.call_later(WARM_SECONDS, self._warm)
+        self._warmer = self._later(WARM_SECONDS, self._warm)
         self.broken: BaseException | None = None
         self._tasks = [
             self._loop.create_task(self._write(), name="resumable_streams.connection.write"),
             self._loop.create_task(self._read(), name="resumable_streams.connection.read"),
         ]
+
+    def _later(self, seconds: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+        return self._loop.call_later(seconds, callback, context=self._context)
 
     def send(self, arguments: Command, *, may_wait: bool = False) -> asyncio.Future[Any]:
         if self.broken is not None:  # since it was made, or before the caller's turn came
@@ -137,7 +141,7 @@ class _Session:
             self._reset_watchdog()
         self._waiting.append((recipient, now))
         if self._watchdog is None:
-            self._watchdog = self._loop.call_later(self._patience, self._watch)
+            self._watchdog = self._later(self._patience, self._watch)
         # The connection's own packs in Python, which takes five times as long.
         packed: bytes = pack_command(arguments)  # type: ignore[arg-type] # of any length
         return packed
@@ -148,7 +152,7 @@ class _Session:
             return False
         pause = self._tick.due_in(self._loop.time() - self._heard_at)
         if pause and self._alarm is None:
-            self._alarm = self._loop.call_later(pause, self._wake.set)
+            self._alarm = self._later(pause, self._wake.set)
         return self._alarm is not None
 
     @property
@@ -161,7 +165,7 @@ class _Session:
         if idle >= WARM_SECONDS and not self._waiting:
             self.send(("PING",)).add_done_callback(_observe)
             idle = 0.0
-        self._warmer = self._loop.call_later(max(WARM_SECONDS - idle, 0.01), self._warm)
+        self._warmer = self._later(max(WARM_SECONDS - idle, 0.01), self._warm)
 
     async def _write(self) -> None:
         try:
@@ -222,7 +226,7 @@ class _Session:
                 late = _Forgotten if self._has_rested else TimeoutError
                 self.fail(late(f"no answer in time ({self._patience:g} seconds)"))
             else:
-                self._watchdog = self._loop.call_at(due, self._watch)
+                self._watchdog = self._later(due - self._loop.time(), self._watch)
 
     def fail(self, error: BaseException) -> None:
         if self.broken is not None:
