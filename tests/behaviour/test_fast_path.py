@@ -21,7 +21,7 @@ from resumable_streams.stores.memory import MemoryStore
 from resumable_streams.stores.redis import RedisStore
 from resumable_streams.types import ErrorCode
 from tests.tools.readers import read_all, read_until
-from tests.tools.sources import Tap, finished, produced
+from tests.tools.sources import Tap, produced
 from tests.tools.streams import Configure
 from tests.tools.waiting import eventually
 
@@ -262,8 +262,13 @@ async def test_an_encoder_may_return_what_is_like_bytes(
     manager: StreamManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ItemEncoder, "text", lambda encoder, text: bytearray(text.encode()))
-    reader = await manager.arun("s", finished(["a", "b", "c"]), owner="a")
-    assert await read_all(reader) == b"abc"
+    tap = Tap()
+    reader = await manager.arun("s", tap, owner="a")
+    for text in "abc":
+        tap.give(text)
+        assert await anext(reader) == text.encode()
+    tap.end()
+    assert await read_all(reader) == b""
 
 
 @pytest.mark.parametrize("store", STORES)

@@ -112,6 +112,7 @@ async def test_timers_keep_nothing_of_a_caller(connection: CommandConnection) ->
     await asyncio.create_task(connection.execute("PING"), context=Context())
     session = connection._session
     assert session is not None
+    session._reset_watchdog()
     asked_by.set(object())
     asking = asyncio.create_task(connection.execute("PING", may_wait=True))
     await eventually(lambda: session._watchdog or asking.done())
