@@ -259,7 +259,7 @@ async def test_only_what_was_sent_before_has_less_patience_left(
 
 
 async def test_an_encoder_may_return_what_is_like_bytes(
-    manager: StreamManager, monkeypatch: pytest.MonkeyPatch
+    manager: StreamManager, paths: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ItemEncoder, "text", lambda encoder, text: bytearray(text.encode()))
     tap = Tap()
@@ -269,6 +269,7 @@ async def test_an_encoder_may_return_what_is_like_bytes(
         assert await anext(reader) == text.encode()
     tap.end()
     assert await read_all(reader) == b""
+    assert paths["append"] == 1
 
 
 @pytest.mark.parametrize("store", STORES)
