@@ -143,7 +143,10 @@ async def test_the_last_byte_of_a_long_log_costs_as_much_as_that_of_a_short_one(
     for stream_id, size in (("short", SHORT_LOG_BYTES), ("long", LONG_LOG_BYTES)):
         await fill(redis_manager, stream_id, size)
         await resume_at_the_last_byte(redis_manager, counts, stream_id, size)  # has the scripts
-        costs.append(await resume_at_the_last_byte(redis_manager, counts, stream_id, size))
+        resumes = [
+            await resume_at_the_last_byte(redis_manager, counts, stream_id, size) for _ in range(3)
+        ]
+        costs.append(min(resumes, key=lambda cost: cost["commands"]))  # without a heartbeat
     short, long = costs
     assert 0 < long["commands"] == short["commands"]
     assert 0 < long["bytes"] <= short["bytes"] + DIGITS
