@@ -76,11 +76,11 @@ class StreamSignal(Signal):
 
     `is_frequent` is for signals that come with the bytes: all their sync receivers run there, as a
     thread would cost a hundred times as much. `_live_receivers` has given the same pair since
-    Django 5.0; it is used here only. Those of a sender are kept, as each append asks for them.
+    Django 5.0; it is used here only.
     """
 
     def __init__(self, name: str = "a signal", *, is_frequent: bool = False) -> None:
-        super().__init__(use_caching=True)
+        super().__init__()  # without its cache, which refuses None as a sender
         self.name = name
         self.is_frequent = is_frequent
 

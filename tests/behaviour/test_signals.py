@@ -14,6 +14,7 @@ from resumable_streams import (
 )
 from resumable_streams.signals import (
     StreamSignal,
+    inline,
     owner_bound,
     owner_checked,
     stream_acquired,
@@ -206,3 +207,19 @@ async def test_a_receiver_that_refuses_a_run_leaves_nothing(manager: StreamManag
         await manager.arun("chat", tap, owner="a")
     assert tap.calls == 0
     assert await manager.astatus("chat", owner="a") is None
+
+
+@pytest.mark.parametrize("sender", [None, "a name", object()])
+async def test_a_signal_can_be_sent_by_hand_whoever_sends_it(sender: object) -> None:
+    """As sites do in tests of their receivers."""
+    signal, heard = StreamSignal(), list[object]()
+
+    @inline
+    def hear(sender: object, **named: object) -> None:
+        heard.append(sender)
+
+    signal.connect(hear)
+    await signal.notify(sender, hook_errors="raise")
+    signal.send(sender)
+    await signal.asend(sender)
+    assert heard == [sender] * 3
