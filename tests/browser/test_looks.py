@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from example_project.chat.llm import SCRIPT
+from tests.tools.waiting import until
 
 from .axe import violations
 from .test_page import QUESTION, ask, open_chat, saved, wait_for_status, wait_for_words
@@ -104,6 +105,7 @@ def test_three_suggestions_then_a_title_and_a_list(serve, visitor):
     wait_for_words(page, 5)
     press(page, "Stop")
     wait_for_status(page, "Stopped")
+    until(lambda: page.locator("#conversations .running:visible").count() == 1)  # its end is saved
     running.click()
     wait_for_words(page, 30)
     press(page, "Stop")
