@@ -28,6 +28,7 @@ LEASE, SWEEP, STORE_TIMEOUT = 3.0, 1.0, 2.0
 PATIENCE_SECONDS = 60.0
 SILENCE_SECONDS = 10.0
 SETTLE_SECONDS = 3.0
+SECONDS_A_LINE = 1.0  # at most: half of that, and some more where the process is busy
 GROWTH_MIB = 8.0
 OBJECTS_GROW = 1.02  # what is cached late
 
@@ -181,6 +182,7 @@ async def soak(plan: Plan, *, say: Callable[[str], None] = lambda text: None) ->
             resident = await _live(site, plan, visits, troubles, say)
             await visiting
         await asyncio.sleep(2 * plan.ttl + SETTLE_SECONDS)  # lists and slots last as long
+        await _until_keys_are_gone(site, plan)
         after = await site.look(closely=True)
         return Outcome(
             before,
@@ -228,6 +230,14 @@ async def _watch(
         if len(resident) % 6 == 0:
             say(f"{passed:4.0f} s: {vitals}; {_listed(visits.ends)}")
     return resident
+
+
+async def _until_keys_are_gone(site: _Site, plan: Plan) -> None:
+    """Wait while streams may have lasted that visitors had left, and renewed their places."""
+    for _ in range(plan.longest):
+        if not _left_keys(site):
+            return
+        await asyncio.sleep(SECONDS_A_LINE)
 
 
 def _left_keys(site: _Site) -> list[str]:
