@@ -92,7 +92,7 @@ class Appender:
                 break
             except StreamGap as gap:
                 await self._fill_gap(gap.size, offset)
-        self.show(offset, data, started)
+        self._tail.push(offset, data, started)
         stored = time.perf_counter()
         if not offset and stream_first_byte.receivers:
             duration = stored - self._made_at
@@ -107,7 +107,7 @@ class Appender:
             )
 
     def show(self, offset: int, data: bytes, started: float) -> None:
-        """Give readers here bytes that the store has accepted; when is for measuring only."""
+        """Give readers here bytes that somebody else has appended; when is for measuring only."""
         self._tail.push(offset, data, started)
         self.renewed_at = time.monotonic()
 

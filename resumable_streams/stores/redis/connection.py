@@ -2,7 +2,8 @@
 
 A `CommandConnection` sends the commands of one loop turn in one write and hands the answers out in
 order: one task writes, one reads, a FIFO of futures joins them. Commands that may wait (appends)
-gather for longer while the loop is busy (`tick`); any other takes them along at once.
+gather for longer while the loop is busy (`tick`); any other takes them along at once. Those that
+are deferred are made as the write leaves, and have no future: their recipient is called.
 
 A caller that is cancelled leaves its future in the FIFO; the command is carried out and its answer
 dropped. That is harmless because every verb of a store may be repeated.
@@ -100,7 +101,7 @@ class _Session:
         self._loop = asyncio.get_running_loop()
         self._context = Context()  # of timers, which would keep the request of a caller
         self._unsent: list[bytes] = []
-        self._deferred: list[Deferred] = []
+        self._deferred: deque[Deferred] = deque()
         self._tick = Tick(self._loop.time)
         self._alarm: asyncio.TimerHandle | None = None  # of those that wait for the tick
         self._waiting: deque[tuple[Recipient, float]] = deque()
@@ -186,10 +187,13 @@ class _Session:
                 raise
 
     def _made(self) -> list[bytes]:
-        """Return what was deferred, made now."""
-        deferred, self._deferred = self._deferred, []
-        commands = ((one, one.command()) for one in deferred)
-        return [self._pack(command, one) for one, command in commands if command is not None]
+        """Return what was deferred, made now; what is left after a fault hears of the break."""
+        made = []
+        while self._deferred:
+            one = self._deferred.popleft()
+            if (command := one.command()) is not None:
+                made.append(self._pack(command, one))
+        return made
 
     async def _read(self) -> None:
         try:
